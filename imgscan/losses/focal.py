@@ -1,0 +1,138 @@
+"""FOCAL's contrastive loss, image by image.
+
+Wu, Chen, Zhou, "Rethinking Image Forgery Detection via Contrastive Learning and Unsupervised Clustering", arXiv 2308.09307,
+Eq. 2 and 3; computed as the released code does it, which differs from the print: the positive logit is the mean similarity to
+the other queries (the mean stands inside the exponential) and is part of the denominator, so the loss is bounded below by 0.
+
+With s = cosine similarity, t = temperature, Q the pristine pixels and N the forged ones of one picture:
+
+    p_q  = mean over q' in Q, q' != q, of s(q, q')
+    loss = mean over q in Q of -log( exp(p_q / t) / (exp(p_q / t) + sum over k in N of exp(s(q, k) / t)) )
+
+What is added, both off by default:
+
+* `both_ways` also takes the pixels of each forged part as queries against the pristine pixels, each pasted part on its own (two
+  donors have two histories).  Forged pixels are then pulled together, which short trainings need.
+* `floor` gives untouched pictures a loss, where the paper skips them: their pixels are queries against one imagined negative at
+  cosine `floor`.  Without it nothing keeps an untouched picture in one piece, and content falls apart into clusters.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MAX_KEYS = 1000  # pixels drawn per class and picture, as in the released code (dict_size)
+
+
+def info_nce(queries: Tensor, negatives: Tensor, temperature: float = 0.1) -> Tensor:
+    """One direction of the contrast, for one picture.
+
+    Args:
+        queries: n x D float, unit vectors of one class; n >= 2 (a query needs another one as its positive).
+        negatives: m x D float, unit vectors of the other class; m >= 1.
+        temperature: > 0.
+
+    Returns:
+        Scalar, >= 0.
+
+    Raises:
+        ValueError: shapes that have no loss.
+    """
+    n, m = queries.shape[0], negatives.shape[0]
+    if queries.ndim != 2 or negatives.ndim != 2 or n < 2 or m < 1 or queries.shape[1] != negatives.shape[1]:
+        raise ValueError(
+            f"queries {tuple(queries.shape)}, negatives {tuple(negatives.shape)}; wanted n x D and m x D, n >= 2, m >= 1"
+        )
+    positive = mean_similarity(queries) / temperature
+    negative = torch.logsumexp(queries @ negatives.T / temperature, dim=1)
+    return F.softplus(negative - positive).mean()
+
+
+def hold_together(queries: Tensor, floor: float, temperature: float = 0.1) -> Tensor:
+    """The contrast of an untouched picture: info_nce against a single imagined negative at cosine `floor`.
+
+    loss = mean over q of -log( exp(p_q / t) / (exp(p_q / t) + exp(floor / t)) )
+
+    Args:
+        queries: n x D float, unit vectors; n >= 2.
+        floor: -1..1; the mean similarity p_q is pushed above it.
+        temperature: t, > 0.
+
+    Returns:
+        Scalar, > 0.
+
+    Raises:
+        ValueError: fewer than two queries.
+    """
+    if queries.ndim != 2 or queries.shape[0] < 2:
+        raise ValueError(f"queries {tuple(queries.shape)}; wanted n x D, n >= 2")
+    return F.softplus((floor - mean_similarity(queries)) / temperature).mean()
+
+
+def mean_similarity(queries: Tensor) -> Tensor:
+    """p_q of every row of n x D unit vectors: its mean cosine to the other rows; n values."""
+    # sum over q' of s(q, q') needs no n x n matrix: it is q . (sum of all queries) - q . q
+    return ((queries @ queries.sum(0)) - (queries * queries).sum(1)) / (queries.shape[0] - 1)
+
+
+def draw(vectors: Tensor, most: int, generator: torch.Generator | None) -> Tensor:
+    """At most `most` rows of n x D, drawn without replacement (all of them, in order, if there are no more)."""
+    if vectors.shape[0] <= most:
+        return vectors
+    rows = torch.randperm(vectors.shape[0], generator=generator)[:most]
+    return vectors[rows.to(vectors.device)]
+
+
+def focal_loss(
+    features: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float = 0.1,
+    max_keys: int = MAX_KEYS,
+    both_ways: bool = False,
+    floor: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """The mean of the per-picture losses over the pictures that have both classes (Eq. 3; the others are skipped).
+
+    Args:
+        features: B x D x h x w float; normalised here along D.
+        labels: B x h x w integer; 0 pristine, 1.. the forged parts (a binary mask is the case of one part), -1 ignored.
+        temperature: t, > 0.
+        max_keys: pixels drawn per class.
+        both_ways: also contrast every forged part of at least two pixels against the pristine pixels.
+        floor: also hold untouched pictures together above this cosine; None skips them, as the paper does.
+        generator: CPU generator for the draws.
+
+    Returns:
+        Scalar; 0 (with a gradient of zeros) when no picture of the batch counts.
+
+    Raises:
+        ValueError: features and labels do not belong together.
+    """
+    if features.ndim != 4 or labels.shape != (features.shape[0], *features.shape[2:]):
+        raise ValueError(f"features {tuple(features.shape)}, labels {tuple(labels.shape)}; wanted B x D x h x w and B x h x w")
+    losses = []
+    for picture, label in zip(F.normalize(features.float(), dim=1, eps=1e-6), labels, strict=True):
+        vectors = picture.flatten(1).T
+        flat = label.flatten()
+        pristine = draw(vectors[flat == 0], max_keys, generator)
+        forged = draw(vectors[flat > 0], max_keys, generator)
+        if pristine.shape[0] < 2:
+            continue
+        if forged.shape[0] < 1:
+            if floor is not None and not bool((flat < 0).any()):
+                losses.append(hold_together(pristine, floor, temperature))
+            continue
+        loss = info_nce(pristine, forged, temperature)
+        if both_ways:
+            parts = [vectors[flat == part] for part in flat[flat > 0].unique()]
+            parts = [draw(part, max_keys, generator) for part in parts if part.shape[0] >= 2]
+            if parts:
+                loss = (loss + torch.stack([info_nce(part, pristine, temperature) for part in parts]).mean()) / 2
+        losses.append(loss)
+    if not losses:
+        return features.float().sum() * 0
+    return torch.stack(losses).mean()

@@ -1,0 +1,111 @@
+"""FOCAL's HRNet extractor.
+
+Wu, Chen, Zhou, "Rethinking Image Forgery Detection via Contrastive Learning and Unsupervised Clustering" (FOCAL), arXiv
+2308.09307; the backbone is Wang et al., "Deep High-Resolution Representation Learning", TPAMI 2020.  The trunk comes from timm,
+whose keys and outputs equal those of the released FOCAL code.
+
+Two shapes of one network:
+
+* `official`: HRNet-W32, the highest-resolution branch of stage 4 after its ReLU, 32 channels at stride 4 (the paper says 256
+  channels, the released weights fit only 32).  Input: RGB in 0..1, no mean and no standard deviation.
+* compact: a small HRNet that looks at the fixed noise view (noise_view.py) and mixes all four branches into one map, as the
+  HRNetV2 head for segmentation does.  Why not the first branch alone: it ends in a ReLU, and 16 non-negative numbers leave little
+  room for a contrast of directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from timm.models.hrnet import HighResolutionNetFeatures, cfg_cls
+from torch import Tensor, nn
+
+from imgscan.models.noise_view import CHANNELS, NoiseView
+
+
+@dataclass(frozen=True)
+class HRNetSize:
+    """Everything that fixes the shape of a focal-hrnet; written into the weights card as [backbone]."""
+
+    trunk: str  # name of a timm HRNet configuration, or "tiny"
+    dim: int  # D, channels of the feature map
+    mixed: bool  # True: all branches through 1x1 convolutions into D channels; False: the first branch as it is
+    noise_view: bool  # True: the trunk sees noise_view.CHANNELS channels; False: RGB
+
+
+Size = HRNetSize
+SIZES: dict[str, HRNetSize] = {
+    "official": HRNetSize(trunk="hrnet_w32", dim=32, mixed=False, noise_view=False),
+    "compact": HRNetSize(trunk="hrnet_w18_small", dim=64, mixed=True, noise_view=True),
+    "tiny": HRNetSize(trunk="tiny", dim=16, mixed=True, noise_view=True),
+}
+
+STRIDE = 4  # input pixels per feature cell
+MULTIPLE = 32  # input sides must be multiples of this: the lowest branch has stride 32
+
+
+def _stage(block: str, channels: tuple[int, ...]) -> dict[str, object]:
+    return {
+        "num_modules": 1,
+        "num_branches": len(channels),
+        "block_type": block,
+        "num_blocks": (1,) * len(channels),
+        "num_channels": channels,
+        "fuse_method": "SUM",
+    }
+
+
+# For tests: every part of the real network, a hundredth of its weights.
+_TINY_TRUNK = {
+    "stem_width": 8,
+    "stage1": _stage("BOTTLENECK", (4,)),
+    "stage2": _stage("BASIC", (4, 8)),
+    "stage3": _stage("BASIC", (4, 8, 8)),
+    "stage4": _stage("BASIC", (4, 8, 8, 8)),
+}
+
+
+class FocalHRNet(nn.Module):
+    """B x 3 x H x W RGB in 0..1 (H and W multiples of 32) -> B x D x H/4 x W/4, unit vectors along D."""
+
+    stride = STRIDE
+    multiple = MULTIPLE
+
+    def __init__(self, size: HRNetSize) -> None:
+        super().__init__()
+        self.size = size
+        self.view = NoiseView() if size.noise_view else nn.Identity()
+        config = _TINY_TRUNK if size.trunk == "tiny" else cfg_cls[size.trunk]
+        self.trunk = HighResolutionNetFeatures(  # type: ignore[no-untyped-call]
+            config,
+            in_chans=CHANNELS if size.noise_view else 3,
+            feature_location="",
+            out_indices=(1, 2, 3, 4) if size.mixed else (1,),
+        )
+        stage4 = config["stage4"]
+        assert isinstance(stage4, dict)
+        branches = stage4["num_channels"]
+        self.mix = nn.ModuleList([nn.Conv2d(c, size.dim, 1) for c in branches]) if size.mixed else None
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        _check_input(rgb, self.multiple)
+        branches = self.trunk(self.view(rgb))
+        mixed = branches[0]
+        if self.mix is not None:
+            # A 1x1 convolution commutes with upsampling: doing it first keeps the maps small.
+            mixed = self.mix[0](branches[0])
+            for branch, mix in zip(branches[1:], self.mix[1:], strict=True):
+                mixed = mixed + F.interpolate(mix(branch), size=mixed.shape[-2:], mode="bilinear", align_corners=False)
+        return F.normalize(mixed.float(), dim=1, eps=1e-6)
+
+
+def _check_input(rgb: Tensor, multiple: int) -> None:
+    """Raise ValueError unless `rgb` is B x 3 x H x W with sides that are multiples of `multiple`."""
+    if rgb.ndim != 4 or rgb.shape[1] != 3 or rgb.shape[2] % multiple or rgb.shape[3] % multiple or not rgb.numel():
+        raise ValueError(f"input is {tuple(rgb.shape)}; wanted B x 3 x H x W with H and W multiples of {multiple}")
+
+
+def build(size: HRNetSize) -> nn.Module:
+    """The extractor with freshly initialised weights (timm's initialisation, no download)."""
+    return FocalHRNet(size)

@@ -1,0 +1,146 @@
+"""The fixed noise view: what a forensic network should look at beside the colours.
+
+A network that sees only RGB spends most of a short training on learning high-pass filters.  This module computes, without any
+learned weight, three groups of channels from the native pixels:
+
+* the picture itself, centred;
+* three SRM residuals of the grey picture, truncated (Fridrich and Kodovsky, "Rich Models for Steganalysis", IEEE TIFS 2012; the
+  three kernels as chosen by Zhou et al., "Learning Rich Features for Image Manipulation Detection", CVPR 2018);
+* JPEG ghosts: the absolute change of the luma (and of the halved chroma) when its 8x8 blocks are quantised once more at a
+  number of qualities (Farid, "Exposing Digital Forgeries from JPEG Ghosts", IEEE TIFS 2009).  A block that was compressed before
+  at the same grid and quality barely changes.
+
+Everything is a block transform, so the view runs in batches on any device and needs no JPEG codec.  The blocks start at the
+first pixel: the input has to be at native resolution and cut at multiples of 8, or the grid of the camera's own JPEG is lost.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Tables K.1 and K.2 of ITU-T T.81 (luminance and chrominance), row by row.
+_LUMA_TABLE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+_CHROMA_TABLE = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    (99, 99, 99, 99, 99, 99, 99, 99),
+    (99, 99, 99, 99, 99, 99, 99, 99),
+    (99, 99, 99, 99, 99, 99, 99, 99),
+    (99, 99, 99, 99, 99, 99, 99, 99),
+)
+
+GHOST_QUALITIES = (98, 95, 90, 85, 80, 75, 65, 50)
+"""JPEG qualities of the luma ghosts, in the order of their channels."""
+CHROMA_QUALITY = 90
+CHANNELS = 3 + 3 + len(GHOST_QUALITIES) + 1
+_SRM_LIMIT = 8.0  # grey levels; the residual of untouched sensor noise stays well below it
+
+
+def quantization_table(quality: int, chroma: bool = False) -> Tensor:
+    """The standard JPEG table scaled to `quality` as the IJG library does it.
+
+    Args:
+        quality: 1 to 100.
+        chroma: table K.2 instead of K.1.
+
+    Returns:
+        8 x 8 float32, values 1 to 255.
+    """
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}; JPEG qualities are 1 to 100")
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    table = torch.tensor(_CHROMA_TABLE if chroma else _LUMA_TABLE, dtype=torch.float32)
+    return torch.clamp(torch.floor((table * scale + 50) / 100), 1, 255)
+
+
+def _dct_basis() -> Tensor:
+    """64 x 64: the orthonormal 8x8 DCT-II functions, one a row; functions and pixels are both in row-major order."""
+    k = torch.arange(8, dtype=torch.float64)
+    rows = torch.cos((2 * k[None, :] + 1) * k[:, None] * math.pi / 16) * math.sqrt(2 / 8)
+    rows[0] /= math.sqrt(2)
+    basis = torch.einsum("ux,vy->uvxy", rows, rows)
+    return basis.reshape(64, 64).float()
+
+
+def _srm_kernels() -> Tensor:
+    """3 x 1 x 5 x 5: second order, KB 3x3 and KV 5x5 residual filters, each with its usual divisor."""
+    second = torch.zeros(5, 5)
+    second[2, 1:4] = torch.tensor([1.0, -2.0, 1.0])
+    outer = torch.tensor([1.0, -2.0, 1.0])
+    small = torch.zeros(5, 5)
+    small[1:4, 1:4] = -torch.outer(outer, outer)
+    large = torch.tensor(
+        [[-1, 2, -2, 2, -1], [2, -6, 8, -6, 2], [-2, 8, -12, 8, -2], [2, -6, 8, -6, 2], [-1, 2, -2, 2, -1]],
+        dtype=torch.float32,
+    )
+    return torch.stack((second / 2, small / 4, large / 12))[:, None]
+
+
+class NoiseView(nn.Module):
+    """RGB in, `CHANNELS` fixed channels out; no learned weights, nothing in the state dict.
+
+    Input: B x 3 x H x W float, 0 to 1.  Output: B x 15 x H x W float32, each channel roughly of unit scale.
+    """
+
+    dct: Tensor
+    srm: Tensor
+    luma_tables: Tensor
+    chroma_table: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("dct", _dct_basis(), persistent=False)
+        self.register_buffer("srm", _srm_kernels(), persistent=False)
+        luma = torch.stack([quantization_table(q) for q in GHOST_QUALITIES]).flatten(1)
+        chroma = quantization_table(CHROMA_QUALITY, chroma=True).flatten()[None]
+        self.register_buffer("luma_tables", luma, persistent=False)
+        self.register_buffer("chroma_table", chroma, persistent=False)
+
+    def _ghosts(self, plane: Tensor, tables: Tensor) -> Tensor:
+        """Absolute change of a plane when its blocks are quantised with each of K x 64 tables: B x 1 x H x W -> B x K x H x W."""
+        height, width = plane.shape[-2:]
+        padded = F.pad(plane, (0, -width % 8, 0, -height % 8), mode="replicate")
+        batch, _, high, wide = padded.shape
+        blocks = padded.reshape(batch, high // 8, 8, wide // 8, 8).transpose(2, 3).reshape(batch, 1, -1, 64)
+        coefficients = blocks @ self.dct.T
+        steps = tables[None, :, None, :]
+        change = coefficients - torch.round(coefficients / steps) * steps
+        pixels = (change @ self.dct).reshape(batch, -1, high // 8, wide // 8, 8, 8).transpose(3, 4)
+        return pixels.reshape(batch, -1, high, wide)[..., :height, :width].abs()
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        with torch.autocast(rgb.device.type, enabled=False):  # bf16 has fewer digits than a quantisation error
+            levels = rgb.float() * 255
+            red, green, blue = levels.unbind(1)
+            luma = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None] - 128
+            residuals = F.conv2d(F.pad(levels.mean(1, keepdim=True), (2, 2, 2, 2), mode="replicate"), self.srm)
+            ghosts = self._ghosts(luma, self.luma_tables)
+            chroma = torch.stack((0.564 * (blue - luma[:, 0] - 128), 0.713 * (red - luma[:, 0] - 128)), 1)
+            halved = F.avg_pool2d(chroma, 2, ceil_mode=True)  # 4:2:0, as nearly every camera and platform stores chroma
+            lost = self._ghosts(halved.flatten(0, 1)[:, None], self.chroma_table)
+            lost = lost.reshape(rgb.shape[0], 2, *halved.shape[-2:]).mean(1, keepdim=True)
+            lost = F.interpolate(lost, scale_factor=2.0, mode="nearest")[..., : rgb.shape[-2], : rgb.shape[-1]]
+            return torch.cat(
+                (
+                    (rgb.float() - 0.5) * 4,
+                    residuals.clamp(-_SRM_LIMIT, _SRM_LIMIT) / 2,
+                    torch.log1p(ghosts),
+                    torch.log1p(lost),
+                ),
+                1,
+            )

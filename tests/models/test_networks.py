@@ -1,0 +1,105 @@
+"""One test over every network and size that fits in a test, then parity of the official sizes."""
+
+import dataclasses
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from imgscan.errors import InputError
+from imgscan.models import NETWORKS, build_named
+
+REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("size", ["tiny", "compact"])
+def test_unit_features_on_the_promised_grid(network: str, size: str) -> None:
+    torch.manual_seed(0)
+    model = build_named(network, size).eval()
+    with torch.inference_mode():
+        features = model(torch.rand(2, 3, 64, 96))
+    assert features.shape == (2, model.size.dim, 64 // model.stride, 96 // model.stride)
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features.norm(dim=1), torch.ones_like(features[:, 0]))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_picture_does_not_depend_on_its_batch(network: str) -> None:
+    torch.manual_seed(0)
+    model = build_named(network, "tiny").eval()
+    pictures = torch.rand(3, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(pictures)[1:2], model(pictures[1:2]), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_weight_gets_a_gradient(network: str) -> None:
+    torch.manual_seed(0)
+    model = build_named(network, "tiny")
+    torch.autograd.backward(model(torch.rand(2, 3, 64, 64)).pow(3).sum())
+    without = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
+    # A bias before a normalisation of one map, or a scale whose ReLU stayed shut, may be still; a layer may not.
+    assert len(without) < 0.1 * len(list(model.parameters())), without
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_fixed_view_is_not_in_the_state(network: str) -> None:
+    assert not [key for key in build_named(network, "tiny").state_dict() if key.startswith("view")]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_sizes_are_plain_data(network: str) -> None:
+    for size in NETWORKS[network].SIZES.values():
+        table = json.loads(json.dumps(dataclasses.asdict(size)))
+        again = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        assert NETWORKS[network].Size(**again) == size
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("shape", [(1, 3, 60, 64), (1, 4, 64, 64), (3, 64, 64), (0, 3, 64, 64)])
+def test_bad_input_raises_with_the_shape(network: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=str(shape).replace("(", r"\(").replace(")", r"\)")):
+        build_named(network, "tiny")(torch.rand(shape))
+
+
+def test_unknown_names_list_the_legal_ones() -> None:
+    with pytest.raises(InputError, match="did you mean focal-vit"):
+        build_named("focal-vitt", "tiny")
+    with pytest.raises(InputError, match="compact, official, tiny"):
+        build_named("focal-vit", "huge")
+
+
+def test_official_hrnet_has_the_official_trunk() -> None:
+    """timm's trunk has 29.31 M parameters (the released file 28,536,113 with its unused head); 32 channels at stride 4."""
+    with torch.device("meta"):
+        model = build_named("focal-hrnet", "official")
+        assert model(torch.empty(1, 3, 1024, 1024)).shape == (1, 32, 256, 256)
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(29.31e6, rel=1e-3)
+
+
+def test_official_vit_has_the_official_size() -> None:
+    with torch.device("meta"):
+        model = build_named("focal-vit", "official")
+    assert sum(p.numel() for p in model.parameters()) == 308_278_272
+    assert (model.stride, model.multiple, model.size.dim) == (16, 1024, 256)
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the reference fixtures are not on this machine")
+def test_official_hrnet_answers_as_the_released_code() -> None:
+    tools = runpy.run_path(str(REFERENCE / "refweights.py"))
+    filled = tools["to_torch"](tools["fill"](tools["load_manifest"](REFERENCE / "FOCAL_HRNet.state_dict.json")))
+    state = {f"trunk.{k.removeprefix('module.').removeprefix('net.')}": v for k, v in filled.items() if "final_layer" not in k}
+    model = build_named("focal-hrnet", "official").eval()
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not unexpected
+    assert all(".stage4.2.fuse_layers." in key for key in missing)  # timm fuses to the lower branches too; nothing reads them
+    fixture = np.load(REFERENCE / "parity" / "FOCAL_HRNet_256.npz")
+    with torch.inference_mode():
+        answer = model.trunk(torch.from_numpy(tools["image"](256, 256)))[0]
+    b, c, y, x = fixture["features/strides"]
+    deviation = float(fixture["features/stats"][1])
+    assert np.abs(answer[::b, ::c, ::y, ::x].numpy() - fixture["features/values"]).max() < 1e-4 * deviation
