@@ -1,0 +1,90 @@
+"""What a run leaves behind: float16 weights and the card that describes them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from imgscan import __version__
+from imgscan.errors import OutputError
+from imgscan.models import NETWORKS
+from imgscan.store import replacing
+from imgscan.training.checkpoint import Run
+from imgscan.weights import file_sha256
+
+
+def write_weights(run: Run, out: Path, roots: list[Path]) -> Path:
+    """Write out/weights.safetensors (float16, the averaged weights if there are some) and out/weights.toml, its card.
+
+    The card has no operating points: those are measured (`imgscan calibrate`), never invented.
+
+    Returns:
+        The card's path; `--model NETWORK@that/path` uses it.
+    """
+    model = run.average or run.model
+    state = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
+    half = {k: v.half() if v.dtype == torch.float32 else v for k, v in state.items()}
+    file, card = out / "weights.safetensors", out / "weights.toml"
+    section = run.recipe.model
+    size = NETWORKS[section.network].SIZES[section.size]
+    native = getattr(model, "multiple", 32) < 1024 and section.size != "official"
+    table: dict[str, Any] = {
+        "name": section.network,
+        "tag": "mine",
+        "network": section.network,
+        "size": section.size,
+        "file": file.name,
+        "sha256": "",
+        "licence": "unknown: state the licences of the training pictures here",
+        "default": False,
+        "bf16": native,
+        "backbone": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(size).items()},
+        "input": {"mode": "native" if native else "resize", "side": 1024, "multiple": 32},
+        "features": {"dim": size.dim, "stride": model.stride},
+        "training": {
+            "imgscan": __version__,
+            "photographs": [str(root) for root in roots],
+            "steps": run.step,
+            "hours": round(run.seconds / 3600, 2),
+            "validation_auc": round(run.last, 4),  # of these weights
+            "best_validation_auc": round(run.best, 4),  # on the way
+        },
+        "recipe": run.recipe.as_dict(),
+    }
+    try:
+        with replacing(file) as new:
+            save_file(half, new)
+        table["sha256"] = file_sha256(file)
+        with replacing(card) as new:
+            new.write_text(to_toml(table), "utf-8", errors="replace")
+    except SafetensorError as error:
+        raise OutputError(f"{file}: cannot be written: {error}") from error
+    return card
+
+
+def to_toml(table: dict[str, Any], path: str = "") -> str:
+    """A nested dict of strings, numbers, booleans and lists of them as TOML; the standard library only reads it."""
+    plain = [(k, v) for k, v in table.items() if not isinstance(v, dict)]
+    text = f"\n[{path}]\n" if path and plain else ""
+    text += "".join(f"{_key(key)} = {_value(value)}\n" for key, value in plain)
+    for key, value in table.items():
+        if isinstance(value, dict):
+            text += to_toml(value, f"{path}.{_key(key)}" if path else _key(key))
+    return text
+
+
+def _key(name: str) -> str:
+    """A key as TOML wants it: bare where it may be, else quoted."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
+
+
+def _value(value: Any) -> str:
+    """JSON, which TOML reads, but for characters that JSON writes as two halves (TOML refuses those) and DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,81 @@
+"""Checkpoints: a safetensors file with every tensor of a run and, in its header, the recipe and the step.  Nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from imgscan.errors import InputError, OutputError
+from imgscan.training.recipe import Recipe, with_settings
+
+
+@dataclass
+class Run:
+    """What a run is made of; a checkpoint is this, written down."""
+
+    recipe: Recipe
+    model: nn.Module
+    average: nn.Module | None  # the EMA copy, or None
+    optimizer: torch.optim.Optimizer
+    step: int = 0  # steps done
+    seconds: float = 0.0  # spent on them
+    best: float = 0.0  # best validation score so far
+    last: float = 0.0  # latest one: the score of the weights as they are
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a run, atomically: the last good checkpoint stays until the new one is complete."""
+    tensors: dict[str, Tensor] = {f"model/{k}": v.contiguous() for k, v in run.model.state_dict().items()}
+    if run.average is not None:
+        tensors |= {f"average/{k}": v.contiguous() for k, v in run.average.state_dict().items()}
+    for number, state in run.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{number}/{k}": v.contiguous() for k, v in state.items()}
+    header = {
+        "recipe": json.dumps(run.recipe.as_dict()),
+        "step": str(run.step),
+        "seconds": repr(run.seconds),
+        "best": repr(run.best),
+        "last": repr(run.last),
+    }
+    new = path.with_name(path.name + ".new")
+    try:
+        save_file({k: v.clone() for k, v in tensors.items()}, new, metadata=header)
+        new.replace(path)
+    except (OSError, SafetensorError) as error:
+        new.unlink(missing_ok=True)
+        raise OutputError(f"checkpoint {path}: {error}; the one before is still there") from error
+
+
+def read_recipe_of(path: Path) -> Recipe:
+    """The recipe a checkpoint carries."""
+    try:
+        with safe_open(path, "pt") as file:
+            return with_settings(Recipe(), json.loads(file.metadata()["recipe"]), str(path))
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise InputError(f"checkpoint {path}: not a checkpoint of imgscan train ({error})") from error
+
+
+def load(run: Run, path: Path) -> None:
+    """Fill a freshly built run (of the same recipe) from a checkpoint; strict in every key and shape."""
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+        for name in file.keys():  # noqa: SIM118 - a safetensors handle, not a dict
+            group, key = name.split("/", 1)
+            groups[group][key] = file.get_tensor(name)
+    run.model.load_state_dict(groups["model"])
+    if run.average is not None:  # --set train.ema on a run that had none: the average starts here
+        run.average.load_state_dict(groups["average"] or groups["model"])
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in groups["optimizer"].items():
+        number, key = name.split("/", 1)
+        state.setdefault(int(number), {})[key] = tensor
+    run.optimizer.load_state_dict({"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]})
+    run.step, run.seconds = int(header["step"]), float(header["seconds"])
+    run.best, run.last = float(header["best"]), float(header["last"])

@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from imgscan.datasets.forge import KINDS, common_history, forge, from_camera, jpeg, untouched
+from imgscan.datasets.synth import SynthDataset, cell_labels, find_photos
+from imgscan.errors import InputError
+from tests.conftest import PHOTOS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_forges_what_its_labels_say(photos: list[np.ndarray], kind: str) -> None:
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        made = forge(lambda rng=rng: photos[int(rng.integers(4))], 128, rng, kind)
+        assert made.kind == kind
+        assert made.rgb.shape == (128, 128, 3)
+        assert made.rgb.dtype == np.uint8
+        assert made.labels.shape == (128, 128)
+        assert 0.004 < (made.labels > 0).mean() < 0.6
+
+
+def test_the_same_generator_makes_the_same_picture(photos: list[np.ndarray]) -> None:
+    first, second = (forge(lambda: photos[0], 96, np.random.default_rng(9)) for _ in range(2))
+    assert (first.rgb == second.rgb).all()
+    assert (first.labels == second.labels).all()
+
+
+def test_a_pasted_part_is_another_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts are black and donors white: with no history in between, the picture is white exactly where it is labelled."""
+    from imgscan.datasets import forge as module
+
+    drawn = iter([0] + [255] * 9)
+    monkeypatch.setattr(module, "with_history", lambda photo, h, w, rng: np.full((h, w, 3), photo[0, 0, 0], np.uint8))
+    monkeypatch.setattr(module, "common_history", lambda rgb, rng: rgb)
+    monkeypatch.setattr(module, "tone", lambda rgb, rng: rgb)
+    made = module.forge(lambda: np.full((300, 300, 3), next(drawn), np.uint8), 160, np.random.default_rng(3), "splicing")
+    assert (made.rgb[made.labels > 0] > 127).all()
+    assert (made.rgb[made.labels == 0] <= 128).all()
+
+
+def test_from_camera_keeps_the_block_grid(photos: list[np.ndarray]) -> None:
+    """A crop of a JPEG at multiples of 8 changes less when saved again at its quality than one elsewhere."""
+    saved = jpeg(photos[1], 60, 0)
+    rng = np.random.default_rng(0)
+    on = from_camera(saved, 128, 128, rng)
+    off = saved[3:131, 5:133]
+    assert np.abs(jpeg(on, 60, 0).astype(int) - on).mean() < 0.5 * np.abs(jpeg(off, 60, 0).astype(int) - off).mean()
+
+
+def test_untouched_and_common_history_keep_the_size(photos: list[np.ndarray]) -> None:
+    rng = np.random.default_rng(1)
+    assert untouched(lambda: photos[2], 96, rng).shape == (96, 96, 3)
+    assert common_history(photos[0][:64, :80], rng).shape == (64, 80, 3)
+
+
+def test_unknown_kind(photos: list[np.ndarray]) -> None:
+    with pytest.raises(ValueError, match="splicing, copy-move, removal"):
+        forge(lambda: photos[0], 96, np.random.default_rng(0), "magic")
+
+
+def test_cell_labels_by_hand() -> None:
+    labels = torch.zeros(8, 12, dtype=torch.long)
+    labels[:4, :4] = 2  # all of cell (0, 0)
+    labels[:4, 4:7] = 1  # 12 of 16 pixels of cell (0, 1): 75 %
+    labels[:2, 8:12] = 1  # half of cell (0, 2): contour
+    labels[4, 0] = 1  # 1 of 16 pixels of cell (1, 0): 6 %
+    labels[4, 4:6] = 1  # 2 of 16 pixels of cell (1, 1): 12.5 %
+    assert cell_labels(labels, 4).tolist() == [[2, 1, -1], [0, -1, 0]]
+
+
+def dataset(**changes: object) -> SynthDataset:
+    settings: dict[str, object] = {"side": 96, "stride": 4, "seed": 1, "length": 6}
+    return SynthDataset([PHOTOS], **(settings | changes))  # type: ignore[arg-type]
+
+
+def test_items_are_a_function_of_seed_and_number_whatever_the_workers() -> None:
+    alone = [dataset()[k] for k in range(4)]
+    loaded = [item for batch in DataLoader(dataset(length=4), 2, num_workers=2) for item in zip(*batch, strict=True)]
+    for (rgb, labels), (other_rgb, other_labels) in zip(alone, loaded, strict=True):
+        assert (rgb == other_rgb).all()
+        assert (labels == other_labels).all()
+    assert rgb.shape == (3, 96, 96)
+    assert labels.shape == (24, 24)
+    assert not (dataset(seed=2)[0][0] == alone[0][0]).all()
+
+
+def test_the_share_of_untouched_pictures() -> None:
+    made = dataset(untouched_share=0.5, length=200, side=64)
+    untouched_count = sum(not bool(made[k][1].any()) for k in range(60))
+    assert 18 <= untouched_count <= 42  # 30 +- 3 deviations of 3.9
+
+
+def test_errors_name_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a folder"):
+        find_photos([tmp_path / "none"])
+    with pytest.raises(InputError, match="no pictures below"):
+        find_photos([tmp_path])
+    with pytest.raises(InputError, match="multiple of 8"):
+        dataset(side=100)
