@@ -1,0 +1,259 @@
+"""The command line: flags in, exit code out.  No torch here, so that --help is instant; each command imports what it runs."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn, ParamSpec
+
+import typer
+
+from imgscan import __version__
+from imgscan.errors import ExitCode, ImgscanError
+
+EXIT_STATUS = """Exit status: 0 complete and nothing at or above --fail-on; 1 complete, with findings; 2 not complete (usage,
+configuration, weights, an unreadable picture, an internal error; 2 outranks 1); 130 and 143 interrupted, results so far are
+intact; 141 the reader of stdout went away."""
+
+app = typer.Typer(
+    name="imgscan",
+    help="Find tampered pictures and where they were tampered with.\n\n" + EXIT_STATUS,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+train_app = typer.Typer(help="Train a network.", no_args_is_help=True, rich_markup_mode=None)
+models_app = typer.Typer(help="Networks and weights.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(train_app, name="train")
+app.add_typer(models_app, name="models")
+
+P = ParamSpec("P")
+
+
+def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
+    """Turn what a command returns or raises into the exit code, at one place."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        signal.signal(signal.SIGTERM, _terminate)
+        _open_streams()
+        try:
+            code = command(*args, **kwargs)
+            sys.stdout.flush()
+        except ImgscanError as error:
+            _say(f"imgscan: {error}")
+            code = ExitCode.INCOMPLETE
+        except BrokenPipeError:
+            # Nobody reads stdout any more; point it at nothing so that Python's exit does not raise once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = ExitCode.BROKEN_PIPE
+        except KeyboardInterrupt:
+            _say("imgscan: interrupted; the results so far are intact")
+            code = ExitCode.INTERRUPTED
+        except typer.Abort:
+            code = ExitCode.INTERRUPTED
+        except (typer.Exit, SystemExit):
+            raise
+        except Exception as error:
+            if os.environ.get("IMGSCAN_TRACEBACK"):
+                raise
+            _say(f"imgscan: internal error: {type(error).__name__}: {error} (IMGSCAN_TRACEBACK=1 shows where)")
+            code = ExitCode.INCOMPLETE
+        raise typer.Exit(int(code))
+
+    return wrapped
+
+
+def _open_streams() -> None:
+    """Streams that every print can use: a closed one goes nowhere, and a name outside the encoding is shown as escapes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: cleaning up must not be interrupted
+    raise SystemExit(int(ExitCode.TERMINATED))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"imgscan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Find tampered pictures and where they were tampered with."""
+
+
+@app.command(epilog=EXIT_STATUS)
+@exits
+def scan(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, and folders to search for pictures.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="NAME, NAME@TAG, NAME@FILE, or a+b to fuse.")] = "focal-fusion",
+    out: Annotated[Path, typer.Option(help="Folder for masks, overlays, features and results.")] = Path("imgscan-out"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=0, help="Processes that decode pictures; 0: none beside the main one.")
+    ] = 2,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures (or tiles of large ones) in one forward pass.")] = 4,
+    cluster: Annotated[str | None, typer.Option(help="hdbscan or kmeans; by default what the weights' card says.")] = None,
+    grid: Annotated[int | None, typer.Option(min=8, max=128, help="Most cells along the longer side that are clustered.")] = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            help="possible, likely, certain, a score from 0 to 1, or never. By default the lowest level measured for the model."
+        ),
+    ] = None,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Findings do not change the exit code.")] = False,
+    allow_unreadable: Annotated[
+        bool, typer.Option("--allow-unreadable", help="Unreadable pictures do not change the exit code.")
+    ] = False,
+    no_features: Annotated[bool, typer.Option("--no-features", help="Do not write features.h5.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the time per stage.")] = False,
+) -> ExitCode:
+    """Scan pictures: find the forged ones, mark where, judge, report."""
+    from imgscan.commands.scan import scan_command
+
+    return scan_command(
+        paths,
+        model=model,
+        out=out,
+        device=device,
+        jobs=jobs,
+        batch=batch,
+        cluster=cluster,
+        grid=grid,
+        fail_on=fail_on,
+        exit_zero=exit_zero,
+        allow_unreadable=allow_unreadable,
+        features=not no_features,
+        verbose=verbose,
+    )
+
+
+@train_app.command("focal")
+@exits
+def train_focal(
+    size: Annotated[
+        str | None,
+        typer.Option(help="compact-hrnet (by default), compact-vit, official-hrnet or official-vit; not needed with --resume."),
+    ] = None,
+    data: Annotated[str, typer.Option(help="synth: forgeries made on the fly from pristine photographs.")] = "synth",
+    data_root: Annotated[list[Path] | None, typer.Option(help="Folder of pristine photographs; repeatable.")] = None,
+    validation_root: Annotated[
+        list[Path] | None, typer.Option(help="Folder of other pristine photographs to validate on; repeatable.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for checkpoint, log and weights.")] = Path("imgscan-train"),
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop after this time, with a checkpoint.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe; repeatable.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+) -> ExitCode:
+    """Train a FOCAL extractor: contrast of pristine and forged pixels, image by image."""
+    from imgscan.commands.train import train_command
+
+    return train_command(
+        size=size,
+        data=data,
+        roots=data_root or [],
+        validation=validation_root or [],
+        out=out,
+        minutes=minutes,
+        settings=settings or [],
+        resume=resume,
+        device=device,
+    )
+
+
+@app.command()
+@exits
+def evaluate(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Models as for scan --model, and ela, the weight-free floor.")
+    ],
+    data: Annotated[list[Path], typer.Option(help="A folder with images/ and masks/, or one of untouched pictures; repeatable.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes that decode pictures.")] = 2,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures in one forward pass.")] = 4,
+    cluster: Annotated[str | None, typer.Option(help="hdbscan or kmeans.")] = None,
+    grid: Annotated[int | None, typer.Option(min=8, max=128, help="Most cells along the longer side that are clustered.")] = None,
+    side: Annotated[int | None, typer.Option(min=64, help="Longest side in pixels that a network sees at once.")] = None,
+    beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile or shrink.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON line per model and folder in place of the table.")] = False,
+) -> ExitCode:
+    """Measure models: pixel AUC, F1, macro F1 and IoU (means over forged pictures, native resolution), false alarms."""
+    from imgscan.commands.evaluate import evaluate_command
+
+    return evaluate_command(
+        models,
+        data=data,
+        device=device,
+        jobs=jobs,
+        batch=batch,
+        cluster=cluster,
+        grid=grid,
+        side=side,
+        beyond=beyond,
+        as_json=as_json,
+    )
+
+
+@app.command()
+@exits
+def calibrate(
+    model: Annotated[str, typer.Argument(help="A model as for scan --model.")],
+    pristine: Annotated[list[Path], typer.Option(help="Untouched pictures, like those that will be scanned; repeatable.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes that decode pictures.")] = 2,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures in one forward pass.")] = 4,
+) -> ExitCode:
+    """Measure thresholds for false-alarm rates of 5 %, 1 % and 0.1 % on untouched pictures."""
+    from imgscan.commands.calibrate import calibrate_command
+
+    return calibrate_command(model, pristine=pristine, device=device, jobs=jobs, batch=batch)
+
+
+@models_app.command("list")
+@exits
+def models_list() -> ExitCode:
+    """List the weights that are installed."""
+    from imgscan.commands.models import list_command
+
+    return list_command()
+
+
+@models_app.command("show")
+@exits
+def models_show(name: Annotated[str, typer.Argument(help="A model as for scan --model.")]) -> ExitCode:
+    """Print the cards of a model: data, licences, recipe, measured results."""
+    from imgscan.commands.models import show_command
+
+    return show_command(name)
+
+
+@models_app.command("verify")
+@exits
+def models_verify(name: Annotated[str, typer.Argument(help="A model as for scan --model.")]) -> ExitCode:
+    """Check the weights of a model against the hashes on their cards."""
+    from imgscan.commands.models import verify_command
+
+    return verify_command(name)

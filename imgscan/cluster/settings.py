@@ -1,0 +1,22 @@
+"""What a clustering may be told; [clustering] of a weights card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """--cluster and --grid override the card."""
+
+    method: str = "hdbscan"  # a name of CLUSTERINGS
+    grid: int = 64  # most cells along the longer side
+    smallest: float = 0.01  # fewest members of a cluster, as a share of the cells (HDBSCAN's min_cluster_size)
+    neighbours: int = 8  # HDBSCAN's min_samples
+    epsilon: float = 0.0  # clusters nearer than this (Euclidean, between unit vectors) are not told apart; 0: as they come
+    single: bool = True  # whether HDBSCAN may answer that there is only one cluster (allow_single_cluster)
+    most: int = 40  # more clusters than this mean that the features do not separate: fall back to k-means
+
+    def members(self, points: int) -> int:
+        """Fewest members of a cluster among so many points."""
+        return max(4, round(self.smallest * points))

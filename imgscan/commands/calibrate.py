@@ -1,0 +1,54 @@
+"""`imgscan calibrate`: thresholds for wanted false-alarm rates, measured on the user's own untouched pictures."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+from imgscan.errors import ExitCode, InputError
+from imgscan.evaluation.measure import untouched_scores
+from imgscan.find import find
+from imgscan.progress import bar
+from imgscan.scan import build_scanner, choose_device
+from imgscan.weights import find_model
+
+LEVEL_RATES = {"possible": 0.05, "likely": 0.01, "certain": 0.001}  # level -> share of untouched pictures that may reach it
+
+
+def threshold(scores: list[float], rate: float) -> float | None:
+    """The smallest score, rounded up to 4 digits, that at most `rate` of the untouched pictures reach.
+
+    None when there are fewer than 1 / rate pictures: a rate that one picture already exceeds cannot be measured.
+    """
+    if len(scores) * rate < 1:
+        return None
+    allowed = math.floor(len(scores) * rate)
+    over = sorted(scores, reverse=True)[allowed]  # the highest score that must stay under the threshold
+    return math.floor(over * 10_000 + 1) / 10_000
+
+
+def calibrate_command(model: str, *, pristine: list[Path], device: str, jobs: int, batch: int) -> ExitCode:
+    """Print [[operating_points]] for a weights card; a level that the sample is too small for is named on stderr."""
+    sources = find(pristine)
+    if not sources:
+        raise InputError(f"no pictures in {', '.join(map(str, pristine))}; wanted untouched pictures")
+    chosen = find_model(model)
+    scanner = build_scanner(chosen, device=choose_device(device), batch=batch, jobs=jobs, everything=True)
+    with bar("calibrating", len(sources)) as progress:
+        scores, skipped = untouched_scores(scanner, sources, progress.advance)
+    for item in skipped:
+        print(f"imgscan: skipped {item.source.path}: {item.reason}", file=sys.stderr)
+    for level, rate in LEVEL_RATES.items():
+        score = threshold(scores, rate)
+        if score is None:
+            print(
+                f"imgscan: {level}: {len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {round(1 / rate)}",
+                file=sys.stderr,
+            )
+            continue
+        measured = sum(s > 0 and s >= score for s in scores) / len(scores)
+        print(
+            f'\n[[operating_points]]\nlevel = "{level}"\nscore = {score}\nfalse_alarms = {measured:.4f}\npictures = {len(scores)}'
+        )
+    return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN

@@ -1,0 +1,116 @@
+"""`imgscan scan`: the gate."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from imgscan.errors import ExitCode, InputError, exit_code_of
+from imgscan.find import find
+from imgscan.judge import parse_fail_on
+from imgscan.progress import bar
+from imgscan.records import Assessed, Skipped
+from imgscan.report.human import finding_text, printable, summary_text, timing_text
+from imgscan.report.jsonl import JsonLines, Tally, result_line, run_line, summary_line
+from imgscan.weights import find_model
+
+
+def scan_command(
+    paths: list[Path],
+    *,
+    model: str,
+    out: Path,
+    device: str,
+    jobs: int,
+    batch: int,
+    cluster: str | None,
+    grid: int | None,
+    fail_on: str | None,
+    exit_zero: bool,
+    allow_unreadable: bool,
+    features: bool,
+    verbose: bool,
+) -> ExitCode:
+    """Everything the flags ask for, checked before torch is loaded and before anything is written."""
+    for path in paths:
+        if path.is_dir() and out.resolve() == path.resolve():
+            raise InputError(f"--out {out} is a scanned folder; wanted a folder beside it, masks must not be scanned as pictures")
+    sources = find(paths, out)
+    chosen = find_model(model).with_clustering(cluster, grid)
+    gate = parse_fail_on(fail_on, chosen.points, chosen.name)
+    from imgscan.scan import build_scanner, choose_device, network_rate, scan
+    from imgscan.store import Store, check_out
+
+    scanner = build_scanner(chosen, device=choose_device(device), batch=batch, jobs=jobs)
+    check_out(out, sources)
+    if not sources:
+        _say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths))}")
+    weights = "+".join(card.sha256 for card in chosen.cards)
+    tally = Tally()
+    began = time.perf_counter()
+    with (
+        Store(out, features=features, model=chosen.name, weights=weights) as store,
+        JsonLines(out / "results.jsonl") as lines,
+        bar("scanning", len(sources)) as progress,
+    ):
+        lines.write(
+            run_line(
+                started=datetime.now(UTC).isoformat(timespec="seconds"),
+                model=chosen.name,
+                weights={card.full_name: card.sha256 for card in chosen.cards},
+                operating_points=[asdict(point) for point in chosen.points],
+                fail_on=asdict(gate),
+                device=str(scanner.device),
+                bf16=scanner.amp,
+                input=[asdict(plan) for plan in scanner.plans],
+                clustering=asdict(scanner.clustering),
+                localize=asdict(scanner.localizing),
+            )
+        )
+        if not chosen.points:
+            _say(f"imgscan: {chosen.name} has no measured operating points: scores only, and no findings without --fail-on SCORE")
+        complete = False
+        code = ExitCode.INCOMPLETE
+        try:
+            for item in scan(sources, scanner):
+                found = tally.add(item, gate)
+                line = result_line(item, found)
+                if isinstance(item, Assessed):
+                    store.add(item)
+                lines.write(line)
+                _tell(item, line, found)
+                progress.advance(f"{tally.flagged} flagged")
+            store.finish()
+            complete = True
+            code = _exit_code(tally, exit_zero=exit_zero, allow_unreadable=allow_unreadable)
+        except BaseException as error:
+            code = exit_code_of(error)
+            raise
+        finally:
+            seconds = time.perf_counter() - began
+            lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code)))
+    if verbose:
+        _say(timing_text(scanner.timings, seconds, network_rate(scanner)))
+    _say(summary_text(tally, seconds, str(out)))
+    return code
+
+
+def _exit_code(tally: Tally, *, exit_zero: bool, allow_unreadable: bool) -> ExitCode:
+    if tally.skipped and not allow_unreadable:
+        return ExitCode.INCOMPLETE
+    return ExitCode.FINDINGS if tally.flagged and not exit_zero else ExitCode.CLEAN
+
+
+def _tell(item: Assessed | Skipped, line: dict[str, object], found: bool) -> None:
+    """A finding goes to stdout, a skipped file to stderr."""
+    if isinstance(item, Skipped):
+        _say(f"imgscan: skipped {printable(str(item.source.path))}: {item.reason}")
+    elif found:
+        print(finding_text(line), flush=True)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

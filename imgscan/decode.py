@@ -1,0 +1,117 @@
+"""Decode: `Source` in, `Picture` or `Skipped` out, in worker processes that run ahead of the network."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+from torch.utils.data import DataLoader, Dataset
+
+from imgscan.models.noise_view import quantization_table
+from imgscan.records import Picture, Skipped, Source
+
+MAX_PIXELS = 178_000_000  # larger files are refused: Pillow takes them for decompression bombs
+SMALLEST_SIDE = 64  # pixels; a smaller picture has too few 8x8 blocks to compare
+_ORIENTATION = 0x0112  # EXIF tag
+
+
+def estimate_quality(tables: dict[int, list[int]] | None) -> int | None:
+    """The IJG quality, 1..100, whose standard luma table is nearest to the file's; None without tables."""
+    if not tables:
+        return None
+    luma = np.sort(tables[min(tables)])  # sorted, for Pillow gives some files in zigzag order and some not
+    return 1 + int(np.abs(_standard_tables() - luma).sum(1).argmin())
+
+
+@cache
+def _standard_tables() -> npt.NDArray[np.float32]:
+    """100 x 64: the sorted luma tables of qualities 1 to 100."""
+    return np.stack([np.sort(quantization_table(q).flatten().numpy()) for q in range(1, 101)])
+
+
+def decode(source: Source) -> Picture | Skipped:
+    """Read, hash and decode one file.  Never raises for what is wrong with the file: that is a Skipped."""
+    try:
+        content = source.path.read_bytes()
+    except OSError as error:
+        return Skipped(source, f"cannot be read: {error.strerror or error}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF; what matters raises
+            with Image.open(io.BytesIO(content)) as file:
+                if file.width * file.height > MAX_PIXELS:
+                    return Skipped(source, f"{file.width} x {file.height} pixels; at most {MAX_PIXELS:,} are decoded")
+                if min(file.size) < SMALLEST_SIDE:
+                    return Skipped(source, f"{file.width} x {file.height} pixels; wanted at least {SMALLEST_SIDE} a side")
+                orientation = _orientation(file)
+                quality = estimate_quality(getattr(file, "quantization", None))
+                rgb = _to_rgb(file)
+                name = file.format or "unknown"
+    except UnidentifiedImageError:
+        return Skipped(source, "not a picture that can be decoded (JPEG, PNG, TIFF, WebP, BMP)")
+    except Exception as error:  # Pillow's decoders raise nearly anything on broken files
+        return Skipped(source, f"broken picture: {error}")
+    digest = hashlib.sha256(content).hexdigest()
+    return Picture(source, rgb, digest, len(content), name, orientation, quality)
+
+
+def _orientation(file: Image.Image) -> int:
+    """EXIF orientation, 1..8; 1 where the tag is missing or nonsense, which is no reason to refuse a good picture."""
+    try:
+        value = int(file.getexif().get(_ORIENTATION, 1))
+    except Exception:  # EXIF parsers raise nearly anything on broken metadata
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _to_rgb(file: Image.Image) -> npt.NDArray[np.uint8]:
+    """H x W x 3 uint8; 16-bit grey is scaled (Pillow's own conversion would clip it), transparency is dropped."""
+    if file.mode.startswith("I") or file.mode == "F":
+        levels = np.asarray(file, np.float32)
+        high = 65535.0 if levels.max(initial=0) > 255 else 255.0
+        grey = np.clip(levels * (255 / high), 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.array(file.convert("RGB"))
+
+
+class _Sources(Dataset["Picture | Skipped"]):
+    """Sources by number, for the loader."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = sources
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int) -> Picture | Skipped:
+        return decode(self.sources[index])
+
+
+def decode_all(sources: Sequence[Source], jobs: int) -> Iterator[Picture | Skipped]:
+    """Decode in the order given, up to four pictures ahead per worker.
+
+    Args:
+        sources: from find.
+        jobs: worker processes; 0 decodes in this process.
+    """
+    return iter(
+        DataLoader(
+            _Sources(sources),
+            batch_size=None,
+            num_workers=jobs,
+            prefetch_factor=4 if jobs else None,
+            collate_fn=_as_is,  # no batching: a picture goes through the loader as it is
+        )
+    )
+
+
+def _as_is(item: Any) -> Any:
+    """The item itself; a named function because worker processes may have to pickle it."""
+    return item

@@ -1,0 +1,44 @@
+"""Fuse: the features of one or several networks on one grid, concatenated (FOCAL, Eq. 4; no retraining)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from imgscan.records import Features
+
+
+def fuse(parts: Sequence[Features], grid: int) -> Features:
+    """Concatenate on the coarsest grid among the networks, with at most `grid` cells along the longer side.
+
+    Every part is a set of unit vectors again after it was brought to the grid (by averaging the cells that fall together), so
+    each network has the same say; the result is scaled to unit vectors too, which leaves all cosines as they were.
+
+    Args:
+        parts: features of one picture, from each network.
+        grid: most cells a side, >= 8.
+
+    Returns:
+        (sum of D) x h x w.
+
+    Raises:
+        ValueError: no parts, or a grid under 8.
+    """
+    if not parts or grid < 8:
+        raise ValueError(f"{len(parts)} parts on a grid of {grid}; wanted at least one part and a grid of at least 8")
+    rows = min(p.vectors.shape[1] for p in parts)
+    columns = min(p.vectors.shape[2] for p in parts)
+    shrink = min(1.0, grid / max(rows, columns))
+    rows, columns = max(1, round(rows * shrink)), max(1, round(columns * shrink))
+    joined = []
+    for part in parts:
+        vectors = part.vectors
+        if vectors.shape[1:] != (rows, columns):
+            vectors = F.adaptive_avg_pool2d(vectors, (rows, columns))
+        joined.append(F.normalize(vectors, dim=0, eps=1e-6))
+    height = max(p.cell[0] * p.vectors.shape[1] for p in parts)
+    width = max(p.cell[1] * p.vectors.shape[2] for p in parts)
+    fused = torch.cat(joined) / len(joined) ** 0.5
+    return Features(fused, (height / rows, width / columns))

@@ -1,0 +1,71 @@
+"""Localize: from clusters of cells to forged pixels of the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+
+from imgscan.records import Clusters, Features, Mask, Region
+
+
+@dataclass(frozen=True)
+class LocalizeSettings:
+    """[localize] of a weights card."""
+
+    strength: float = 0.0  # regions weaker than this are not marked; the lowest operating point, where some were measured
+    smallest: float = 0.002  # regions smaller than this share of the picture are not marked
+    share: float = 0.5  # forged clusters that together cover more of the picture than this are content, not forgery: not marked
+
+
+def localize(features: Features, clusters: Clusters, height: int, width: int, settings: LocalizeSettings) -> Mask:
+    """The largest cluster is pristine, every other one forged (FOCAL, section 3.2).
+
+    `probability` ranks pixels by how far their feature is from the centre of the pristine cluster, (1 - cosine) / 2, and exists
+    also where nothing is marked.  The released code has no such map (it answers 0 or 255); this one is ours.
+
+    Args:
+        features: D x h x w, what was clustered.
+        clusters: of the same grid.
+        height, width: of the picture, pixels.
+        settings: what is too weak or too small to be marked.
+    """
+    pristine = torch.from_numpy(clusters.labels == 0)
+    centre = F.normalize(features.vectors[:, pristine].mean(1), dim=0)
+    distance = ((1 - torch.einsum("dhw,d->hw", features.vectors, centre)) / 2).clamp(0, 1)
+    probability = enlarge(distance, features, height, width)
+    forged = np.zeros((height, width), bool)
+    regions: list[Region] = []
+    outside = float((clusters.labels > 0).mean())
+    if 0 < outside <= settings.share:
+        part = enlarge(torch.from_numpy(clusters.labels > 0).float(), features, height, width) > 0.5
+        numbered, _ = ndimage.label(part)
+        for number, box in enumerate(ndimage.find_objects(numbered), 1):
+            inside = numbered[box] == number
+            area = int(inside.sum())
+            strength = float(probability[box][inside].mean())
+            if strength < settings.strength or area < settings.smallest * height * width:
+                continue
+            forged[box] |= inside
+            corners = (box[1].start, box[0].start, box[1].stop, box[0].stop)
+            regions.append(Region(box=corners, area=area, strength=strength))
+    regions.sort(key=lambda r: (-r.strength, r.box))
+    return Mask(probability, forged, tuple(regions))
+
+
+def enlarge(cells: torch.Tensor, features: Features, height: int, width: int) -> npt.NDArray[np.float32]:
+    """A map of cells, h x w, as one of pixels, height x width: bilinear between the cells' centres.
+
+    The cells may reach a little over the picture's edge (padding) or stop short of it; their size in pixels says where they lie.
+    """
+    rows, columns = cells.shape
+    full = round(rows * features.cell[0]), round(columns * features.cell[1])
+    large = F.interpolate(cells[None, None].float(), size=full, mode="bilinear", align_corners=False)[0, 0]
+    over = (0, max(0, width - full[1]), 0, max(0, height - full[0]))
+    if any(over):
+        large = F.pad(large[None, None], over, mode="replicate")[0, 0]
+    return np.ascontiguousarray(large[:height, :width].numpy())

@@ -1,0 +1,51 @@
+"""Progress bars: Rich on stderr when it is a terminal, nothing otherwise."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Bar(Protocol):
+    """What a stage may say of its progress."""
+
+    def advance(self, note: str = "", by: int = 1) -> None:
+        """`by` units further; `note` is shown behind the bar."""
+
+
+class _Silent:
+    def advance(self, note: str = "", by: int = 1) -> None:
+        pass
+
+
+class _Rich:
+    def __init__(self, progress: Progress, total: int, title: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(title, total=total, note="")
+
+    def advance(self, note: str = "", by: int = 1) -> None:
+        self._progress.update(self._task, advance=by, note=note)
+
+
+@contextmanager
+def bar(title: str, total: int) -> Iterator[Bar]:
+    """A bar of `total` units; content never depends on it."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Silent()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    # Rich would draw what goes to stdout on its own console, which is stderr: fine on a terminal, wrong when stdout is a file.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as progress:
+        yield _Rich(progress, total, title)

@@ -1,0 +1,167 @@
+"""The nouns of imgscan: what each stage hands to the next.  All are frozen; nobody edits another stage's work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+Level = Literal["none", "possible", "likely", "certain"]
+LEVELS: tuple[Level, ...] = ("none", "possible", "likely", "certain")  # rising
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that may be a picture (find)."""
+
+    path: Path  # to open it
+    name: str  # below the scanned folder, with forward slashes: "a/b.jpg"; output files are named after it
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture (decode).  Pixels are as stored: EXIF orientation is recorded, not applied, for a JPEG's blocks and the
+    traces on them are where the file has them."""
+
+    source: Source
+    rgb: npt.NDArray[np.uint8]  # H x W x 3; no tensor: torch would move those between processes through /dev/shm
+    sha256: str  # of the file, 64 hexadecimal digits
+    bytes: int  # of the file
+    format: str  # as Pillow names it: JPEG, PNG, TIFF, ...
+    orientation: int  # EXIF orientation, 1..8; 1 = upright
+    jpeg_quality: int | None  # estimated from the luma table; None: not a JPEG
+
+    @property
+    def height(self) -> int:
+        return int(self.rgb.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.rgb.shape[1])
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The way from a network's input back to the picture (prepare)."""
+
+    height: int  # of the picture, pixels
+    width: int
+    scaled: tuple[int, int]  # height, width after shrinking; equal to the picture's at native resolution
+    canvas: tuple[int, int]  # height, width after padding at the bottom and right
+    tile: tuple[int, int]  # height, width of one tile; equal to the canvas when there is one
+    corners: tuple[tuple[int, int], ...]  # top, left of every tile on the canvas
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A picture as one network wants it (prepare)."""
+
+    tiles: torch.Tensor  # T x 3 x h x w uint8; T = len(placement.corners)
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a network says of every cell of a picture (extract, fuse)."""
+
+    vectors: torch.Tensor  # D x h x w float32, unit vectors along D
+    cell: tuple[float, float]  # height, width of a cell in pixels of the picture: h * cell[0] covers it
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Which cells belong together (cluster)."""
+
+    labels: npt.NDArray[np.int32]  # h x w; 0 = the largest cluster, 1.. the others by falling size; noise already assigned
+    noise: npt.NDArray[np.bool_]  # h x w; cells the clustering itself gave to no cluster
+    persistence: tuple[float, ...]  # one per cluster, 0..1; HDBSCAN's stability, 1.0 where the method has none
+    method: str  # hdbscan, kmeans, or "kmeans (hdbscan found N clusters)"
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected forged area (localize)."""
+
+    box: tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
+    area: int  # pixels
+    strength: float  # 0..1: how far its features are from the pristine ones
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Where a picture was forged (localize)."""
+
+    probability: npt.NDArray[np.float32]  # H x W, 0..1: a ranking of pixels, at the picture's own size
+    forged: npt.NDArray[np.bool_]  # H x W
+    regions: tuple[Region, ...]  # by falling strength
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one picture that was assessed (judge)."""
+
+    picture: PictureFacts
+    score: float  # 0..1, the strength of its strongest region; 0: none
+    level: Level  # by the operating points of the weights; "none": below all of them
+    area: float  # share of the picture that is marked as forged, 0..1
+    regions: tuple[Region, ...]
+    clusters: int  # how many the clustering found
+    method: str  # the clustering that decided
+    grid: tuple[int, int]  # rows, columns the clustering saw
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What a report says of a picture's file."""
+
+    name: str
+    path: str
+    sha256: str
+    bytes: int
+    format: str
+    width: int
+    height: int
+    orientation: int
+    jpeg_quality: int | None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be assessed: a result, not a log line."""
+
+    source: Source
+    reason: str
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """Everything the scan knows of one picture: the finding and what its files are made from."""
+
+    finding: Finding
+    mask: Mask
+    picture: Picture
+    features: Features
+    clusters: Clusters
+
+
+@dataclass
+class Timings:
+    """Seconds spent per stage, for -v; filled by the scan while it runs."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    pictures: int = 0  # through the network
+
+    pixels: int = 0  # of those pictures
+    sample: list[Picture] = field(default_factory=list)  # the first few, to time the network alone afterwards
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Count seconds of a stage; stages run in several threads."""
+        with self._lock:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds

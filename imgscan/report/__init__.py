@@ -1,0 +1,1 @@
+"""Reports: the canonical JSON Lines (jsonl.py) and what is made from it (human.py)."""

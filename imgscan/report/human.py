@@ -1,0 +1,49 @@
+"""What people read in the terminal: a line per finding on stdout, the summary on stderr."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imgscan.records import Timings
+from imgscan.report.jsonl import Tally
+
+
+def printable(text: str) -> str:
+    """A file name as one safe line: control characters and bytes that are not UTF-8 are shown as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def finding_text(line: dict[str, Any]) -> str:
+    """A result line of the JSON Lines as one line of text: level, score, forged area, regions, name."""
+    regions = len(line["regions"])
+    level = line["level"] if line["level"] != "none" else "flagged"
+    where = f"{regions} region{'s' if regions != 1 else ''}"
+    return f"{level:<8} {line['score']:.3f}  {100 * line['area']:5.1f} %  {where:<10}  {printable(line['name'])}"
+
+
+def summary_text(tally: Tally, seconds: float, out: str) -> str:
+    """Counts and pace, in one line."""
+    pace = tally.pictures / seconds if seconds > 0 else 0.0
+    counts = f"{tally.pictures} pictures: {tally.flagged} flagged, {tally.clean} clean, {tally.skipped} skipped"
+    return f"{counts}; {pace:.2f} pictures/s; results in {out}"
+
+
+def timing_text(timings: Timings, seconds: float, network: float | None) -> str:
+    """Seconds per stage, and how busy the network was kept (-v).
+
+    Args:
+        timings: of the scan.
+        seconds: of the whole scan, writing included.
+        network: pictures per second of the networks with nothing else running; None: no pictures.
+    """
+    lines = ["stage                seconds  per picture"]
+    count = max(1, timings.pictures)
+    for stage, spent in timings.seconds.items():
+        lines.append(f"{stage:<20} {spent:7.2f}  {1000 * spent / count:8.1f} ms")
+    lines.append("(decoding and clustering run in processes beside the network: the seconds of cluster overlap with extract)")
+    if network is not None and seconds > 0:
+        whole = count / seconds
+        lines.append(
+            f"the network alone: {network:.2f} pictures/s; the whole scan: {whole:.2f} pictures/s; ratio {whole / network:.2f}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,129 @@
+"""results.jsonl, the canonical record of a scan: a run line, a result line per picture, a summary line.
+
+Every other report is a function of it.  The schema is named in the run line and rises when a field changes its meaning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from imgscan import __version__
+from imgscan.errors import OutputError
+from imgscan.judge import FailOn
+from imgscan.records import Assessed, Finding, Skipped
+from imgscan.store import settle
+
+SCHEMA = "imgscan.results/1"
+
+
+@dataclass
+class Tally:
+    """The counts of a summary."""
+
+    flagged: int = 0  # pictures at or above --fail-on
+    marked: int = 0  # pictures with any pixel marked as forged
+    clean: int = 0  # assessed and not flagged
+    skipped: int = 0
+    levels: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def pictures(self) -> int:
+        return self.flagged + self.clean + self.skipped
+
+    def add(self, item: Assessed | Skipped, fail_on: FailOn) -> bool:
+        """Count one result; whether it is a finding."""
+        if isinstance(item, Skipped):
+            self.skipped += 1
+            return False
+        found = fail_on.reached(item.finding)
+        self.flagged += found
+        self.clean += not found
+        self.marked += item.finding.area > 0
+        self.levels[item.finding.level] += 1
+        return found
+
+
+def run_line(**facts: Any) -> dict[str, Any]:
+    """The first line: what ran, with which weights and settings."""
+    return {"type": "run", "schema": SCHEMA, "version": __version__, **facts}
+
+
+def result_line(item: Assessed | Skipped, flagged: bool) -> dict[str, Any]:
+    """One picture."""
+    if isinstance(item, Skipped):
+        return {
+            "type": "result",
+            "status": "skipped",
+            "name": item.source.name,
+            "path": str(item.source.path),
+            "reason": item.reason,
+        }
+    return {"type": "result", "status": "assessed", **_finding(item.finding), "flagged": flagged}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    data: dict[str, Any] = asdict(finding)
+    data = {**data.pop("picture"), **data}
+    data["score"] = round(finding.score, 4)
+    data["area"] = round(finding.area, 6)
+    for region in data["regions"]:
+        region["strength"] = round(region["strength"], 4)
+    data["mask"] = f"masks/{finding.picture.name}.png"
+    data["overlay"] = f"overlays/{finding.picture.name}.png"
+    return data
+
+
+def summary_line(tally: Tally, *, complete: bool, seconds: float, exit_code: int) -> dict[str, Any]:
+    """The last line; a file without one belongs to a scan that was killed."""
+    return {
+        "type": "summary",
+        "complete": complete,
+        "pictures": tally.pictures,
+        "flagged": tally.flagged,
+        "marked": tally.marked,
+        "clean": tally.clean,
+        "skipped": tally.skipped,
+        "levels": dict(sorted(tally.levels.items())),
+        "seconds": round(seconds, 3),
+        "exit_code": exit_code,
+    }
+
+
+class JsonLines:
+    """Writes results.jsonl line by line under a temporary name and moves it into place at the end, however the scan ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._new = path.with_name(path.name + ".new")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: IO[str] = self._new.open("w", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append one line and flush it: a killed scan leaves what it had."""
+        try:
+            # ensure_ascii keeps names that are not UTF-8 (surrogates) readable and the file valid UTF-8.
+            self._file.write(json.dumps(line, ensure_ascii=True, allow_nan=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+        settle(self._new, self.path, whole=kind is None)
+
+
+def read_lines(path: Path) -> Sequence[dict[str, Any]]:
+    """The lines of a results.jsonl, in order."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]

@@ -1,0 +1,240 @@
+"""The command line as its user meets it: real subprocesses, exit codes, one clear line for what went wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imgscan.errors import ExitCode
+from tests.conftest import PHOTOS
+
+IMGSCAN = [sys.executable, "-m", "imgscan"]
+
+
+def run(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("IMGSCAN_")}
+    return subprocess.run(
+        [*IMGSCAN, *map(str, args)], capture_output=True, text=True, cwd=cwd, env=environment, timeout=300, check=False
+    )
+
+
+def test_help_and_errors_before_the_scan_do_not_import_torch() -> None:
+    code = "import sys; from typer.testing import CliRunner; from imgscan.cli import app; import re\n"
+    for args in (["--help"], ["scan", "--help"], ["models", "list"], ["scan", "/no/such/folder"], ["train", "focal", "--help"]):
+        wanted = 2 if "/no/such/folder" in args else 0
+        check = f"done = CliRunner().invoke(app, {args!r}); assert 'torch' not in sys.modules\nassert done.exit_code == {wanted}"
+        done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_help_names_every_exit_code() -> None:
+    text = run("scan", "--help").stdout
+    for code in ExitCode:
+        assert f"{int(code)}" in text
+
+
+def test_a_scan_writes_what_it_promises(folder: Path, tiny_model: str, tmp_path: Path) -> None:
+    done = run("scan", folder, "--model", tiny_model, "--out", tmp_path / "out", "-v")
+    assert done.returncode == ExitCode.CLEAN, done.stderr
+    assert done.stdout == ""
+    assert "3 pictures: 0 flagged, 3 clean, 0 skipped" in done.stderr
+    assert "the network alone" in done.stderr
+    assert "no measured operating points" in done.stderr
+    out = tmp_path / "out"
+    for name, size in (("a/b.jpg", (192, 128)), ("forged.png", (128, 128)), ("tall.webp", (96, 160))):
+        with Image.open(out / "masks" / f"{name}.png") as mask, Image.open(out / "overlays" / f"{name}.png") as overlay:
+            assert mask.size == overlay.size == size
+            assert set(np.unique(np.asarray(mask))) <= {0, 255}
+    lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert [line["type"] for line in lines] == ["run", "result", "result", "result", "summary"]
+    assert (out / "features.h5").exists()
+
+
+def test_no_features(folder: Path, tiny_model: str, tmp_path: Path) -> None:
+    assert run("scan", folder, "-m", tiny_model, "--out", tmp_path / "o", "--no-features").returncode == 0
+    assert not (tmp_path / "o" / "features.h5").exists()
+
+
+def flagged(folder: Path, tiny_model: str, tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """2-means marks something on nearly every picture, so a score of 0 makes findings of them."""
+    return run("scan", folder, "-m", tiny_model, "--out", tmp_path / "o", "--cluster", "kmeans", "--fail-on", "0", *more)
+
+
+def test_findings_are_exit_1_and_go_to_stdout(folder: Path, tiny_model: str, tmp_path: Path) -> None:
+    done = flagged(folder, tiny_model, tmp_path)
+    assert done.returncode == ExitCode.FINDINGS, done.stderr
+    assert done.stdout.startswith("flagged")
+
+
+def test_exit_zero(folder: Path, tiny_model: str, tmp_path: Path) -> None:
+    assert flagged(folder, tiny_model, tmp_path, "--exit-zero").returncode == ExitCode.CLEAN
+
+
+def test_an_unreadable_picture_outranks_findings(folder: Path, tiny_model: str, tmp_path: Path) -> None:
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    done = flagged(folder, tiny_model, tmp_path, "--exit-zero")
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "skipped" in done.stderr
+    assert "broken.jpg" in done.stderr
+    assert flagged(folder, tiny_model, tmp_path, "--allow-unreadable").returncode == ExitCode.FINDINGS
+
+
+def test_a_scan_never_writes_over_its_inputs(tiny_model: str, tmp_path: Path, photos: list[np.ndarray]) -> None:
+    """A benchmark with images/x.png and masks/x.png.png: --out must not replace the ground truth."""
+    for name in ("images/x.png", "masks/x.png.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(photos[0][:64, :64]).save(tmp_path / name)
+    before = (tmp_path / "masks" / "x.png.png").read_bytes()
+    done = run("scan", tmp_path / "images", "-m", tiny_model, "--out", tmp_path)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "that no scan of imgscan made" in done.stderr
+    assert (tmp_path / "masks" / "x.png.png").read_bytes() == before
+
+
+def test_another_clustering_has_no_measured_thresholds(folder: Path, tmp_path: Path) -> None:
+    done = run("scan", folder / "tall.webp", "--model", "focal-vit", "--cluster", "kmeans", "--out", tmp_path / "o")
+    assert "no measured operating points" in done.stderr
+    assert done.returncode == ExitCode.CLEAN
+    again = run(
+        "scan", folder / "tall.webp", "--model", "focal-vit", "--grid", "32", "--out", tmp_path / "o", "--fail-on", "possible"
+    )
+    assert again.returncode == ExitCode.INCOMPLETE
+    assert "no measured operating point" in again.stderr
+
+
+def test_closed_stdout_is_no_internal_error() -> None:
+    command = " ".join([*IMGSCAN, "models", "list"]) + " >&-"
+    assert subprocess.run(["bash", "-c", command], capture_output=True, check=False).returncode == 0
+
+
+def test_nothing_to_scan_is_0_with_a_warning(tiny_model: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run("scan", tmp_path / "empty", "-m", tiny_model, "--out", tmp_path / "o")
+    assert done.returncode == ExitCode.CLEAN
+    assert "nothing to scan" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["scan", "/no/such/folder"], "/no/such/folder: no such file or folder"),
+        (["scan", PHOTOS, "--model", "focal-fushion"], "did you mean focal-fusion"),
+        (["scan", PHOTOS, "--model", "focal-vit@/no/such.safetensors"], "/no/such.toml"),
+        (["scan", PHOTOS, "--device", "cuda:77"], "there is: auto, cpu"),
+        (["scan", PHOTOS, "--cluster", "dbscan"], "did you mean hdbscan"),
+        (["scan", PHOTOS, "--fail-on", "sometimes"], "possible"),
+        (["scan", PHOTOS, "--out", "/proc/nowhere"], "/proc/nowhere"),
+        (["scan", PHOTOS, "--out", PHOTOS], "is a scanned folder"),
+        (["scan", PHOTOS, "--bogus"], "--bogus"),
+        (["scan", PHOTOS, "--batch", "0"], "--batch"),
+        (["train", "focal", "--data", "casia"], "known: synth"),
+        (["train", "focal", "--size", "compact-hrnt", "--data-root", PHOTOS], "did you mean compact-hrnet"),
+        (["train", "focal"], "--data-root"),
+        (["train", "focal", "--data-root", PHOTOS, "--set", "train.stpes=3"], "did you mean steps"),
+        (["train", "focal", "--data-root", PHOTOS, "--validation-root", PHOTOS], "validation needs other photographs"),
+        (["evaluate", "ela", "--data", "/no/such/folder"], "/no/such/folder"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_2(args: list[object], message: str, tmp_path: Path) -> None:
+    done = run(*args, cwd=tmp_path)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    if "Usage" not in done.stderr:  # Typer's own usage errors take a few lines
+        assert len([line for line in done.stderr.splitlines() if line.startswith("imgscan:")]) == 1
+    assert not list(tmp_path.rglob("*.new"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)])
+def test_interrupted_scans_keep_their_results(
+    tiny_model: str, tmp_path: Path, number: int, code: ExitCode, photos: list[np.ndarray]
+) -> None:
+    root = tmp_path / "many"
+    root.mkdir()
+    for k in range(400):
+        Image.fromarray(photos[k % 4][: 160 + k, :256]).save(root / f"{k:03}.jpg")
+    out = tmp_path / "o"
+    args = [*IMGSCAN, "scan", str(root), "-m", tiny_model, "--out", str(out), "--batch", "1"]
+    process = subprocess.Popen(args, stderr=subprocess.PIPE, text=True)
+    partial = out / "results.jsonl.new"
+    for _ in range(600):
+        if partial.exists() and partial.read_text().count("\n") > 3:
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert lines[-1]["type"] == "summary"
+    assert lines[-1]["complete"] is False
+    results = [line for line in lines if line["type"] == "result"]
+    assert 0 < len(results) < 400
+    assert all((out / line["mask"]).exists() for line in results)
+
+
+def test_a_reader_that_went_away_is_141(folder: Path, tiny_model: str, tmp_path: Path) -> None:
+    scan = " ".join([*IMGSCAN, "scan", str(folder), "-m", f"'{tiny_model}'", "--out", str(tmp_path / "o")])
+    command = f"({scan} --cluster kmeans --fail-on 0; echo $? > {tmp_path / 'code'}) | true"
+    subprocess.run(["bash", "-c", command], capture_output=True, check=False, timeout=300)
+    assert (tmp_path / "code").read_text().strip() == str(int(ExitCode.BROKEN_PIPE))
+
+
+def test_train_resume_and_scan_with_the_result(tmp_path: Path) -> None:
+    settings = ["--set", "model.size=tiny", "--set", "data.side=64", "--set", "data.workers=0", "--set", "train.log_every=1"]
+    base = ["train", "focal", "--data-root", PHOTOS, "--out", tmp_path / "t", "--device", "cpu"]
+    first = run(*base, *settings, "--set", "train.steps=4", "--set", "train.batch=200", "--minutes", "0.01")
+    assert first.returncode == 0, first.stderr
+    assert "step 4/4" not in first.stderr, "nothing was left to resume"
+    again = run(*base, *settings)
+    assert again.returncode == ExitCode.INCOMPLETE
+    assert "add --resume" in again.stderr
+    resumed = run(*base, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "step 4/4" in resumed.stderr
+    card = resumed.stdout.strip()
+    done = run("scan", PHOTOS / "budgie-eb1c4694.jpg", "-m", f"focal-hrnet@{card}", "--out", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+
+
+def test_evaluate_prints_a_row_per_model_and_folder(tmp_path: Path, tiny_model: str, photos: list[np.ndarray]) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / "d" / name).mkdir(parents=True)
+    Image.fromarray(photos[0][:96, :128]).save(tmp_path / "d" / "images" / "x.png")
+    mask = np.zeros((96, 128), np.uint8)
+    mask[20:60, 20:60] = 255
+    Image.fromarray(mask).save(tmp_path / "d" / "masks" / "x.png")
+    done = run("evaluate", "ela", tiny_model, "--data", tmp_path / "d", "--json")
+    assert done.returncode == 0, done.stderr
+    ela, ours = (json.loads(line) for line in done.stdout.splitlines())
+    assert ela["model"] == "ela"
+    assert ela["f1"] is None
+    assert 0 <= ours["auc"] <= 1
+    assert 0 <= ours["f1"] <= 1
+
+
+def test_models_list_show_and_verify() -> None:
+    listed = run("models", "list")
+    assert listed.returncode == 0
+    assert "focal-hrnet@open" in listed.stdout
+    assert 'network = "focal-vit"' in run("models", "show", "focal-vit").stdout
+    assert run("models", "verify", "focal-fusion").stdout.count("\tok\t") == 2
+
+
+def test_calibrate_measures_and_refuses_what_the_sample_cannot_show(folder: Path, tiny_model: str) -> None:
+    done = run("calibrate", tiny_model, "--pristine", folder)
+    assert done.returncode == 0, done.stderr
+    assert "possible: 3 pictures cannot show a rate of 0.05" in done.stderr
+    assert "operating_points" not in done.stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout.startswith("imgscan 0.")

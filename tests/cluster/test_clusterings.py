@@ -1,0 +1,131 @@
+"""Every clustering over one table of cases, then what is special to each."""
+
+from pathlib import Path
+
+import hdbscan
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from imgscan.cluster import CLUSTERINGS, ClusterSettings, cluster
+from imgscan.cluster.hdbscan import MOST_POINTS, hdbscan_labels
+from imgscan.cluster.kmeans import assign, kmeans_labels
+from imgscan.errors import InputError
+from imgscan.records import Features
+
+FIXTURE = Path(__file__).parents[3] / "shared" / "reference" / "parity" / "FOCAL_clustering.npz"
+
+
+def planted(rows: int = 24, columns: int = 32, noise: float = 0.05, dim: int = 16) -> tuple[Features, np.ndarray]:
+    """A picture with one forged box of another direction; the truth is 1 there."""
+    truth = np.zeros((rows, columns), np.int32)
+    truth[5:13, 6:18] = 1
+    directions = torch.eye(dim)[:2]
+    generator = torch.Generator().manual_seed(1)
+    vectors = directions[torch.from_numpy(truth).long()] + noise * torch.randn(rows, columns, dim, generator=generator)
+    return Features(F.normalize(vectors.permute(2, 0, 1), dim=0), (8.0, 8.0)), truth
+
+
+@pytest.mark.parametrize("method", CLUSTERINGS)
+def test_a_planted_forgery_is_found_and_the_largest_cluster_is_zero(method: str) -> None:
+    features, truth = planted()
+    clusters = cluster(features, ClusterSettings(method=method))
+    assert (clusters.labels == truth).all()
+    assert len(clusters.persistence) == 2
+    assert clusters.method == method
+
+
+@pytest.mark.parametrize("method", CLUSTERINGS)
+def test_constant_features_are_one_cluster(method: str) -> None:
+    features = Features(F.normalize(torch.ones(8, 16, 16), dim=0), (8.0, 8.0))
+    clusters = cluster(features, ClusterSettings(method=method))
+    assert (clusters.labels == 0).all()
+
+
+@pytest.mark.parametrize("method", CLUSTERINGS)
+def test_nan_is_an_error_that_says_so(method: str) -> None:
+    features = Features(torch.full((4, 8, 8), float("nan")), (8.0, 8.0))
+    with pytest.raises(ValueError, match="NaN"):
+        cluster(features, ClusterSettings(method=method))
+
+
+@pytest.mark.parametrize("method", CLUSTERINGS)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 2)])
+def test_tiny_grids(method: str, shape: tuple[int, int]) -> None:
+    features = Features(F.normalize(torch.rand(4, *shape), dim=0), (8.0, 8.0))
+    assert cluster(features, ClusterSettings(method=method)).labels.shape == shape
+
+
+def test_an_unknown_method_names_the_near_miss() -> None:
+    with pytest.raises(InputError, match="did you mean hdbscan"):
+        cluster(planted()[0], ClusterSettings(method="hdbscn"))
+
+
+@pytest.mark.parametrize(("count", "dim", "seed"), [(300, 8, 0), (500, 70, 1), (800, 128, 2), (400, 3, 3)])
+@pytest.mark.parametrize(("single", "epsilon"), [(True, 0.0), (False, 0.0), (False, 0.4)])
+def test_hdbscan_labels_equal_those_of_the_package(count: int, dim: int, seed: int, single: bool, epsilon: float) -> None:
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((4, dim))
+    points = centres[rng.integers(0, 4, count)] + 0.25 * rng.standard_normal((count, dim))
+    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    ours, persistence = hdbscan_labels(
+        torch.from_numpy(points), ClusterSettings(smallest=12 / count, neighbours=6, single=single, epsilon=epsilon)
+    )
+    theirs = hdbscan.HDBSCAN(
+        min_cluster_size=12, min_samples=6, algorithm="generic", allow_single_cluster=single, cluster_selection_epsilon=epsilon
+    ).fit(points.astype(np.float64))
+    pairs = set(zip(ours.tolist(), theirs.labels_.tolist(), strict=True))
+    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}), "labels differ by more than their names"
+    assert {a == -1 for a, b in pairs if b == -1} <= {True}
+    assert len(persistence) == ours.max() + 1
+
+
+def test_hdbscan_noise_joins_the_nearest_cluster() -> None:
+    features, truth = planted()
+    vectors = features.vectors.clone()
+    lonely = torch.zeros(16)
+    lonely[0], lonely[1] = -0.3, -0.954  # farther from both clusters than they are from each other, and nearer to cluster 0
+    vectors[:, 0, 0] = lonely
+    clusters = cluster(Features(vectors, features.cell), ClusterSettings())
+    assert clusters.noise[0, 0]
+    assert clusters.labels[0, 0] == 0
+    assert (clusters.labels == truth).all()
+
+
+def test_hundreds_of_clusters_fall_back_to_kmeans_and_say_so() -> None:
+    rng = np.random.default_rng(0)
+    directions = rng.standard_normal((60, 32))
+    cells = directions[np.repeat(np.arange(60), 20)] + 0.01 * rng.standard_normal((1200, 32))
+    vectors = F.normalize(torch.from_numpy(cells.astype(np.float32)).T.reshape(32, 30, 40), dim=0)
+    clusters = cluster(Features(vectors, (8.0, 8.0)), ClusterSettings(smallest=0.01, most=40))
+    assert clusters.method == "kmeans (hdbscan found 60 clusters)"
+    assert len(clusters.persistence) == 2
+
+
+def test_hdbscan_refuses_what_does_not_fit_in_memory() -> None:
+    with pytest.raises(ValueError, match="choose a smaller grid"):
+        hdbscan_labels(torch.empty(MOST_POINTS + 1, 1), ClusterSettings())
+
+
+def test_kmeans_assigns_by_dot_product_not_by_cosine() -> None:
+    """By hand: a point at 40 degrees is nearer in angle to a mean at 60 degrees than to one at 0 (20 against 40 degrees), but that
+    mean has length 0.6, so the dot products are 0.6 cos 20 = 0.564 and cos 40 = 0.766: it goes to the one at 0."""
+    angle = torch.tensor([40.0, 60.0]) * torch.pi / 180
+    point = torch.tensor([[angle[0].cos(), angle[0].sin()]])
+    means = torch.tensor([[[1.0, 0.0], [0.6 * angle[1].cos(), 0.6 * angle[1].sin()]]])
+    assert assign(point, means).tolist() == [[0]]
+
+
+@pytest.mark.skipif(not FIXTURE.exists(), reason="the reference fixtures are not on this machine")
+def test_kmeans_gives_the_official_labels() -> None:
+    """Case `uneven` tells the dot product from the cosine: true cosine agrees on 97.5 % only."""
+    fixture = np.load(FIXTURE)
+    labels, _ = kmeans_labels(F.normalize(torch.from_numpy(fixture["uneven/features"]), dim=1), ClusterSettings())
+    smaller = np.bincount(labels).argmin()
+    assert ((labels == smaller) == fixture["uneven/labels"]).all()
+
+
+def test_kmeans_always_splits_what_is_not_constant() -> None:
+    points = F.normalize(torch.rand(50, 4, generator=torch.Generator().manual_seed(3)), dim=1)
+    assert set(kmeans_labels(points, ClusterSettings())[0].tolist()) == {0, 1}

@@ -1,0 +1,89 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imgscan.decode import decode, decode_all
+from imgscan.records import Picture, Skipped, Source
+
+
+def source(path: Path) -> Source:
+    return Source(path, path.name)
+
+
+def ok(path: Path) -> Picture:
+    picture = decode(source(path))
+    assert isinstance(picture, Picture), picture
+    return picture
+
+
+@pytest.fixture
+def rgb() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (80, 96, 3), dtype=np.uint8)
+
+
+def test_pixels_hash_and_size_are_those_of_the_file(tmp_path: Path, rgb: np.ndarray) -> None:
+    Image.fromarray(rgb).save(tmp_path / "x.png")
+    picture = ok(tmp_path / "x.png")
+    assert (picture.rgb == rgb).all()
+    assert (picture.height, picture.width, picture.format) == (80, 96, "PNG")
+    content = (tmp_path / "x.png").read_bytes()
+    assert picture.sha256 == hashlib.sha256(content).hexdigest()
+    assert picture.bytes == len(content)
+    assert picture.jpeg_quality is None
+
+
+@pytest.mark.parametrize("quality", [30, 50, 75, 90, 95])
+def test_jpeg_quality_is_read_back(tmp_path: Path, rgb: np.ndarray, quality: int) -> None:
+    Image.fromarray(rgb).save(tmp_path / "x.jpg", quality=quality)
+    assert ok(tmp_path / "x.jpg").jpeg_quality == quality
+
+
+def test_orientation_is_recorded_and_pixels_stay_as_stored(tmp_path: Path, rgb: np.ndarray) -> None:
+    image = Image.fromarray(rgb)
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "x.jpg", exif=exif)
+    picture = ok(tmp_path / "x.jpg")
+    assert picture.orientation == 6
+    assert (picture.height, picture.width) == (80, 96)
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
+    grey = np.linspace(0, 65535, 80 * 80).reshape(80, 80).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "x.png")
+    levels = ok(tmp_path / "x.png").rgb
+    assert levels.shape == (80, 80, 3)
+    assert levels[0, 0, 0] == 0
+    assert levels[40, 0, 0] in (127, 128)
+    assert levels[-1, -1, 0] == 255
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "1"])
+def test_every_mode_becomes_rgb(tmp_path: Path, rgb: np.ndarray, mode: str) -> None:
+    Image.fromarray(rgb).convert(mode).save(tmp_path / "x.tif")
+    assert ok(tmp_path / "x.tif").rgb.shape == (80, 96, 3)
+
+
+def test_what_is_broken_is_skipped_with_a_reason(tmp_path: Path, rgb: np.ndarray) -> None:
+    (tmp_path / "text.jpg").write_text("this is no picture")
+    Image.fromarray(rgb).save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:700])
+    Image.fromarray(rgb[:20, :20]).save(tmp_path / "small.png")
+    for name, reason in [("text.jpg", "not a picture"), ("cut.jpg", "broken"), ("small.png", "at least 64"), ("none.jpg", "read")]:
+        skipped = decode(source(tmp_path / name))
+        assert isinstance(skipped, Skipped)
+        assert reason in skipped.reason
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_order_is_kept_whatever_the_workers(tmp_path: Path, rgb: np.ndarray, jobs: int) -> None:
+    sources = []
+    for number in range(6):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(np.full((64 + 64 * (number % 2), 64, 3), number, np.uint8)).save(path)
+        sources.append(source(path))
+    pictures = list(decode_all(sources, jobs))
+    assert [int(p.rgb[0, 0, 0]) for p in pictures if isinstance(p, Picture)] == list(range(6))

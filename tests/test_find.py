@@ -1,0 +1,89 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from imgscan.errors import InputError
+from imgscan.find import find, looks_like_picture
+
+JPEG = b"\xff\xd8\xff\xe0 not much of a picture"
+
+
+def make(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(JPEG)
+
+
+def test_order_is_sorted_within_a_folder_and_paths_keep_theirs(tmp_path: Path) -> None:
+    make(tmp_path / "two", "b.jpg", "a.jpg", "c/d.jpg")
+    make(tmp_path / "one", "z.jpg")
+    names = [source.name for source in find([tmp_path / "two", tmp_path / "one"])]
+    assert names == ["a.jpg", "b.jpg", "c/d.jpg", "z.jpg"]
+
+
+def test_content_decides_not_the_suffix(tmp_path: Path) -> None:
+    (tmp_path / "picture.dat").write_bytes(JPEG)
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "broken.png").write_bytes(b"")  # claims to be a picture: must not vanish in silence
+    assert [source.name for source in find([tmp_path])] == ["broken.png", "picture.dat"]
+
+
+def test_git_and_the_output_folder_are_not_entered(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", ".git/b.jpg", "imgscan-out/masks/a.jpg.png")
+    assert [source.name for source in find([tmp_path], tmp_path / "imgscan-out")] == ["a.jpg"]
+
+
+def test_the_same_file_twice_is_one_picture(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "a.jpg")
+    assert len(find([tmp_path, tmp_path / "a.jpg"])) == 1
+
+
+def test_equal_names_in_two_folders_get_different_outputs(tmp_path: Path) -> None:
+    make(tmp_path, "x/a.jpg", "y/a.jpg")
+    names = [source.name for source in find([tmp_path / "x", tmp_path / "y"])]
+    assert len(set(names)) == 2
+    assert not any(name.startswith("/") or ".." in name for name in names)
+
+
+def test_relative_paths_never_leave_the_output_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "one/a.jpg", "two/a.jpg", "deep/er/x")
+    monkeypatch.chdir(tmp_path / "deep" / "er")
+    sources = find([Path("../../one"), Path("../../two")])
+    assert len({source.name for source in sources}) == 2
+    assert not any(".." in source.name for source in sources)
+
+
+def test_what_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    """A named pipe would wait for ever and is no picture; a dangling link that claims to be one is reported."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    assert [source.name for source in find([tmp_path])] == ["gone.jpg"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_closed_folder_is_reported(tmp_path: Path) -> None:
+    make(tmp_path, "closed/a.jpg")
+    (tmp_path / "closed").chmod(0)
+    assert [source.name for source in find([tmp_path])] == ["closed"]
+    (tmp_path / "closed").chmod(0o700)
+
+
+def test_odd_names(tmp_path: Path) -> None:
+    odd = ["with space.jpg", "new\nline.jpg", "\udcff.jpg", "-dash.jpg"]
+    make(tmp_path, *odd)
+    assert sorted(source.name for source in find([tmp_path])) == sorted(odd)
+
+
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothere: no such file or folder"):
+        find([tmp_path / "nothere"])
+
+
+@pytest.mark.parametrize("start", [b"RIFF\0\0\0\0WEBP", b"II*\0", b"MM\0*", b"BM", b"\x89PNG\r\n\x1a\n"])
+def test_signatures(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "x").write_bytes(start)
+    assert looks_like_picture(tmp_path / "x")
+    (tmp_path / "x").write_bytes(b" " + start)
+    assert not looks_like_picture(tmp_path / "x")

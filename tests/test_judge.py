@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from imgscan.errors import InputError
+from imgscan.judge import FailOn, judge, level_of, parse_fail_on
+from imgscan.records import Clusters, Mask, Picture, Region, Source
+from imgscan.weights import OperatingPoint
+
+POINTS = (OperatingPoint("possible", 0.3, 0.05, 100), OperatingPoint("likely", 0.6, 0.01, 100))
+
+
+@pytest.mark.parametrize(
+    ("score", "level"), [(0.0, "none"), (0.2999, "none"), (0.3, "possible"), (0.5999, "possible"), (0.6, "likely"), (1.0, "likely")]
+)
+def test_levels(score: float, level: str) -> None:
+    assert level_of(score, POINTS) == level
+
+
+def test_no_points_no_level_and_a_score_of_zero_is_never_a_finding() -> None:
+    assert level_of(1.0, ()) == "none"
+    assert level_of(0.0, (OperatingPoint("possible", 0.0, 0.05, 100),)) == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (None, FailOn("possible")),
+        ("likely", FailOn("likely")),
+        ("never", FailOn()),
+        ("0.83", FailOn(score=0.83)),
+        ("0", FailOn(score=0)),
+    ],
+)
+def test_fail_on(text: str | None, wanted: FailOn) -> None:
+    assert parse_fail_on(text, POINTS, "m") == wanted
+
+
+def test_fail_on_without_measured_points_is_never() -> None:
+    assert parse_fail_on(None, (), "m") == FailOn()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("certain", "no measured operating point"),
+        ("posible", "did you mean possible"),
+        ("1.5", "between 0 and 1"),
+        ("nan", "between 0 and 1"),
+    ],
+)
+def test_fail_on_errors_say_what_is_legal(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_fail_on(text, POINTS, "m")
+
+
+def finding(strengths: list[float]):
+    regions = tuple(Region((0, 0, 4, 4), 16, s) for s in strengths)
+    picture = Picture(Source(__file__, "x.jpg"), np.zeros((64, 64, 3), np.uint8), "ab", 5, "JPEG", 1, 90)  # type: ignore[arg-type]
+    forged = np.zeros((64, 64), bool)
+    forged[:4, :4] = bool(strengths)
+    labels = np.zeros((8, 8), np.int32)
+    clusters = Clusters(labels, labels > 0, (1.0,), "hdbscan")
+    return judge(picture, Mask(np.zeros((64, 64), np.float32), forged, regions), clusters, POINTS)
+
+
+def test_the_strongest_region_is_the_score() -> None:
+    verdict = finding([0.2, 0.7, 0.4])
+    assert (verdict.score, verdict.level, verdict.area) == (0.7, "likely", 16 / 4096)
+    assert FailOn("likely").reached(verdict)
+    assert FailOn(score=0.7).reached(verdict)
+    assert not FailOn(score=0.71).reached(verdict)
+    assert not FailOn().reached(verdict)
+
+
+def test_nothing_marked_scores_zero_and_reaches_nothing() -> None:
+    verdict = finding([])
+    assert (verdict.score, verdict.level) == (0.0, "none")
+    assert not FailOn(score=0.0).reached(verdict)
+    assert not FailOn("possible").reached(verdict)

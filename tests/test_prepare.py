@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+
+from imgscan.extract import extract, join
+from imgscan.prepare import InputPlan, prepare
+from imgscan.records import Picture, Source
+
+
+def picture(height: int, width: int) -> Picture:
+    rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Picture(Source(__file__, "x"), rgb, "", 0, "PNG", 1, None)  # type: ignore[arg-type]
+
+
+class Grid(torch.nn.Module):
+    """A network whose answer is known: the mean red and green of each 8 x 8 block, not normalised."""
+
+    def forward(self, rgb: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(rgb[:, :2], 8)
+
+
+NATIVE = InputPlan(mode="native", side=128, overlap=32)
+
+
+def test_native_pixels_are_untouched_and_padded_at_the_end() -> None:
+    one = picture(70, 90)
+    tensor = prepare(one, NATIVE)
+    assert tensor.tiles.shape == (1, 3, 96, 96)
+    assert (tensor.tiles[0, :, :70, :90] == torch.from_numpy(one.rgb).permute(2, 0, 1)).all()
+    assert (tensor.tiles[0, :, 70:, 0] == tensor.tiles[0, :, 69:70, 0]).all()
+
+
+def test_a_large_picture_is_tiled_on_the_block_grid_and_covered() -> None:
+    one = picture(300, 500)
+    tensor = prepare(one, NATIVE)
+    covered = torch.zeros(tensor.placement.canvas, dtype=torch.bool)
+    padded = torch.nn.functional.pad(torch.from_numpy(one.rgb).permute(2, 0, 1)[None].float(), (0, 12, 0, 20), mode="replicate")[0]
+    for tile, (top, left) in zip(tensor.tiles, tensor.placement.corners, strict=True):
+        assert top % 8 == 0
+        assert left % 8 == 0
+        assert (tile == padded[:, top : top + 128, left : left + 128]).all()
+        covered[top : top + 128, left : left + 128] = True
+    assert covered.all()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (70, 90), (300, 500), (129, 1000)])
+def test_features_of_tiles_join_to_those_of_the_whole(size: tuple[int, int]) -> None:
+    """Where a network sees no farther than its cell, tiling must change nothing but the length of the vectors."""
+    one = picture(*size)
+    tiled = extract(Grid(), [prepare(one, NATIVE)], torch.device("cpu"), batch=3, amp=False)[0]
+    whole = extract(Grid(), [prepare(one, InputPlan("native", 1024))], torch.device("cpu"), batch=1, amp=False)[0]
+    assert tiled.vectors.shape == whole.vectors.shape == (2, round(size[0] / 8), round(size[1] / 8))
+    torch.testing.assert_close(
+        torch.nn.functional.normalize(tiled.vectors, dim=0), torch.nn.functional.normalize(whole.vectors, dim=0)
+    )
+    assert tiled.cell == (8.0, 8.0)
+
+
+def test_shrinking_keeps_the_aspect_and_says_how_large_a_cell_is() -> None:
+    tensor = prepare(picture(200, 400), InputPlan("native", 100, beyond="shrink"))
+    assert tensor.placement.scaled == (50, 100)
+    features = join(torch.rand(1, 2, 8, 16), tensor.placement)
+    assert features.vectors.shape == (2, 6, 12)  # 50 and 100 scaled pixels in cells of 8, half a cell and less dropped
+    assert features.cell == (32.0, 32.0)
+
+
+def test_resize_ignores_the_aspect_and_does_not_antialias() -> None:
+    one = picture(128, 256)
+    tensor = prepare(one, InputPlan("resize", 64))
+    assert tensor.tiles.shape == (1, 3, 64, 64)
+    # Without antialiasing, half the height takes the mean of rows 0 and 1, a quarter of the width that of columns 1 and 2.
+    wanted = one.rgb[0:2, 1:3, 0].astype(float).mean()
+    assert abs(float(tensor.tiles[0, 0, 0, 0]) - float(wanted)) <= 0.5
+
+
+def test_pictures_of_different_sizes_go_through_one_call() -> None:
+    inputs = [prepare(picture(64, 96), NATIVE), prepare(picture(300, 100), NATIVE), prepare(picture(64, 96), NATIVE)]
+    together = extract(Grid(), inputs, torch.device("cpu"), batch=2, amp=False)
+    for one, features in zip(inputs, together, strict=True):
+        alone = extract(Grid(), [one], torch.device("cpu"), batch=1, amp=False)[0]
+        torch.testing.assert_close(features.vectors, alone.vectors)

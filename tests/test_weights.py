@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from imgscan import weights
+from imgscan.errors import WeightsError
+from imgscan.judge import judge  # noqa: F401 - the stages import without torch models
+from imgscan.prepare import InputPlan
+from imgscan.weights import cards, file_sha256, find_model, load_network, read_card
+
+
+@pytest.fixture
+def card(tiny_weights: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy of the tiny HRNet's weights and card that a test may damage."""
+    for path in tiny_weights["focal-hrnet"].parent.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path / "weights.toml"
+
+
+def change(card: Path, old: str, new: str) -> None:
+    text = card.read_text()
+    assert old in text
+    card.write_text(text.replace(old, new))
+
+
+def test_saved_weights_load_strictly_and_are_the_same(card: Path) -> None:
+    network = load_network(read_card(card))
+    stored = load_file(card.with_suffix(".safetensors"))
+    assert set(stored) == set(network.state_dict())
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(tensor, stored[name].to(tensor.dtype))
+    assert not network.training
+
+
+def test_a_file_stands_for_its_card(card: Path) -> None:
+    by_card = find_model(f"focal-hrnet@{card}")
+    by_file = find_model(f"focal-hrnet@{card.with_suffix('.safetensors')}")
+    assert by_card.cards == by_file.cards
+
+
+def test_altered_weights_are_refused(card: Path) -> None:
+    file = card.with_suffix(".safetensors")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(WeightsError, match="the file was altered"):
+        load_network(read_card(card))
+
+
+@pytest.mark.parametrize("damage", ["missing", "extra", "shape"])
+def test_weights_of_another_network_are_refused_and_the_first_key_is_named(card: Path, damage: str) -> None:
+    file = card.with_suffix(".safetensors")
+    state = load_file(file)
+    first = sorted(state)[0]
+    if damage == "missing":
+        del state[first]
+    elif damage == "extra":
+        state["another"] = torch.zeros(1)
+        first = "another"
+    else:
+        state[first] = torch.zeros(3, 5, 7)
+    before = file_sha256(file)
+    save_file(state, file)
+    change(card, before, file_sha256(file))
+    with pytest.raises(WeightsError, match=first):
+        load_network(read_card(card))
+
+
+def test_missing_weights_name_the_file(card: Path) -> None:
+    card.with_suffix(".safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"weights\.safetensors is missing"):
+        load_network(read_card(card))
+
+
+def test_no_pickle_is_ever_opened(card: Path) -> None:
+    file = card.with_suffix(".safetensors")
+    before = file_sha256(file)
+    torch.save({"a": torch.zeros(1)}, file)
+    change(card, before, file_sha256(file))
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_network(read_card(card))
+
+
+def test_a_misspelt_key_of_a_card_names_the_near_miss(card: Path) -> None:
+    change(card, 'mode = "native"', 'mode = "native"\nsied = 3')
+    with pytest.raises(WeightsError, match="did you mean side"):
+        read_card(card).section("input", InputPlan)
+
+
+@pytest.mark.parametrize("line", ["sha256", "licence", "network"])
+def test_an_incomplete_card_says_what_it_lacks(card: Path, line: str) -> None:
+    change(card, f"\n{line} = ", f"\nx{line} = ")
+    with pytest.raises(WeightsError, match=f"lacks {line}"):
+        read_card(card)
+
+
+def test_weights_of_another_network_by_name(card: Path) -> None:
+    with pytest.raises(WeightsError, match="weights of focal-hrnet, not of focal-vit"):
+        find_model(f"focal-vit@{card}")
+
+
+def test_unknown_models_name_the_near_miss_and_what_there_is() -> None:
+    with pytest.raises(WeightsError, match="did you mean focal-fusion"):
+        find_model("focal-fushion")
+    with pytest.raises(WeightsError, match=r"no weights 'focal-vit@closed'; there are: focal-vit@open"):
+        find_model("focal-vit@closed")
+
+
+def test_fusion_is_an_alias_and_tags_go_to_every_part() -> None:
+    assert find_model("focal-fusion").name == "focal-hrnet@open+focal-vit@open"
+    assert find_model("focal-fusion@open") == find_model("focal-hrnet+focal-vit") == find_model("focal-fusion")
+    assert find_model("focal-vit+focal-hrnet").points == ()  # another order was never measured
+
+
+@pytest.mark.parametrize("card", cards(), ids=lambda c: c.full_name)
+def test_every_card_that_ships_is_whole(card: weights.Card) -> None:
+    """The file is there, is the one described, fits the network, and everything a reader must know is stated."""
+    network = load_network(card)
+    assert card.section("input", InputPlan).side > 0
+    assert card.data["features"] == {"dim": network.size.dim, "stride": network.stride}
+    for section in ("training", "recipe", "results"):
+        assert card.data[section], section
+    for point in card.points:
+        assert point.pictures >= 1 / point.false_alarms if point.false_alarms else True
+
+
+def test_what_ships_stays_small() -> None:
+    assert sum(card.file.stat().st_size for card in cards()) < 40e6
