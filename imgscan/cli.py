@@ -35,6 +35,21 @@ app.add_typer(models_app, name="models")
 
 P = ParamSpec("P")
 
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=0,
+        help="Worker processes. On the CPU each takes whole pictures, on a GPU they decode and cluster; 0: none beside the main "
+        "one, which then uses all cores for one picture. By default one a core, at most 8.",
+    ),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(min=1, help="Most pictures, or tiles of large ones, in one forward pass. By default 1 on the CPU, 8 on a GPU."),
+]
+
 
 def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
     """Turn what a command returns or raises into the exit code, at one place."""
@@ -109,10 +124,8 @@ def scan(
     model: Annotated[str, typer.Option("--model", "-m", help="NAME, NAME@TAG, NAME@FILE, or a+b to fuse.")] = "focal-fusion",
     out: Annotated[Path, typer.Option(help="Folder for masks, overlays, features and results.")] = Path("imgscan-out"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=0, help="Processes that decode pictures; 0: none beside the main one.")
-    ] = 2,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures (or tiles of large ones) in one forward pass.")] = 4,
+    jobs: Jobs = None,
+    batch: Batch = None,
     cluster: Annotated[str | None, typer.Option(help="hdbscan or kmeans; by default what the weights' card says.")] = None,
     grid: Annotated[int | None, typer.Option(min=8, max=128, help="Most cells along the longer side that are clustered.")] = None,
     fail_on: Annotated[
@@ -192,8 +205,8 @@ def evaluate(
     ],
     data: Annotated[list[Path], typer.Option(help="A folder with images/ and masks/, or one of untouched pictures; repeatable.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes that decode pictures.")] = 2,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures in one forward pass.")] = 4,
+    jobs: Jobs = None,
+    batch: Batch = None,
     cluster: Annotated[str | None, typer.Option(help="hdbscan or kmeans.")] = None,
     grid: Annotated[int | None, typer.Option(min=8, max=128, help="Most cells along the longer side that are clustered.")] = None,
     side: Annotated[int | None, typer.Option(min=64, help="Longest side in pixels that a network sees at once.")] = None,
@@ -223,8 +236,8 @@ def calibrate(
     model: Annotated[str, typer.Argument(help="A model as for scan --model.")],
     pristine: Annotated[list[Path], typer.Option(help="Untouched pictures, like those that will be scanned; repeatable.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes that decode pictures.")] = 2,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures in one forward pass.")] = 4,
+    jobs: Jobs = None,
+    batch: Batch = None,
 ) -> ExitCode:
     """Measure thresholds for false-alarm rates of 5 %, 1 % and 0.1 % on untouched pictures."""
     from imgscan.commands.calibrate import calibrate_command

@@ -107,11 +107,11 @@ def decode_all(sources: Sequence[Source], jobs: int) -> Iterator[Picture | Skipp
             batch_size=None,
             num_workers=jobs,
             prefetch_factor=4 if jobs else None,
-            collate_fn=_as_is,  # no batching: a picture goes through the loader as it is
+            collate_fn=as_is,  # no batching: a picture goes through the loader as it is
         )
     )
 
 
-def _as_is(item: Any) -> Any:
+def as_is(item: Any) -> Any:
     """The item itself; a named function because worker processes may have to pickle it."""
     return item

@@ -4,7 +4,8 @@
     |- InputError               a path, a flag, a picture or a folder of the user's
     |  `- ConfigError           a setting in a file, a recipe or an environment variable
     |- WeightsError             weights or their card: missing, altered, or of another network
-    `- OutputError              something that could not be written
+    |- OutputError              something that could not be written
+    `- WorkerError              a worker process that died
 
 The rim (cli.py) turns each of them into one line on stderr and an exit code; nothing else of imgscan raises on purpose.
 """
@@ -64,3 +65,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"unknown {what} {name!r}; {hint}known: {', '.join(names)}"
+
+
+class WorkerError(ImgscanError):
+    """A worker process that died."""

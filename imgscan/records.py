@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -154,14 +154,19 @@ class Assessed:
 class Timings:
     """Seconds spent per stage, for -v; filled by the scan while it runs."""
 
-    seconds: dict[str, float] = field(default_factory=dict)
-    pictures: int = 0  # through the network
-
-    pixels: int = 0  # of those pictures
-    sample: list[Picture] = field(default_factory=list)  # the first few, to time the network alone afterwards
-    _lock: Lock = field(default_factory=Lock, repr=False)
+    seconds: dict[str, float] = field(default_factory=dict)  # summed over worker processes
+    forwarded: list[tuple[Source, float]] = field(default_factory=list)  # what went through the networks, each with its seconds
 
     def add(self, stage: str, seconds: float) -> None:
-        """Count seconds of a stage; stages run in several threads."""
-        with self._lock:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        """Count seconds of a stage."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def forward(self, pictures: Sequence[Picture], seconds: float) -> None:
+        """Count pictures that went through the networks together."""
+        self.forwarded.extend((picture.source, seconds / len(pictures)) for picture in pictures)
+
+    def include(self, other: Timings) -> None:
+        """Add what a worker counted."""
+        for stage, seconds in other.seconds.items():
+            self.add(stage, seconds)
+        self.forwarded.extend(other.forwarded)

@@ -1,57 +1,158 @@
-"""The scan: every stage in order, as one generator.  It yields results; it prints nothing, writes nothing and exits nowhere."""
+"""The scan: every stage in order, as one generator.  It yields results; it prints nothing, writes nothing and exits nowhere.
+
+On the CPU every worker process takes whole pictures, each with one thread of arithmetic.  Two threads inside a convolution wait
+for each other at every layer, and whatever else runs on the machine (clustering, PNG files) makes that wait longer; pictures side
+by side never wait.  On a GPU the network is the one thing that cannot be shared: the pictures go through it in batches, decoded
+ahead and clustered behind it by the same number of processes.
+"""
 
 from __future__ import annotations
 
+import pickle
 import signal
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
-from imgscan.cluster import CLUSTERINGS, ClusterSettings, cluster
-from imgscan.decode import decode_all
-from imgscan.errors import InputError, unknown
+from imgscan.cluster import ClusterSettings, cluster
+from imgscan.decode import as_is, decode, decode_all
+from imgscan.errors import WorkerError
 from imgscan.extract import extract
 from imgscan.fuse import fuse
 from imgscan.judge import judge
-from imgscan.localize import LocalizeSettings, localize
-from imgscan.prepare import InputPlan, prepare
+from imgscan.localize import localize
+from imgscan.prepare import prepare
 from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Source, Timings
-from imgscan.weights import Card, Model, OperatingPoint, load_network
+from imgscan.scanner import Scanner
 
 AHEAD = 4  # batches decoded and grouped by size before the network sees them
-SAMPLE = 16  # pictures that the network is timed on alone, for -v
+SAMPLE = 24  # pictures that the network is timed on alone, for -v
 WINDOW_PIXELS = 16_000_000  # ... but no more than this: features at stride 4 take 16 bytes a pixel
 
 
-@dataclass(frozen=True)
-class Scanner:
-    """A model ready to run: networks on their device, and every setting that decides a result."""
-
-    networks: tuple[nn.Module, ...]
-    plans: tuple[InputPlan, ...]  # one per network
-    clustering: ClusterSettings
-    localizing: LocalizeSettings
-    points: tuple[OperatingPoint, ...]
-    device: torch.device
-    batch: int = 4  # most tiles in one forward pass
-    jobs: int = 2  # worker processes that decode
-    amp: bool = True  # bf16 autocast
-    timings: Timings = field(default_factory=Timings)
-
-
 def scan(sources: Sequence[Source], scanner: Scanner) -> Iterator[Assessed | Skipped]:
-    """Assess every source, in the order given, whatever the number of workers.
+    """Assess every source, in the order given, whatever the number of workers."""
+    if scanner.device.type == "cpu":
+        yield from _picture_by_picture(sources, scanner)
+    else:
+        yield from _batch_by_batch(sources, scanner)
 
-    Clustering runs in processes of its own while the network is at the next pictures: in threads it would hold the interpreter's
-    lock, and every one of the network's layers would wait for it.
-    """
+
+def assess(source: Source, scanner: Scanner, timings: Timings) -> Assessed | Skipped:
+    """One picture through all stages."""
+    with _clock(timings, "decode"):
+        picture = decode(source)
+    if isinstance(picture, Skipped):
+        return picture
+    features = next(_forward_batch([picture], scanner, timings))
+    with _clock(timings, "cluster"):
+        clusters = cluster(features, scanner.clustering)
+    return _conclude(picture, features, clusters, scanner, timings)
+
+
+def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timings) -> Iterator[Features]:
+    """The fused features of several pictures."""
+    parts: list[list[Features]] = []
+    before = timings.seconds.get("extract", 0.0)
+    for network, plan in zip(scanner.networks, scanner.plans, strict=True):
+        with _clock(timings, "prepare"):
+            inputs = [prepare(picture, plan) for picture in pictures]
+        with _clock(timings, "extract"):
+            parts.append(extract(network, inputs, scanner.device, batch=scanner.batch, amp=scanner.amp))
+    timings.forward(pictures, timings.seconds["extract"] - before)
+    for one in zip(*parts, strict=True):
+        with _clock(timings, "fuse"):
+            features = fuse(one, scanner.clustering.grid)
+        yield features
+
+
+def _conclude(picture: Picture, features: Features, clusters: Clusters, scanner: Scanner, timings: Timings) -> Assessed:
+    """Localize and judge a picture whose clusters are there."""
+    with _clock(timings, "localize"):
+        mask = localize(features, clusters, picture.height, picture.width, scanner.localizing)
+        finding = judge(picture, mask, clusters, scanner.points)
+    return Assessed(finding, mask, picture, features, clusters)
+
+
+@contextmanager
+def _clock(timings: Timings, stage: str) -> Iterator[None]:
+    """Count the seconds of a stage."""
+    began = time.perf_counter()
+    yield
+    timings.add(stage, time.perf_counter() - began)
+
+
+Work = Callable[[Source, Scanner, Timings], Any]
+
+
+class _Works(Dataset[tuple[int, bytes]]):
+    """What `work` makes of each source, with its number; pickled, for the loader would send tensors through /dev/shm."""
+
+    def __init__(self, sources: Sequence[Source], scanner: Scanner, work: Work) -> None:
+        self.sources, self.scanner, self.work = sources, scanner, work
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int) -> tuple[int, bytes]:
+        timings = Timings()
+        return index, pickle.dumps((self.work(self.sources[index], self.scanner, timings), timings), protocol=5)
+
+
+def _workers(sources: Sequence[Any], scanner: Scanner) -> int:
+    """Processes for these sources: none when there are too few to keep the workers busy; one picture then gets all threads."""
+    return scanner.jobs if len(sources) >= 2 * scanner.jobs else 0
+
+
+def _each(sources: Sequence[Source], scanner: Scanner, work: Work, workers: int) -> Iterator[tuple[Any, Timings]]:
+    """What `work` makes of every source, in order: here, or in processes of one thread each."""
+    if workers == 0:
+        for source in sources:
+            timings = Timings()
+            yield work(source, scanner, timings), timings
+        return
+    # Whoever is free takes the next picture (sizes differ, turns would leave workers idle); results that are early wait here.
+    works = _Works(sources, scanner, work)
+    loader = DataLoader(works, batch_size=None, num_workers=workers, prefetch_factor=2, collate_fn=as_is, in_order=False)
+    early: dict[int, bytes] = {}
+    turn = 0
+    for index, packed in _alive(loader):
+        early[index] = packed
+        while turn in early:
+            yield pickle.loads(early.pop(turn))
+            turn += 1
+
+
+def _alive(loader: DataLoader[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """What the workers deliver; WorkerError when one of them died."""
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "exited unexpectedly" not in str(error):
+            raise
+        raise WorkerError(
+            "a worker process was killed, most likely for lack of memory; fewer --jobs or a smaller --batch need less"
+        ) from error
+
+
+def _picture_by_picture(sources: Sequence[Source], scanner: Scanner) -> Iterator[Assessed | Skipped]:
+    """On the CPU: whole pictures in worker processes."""
+    for result, timings in _each(sources, scanner, assess, _workers(sources, scanner)):
+        scanner.timings.include(timings)
+        yield result
+
+
+def _batch_by_batch(sources: Sequence[Source], scanner: Scanner) -> Iterator[Assessed | Skipped]:
+    """On a GPU: decoded ahead, forwarded in batches of like size, clustered behind."""
     waiting: deque[Skipped | _Clustering] = deque()
     pictures = _timed(decode_all(sources, scanner.jobs), scanner.timings)
     with _processes(scanner.jobs) as processes:
@@ -77,7 +178,7 @@ class _Clustering:
 
 
 def _processes(jobs: int) -> Executor:
-    """`jobs` processes to cluster in; none beside this one: a thread, which only delays what it is given."""
+    """`jobs` processes to cluster in (in threads it would hold the interpreter's lock); none beside this one: a thread."""
     if jobs == 0:
         return ThreadPoolExecutor(1)
     return ProcessPoolExecutor(jobs, initializer=_quiet_worker)
@@ -93,19 +194,7 @@ def _quiet_worker() -> None:
 def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executor) -> Iterator[Skipped | _Clustering]:
     """Forward the pictures of a window, fuse, and hand each to a process to cluster."""
     pictures = [item for item in window if isinstance(item, Picture)]
-    parts: list[list[Features]] = []
-    for network, plan in zip(scanner.networks, scanner.plans, strict=True):
-        began = time.perf_counter()
-        inputs = [prepare(picture, plan) for picture in pictures]
-        scanner.timings.add("prepare", time.perf_counter() - began)
-        began = time.perf_counter()
-        parts.append(extract(network, inputs, scanner.device, batch=scanner.batch, amp=scanner.amp))
-        scanner.timings.add("extract", time.perf_counter() - began)
-    scanner.timings.pictures += len(pictures)
-    scanner.timings.pixels += sum(picture.height * picture.width for picture in pictures)
-    if len(scanner.timings.sample) < SAMPLE:
-        scanner.timings.sample.extend(pictures[: SAMPLE - len(scanner.timings.sample)])
-    features = iter([fuse(one, scanner.clustering.grid) for one in zip(*parts, strict=True)])
+    features = _forward_batch(pictures, scanner, scanner.timings)
     for item in window:
         if isinstance(item, Skipped):
             yield item
@@ -123,18 +212,13 @@ def _cluster(vectors: npt.NDArray[np.float32], cell: tuple[float, float], settin
 
 
 def _finish(item: Skipped | _Clustering, scanner: Scanner) -> Assessed | Skipped:
-    """Localize and judge a picture whose clusters are there."""
+    """Wait for the clusters of a picture and conclude."""
     if isinstance(item, Skipped):
         return item
-    began = time.perf_counter()
-    clusters, seconds = item.clusters.result()
+    with _clock(scanner.timings, "wait for clusters"):
+        clusters, seconds = item.clusters.result()
     scanner.timings.add("cluster", seconds)
-    scanner.timings.add("wait for clusters", time.perf_counter() - began)
-    began = time.perf_counter()
-    mask = localize(item.features, clusters, item.picture.height, item.picture.width, scanner.localizing)
-    finding = judge(item.picture, mask, clusters, scanner.points)
-    scanner.timings.add("localize", time.perf_counter() - began)
-    return Assessed(finding, mask, item.picture, item.features, clusters)
+    return _conclude(item.picture, item.features, clusters, scanner, scanner.timings)
 
 
 def _windows(items: Iterable[Picture | Skipped], size: int) -> Iterator[list[Picture | Skipped]]:
@@ -154,106 +238,44 @@ def _windows(items: Iterable[Picture | Skipped], size: int) -> Iterator[list[Pic
 def _timed(items: Iterator[Picture | Skipped], timings: Timings) -> Iterator[Picture | Skipped]:
     """Count the seconds spent waiting for the decoders."""
     while True:
-        began = time.perf_counter()
-        item = next(items, None)
-        timings.add("wait for decoding", time.perf_counter() - began)
+        with _clock(timings, "wait for decoding"):
+            item = next(items, None)
         if item is None:
             return
         yield item
 
 
 def network_rate(scanner: Scanner) -> float | None:
-    """Pictures per second of the networks with nothing else running: the scan's own first pictures, forwarded once more.
+    """Pictures per second of the networks with nothing else running, on as many cores or in batches as large as the scan's.
 
-    The sample's seconds per pixel, at the mean size of the pictures scanned; None when there were none.
+    SAMPLE of the pictures scanned, evenly spread, are forwarded twice more, the first round to warm up.  How much faster they went
+    than during the scan tells how fast all would have gone: their sizes differ, and attention costs more than in proportion.
+    None: there were no pictures.
     """
-    sample, timings = scanner.timings.sample, scanner.timings
-    if not sample:
+    forwarded = scanner.timings.forwarded
+    sample = forwarded[:: -(-len(forwarded) // SAMPLE) or 1]
+    sources = [source for source, _ in sample]
+    alone = Timings()
+    if scanner.device.type == "cpu":
+        workers = _workers(sources, scanner) if _workers(forwarded, scanner) else 0
+        rounds = list(_each([*sources, *sources], scanner, _forward, workers))
+        for _, one in rounds[len(sample) :]:
+            alone.include(one)
+    else:
+        workers = 0
+        pictures = [picture for picture in map(decode, sources) if isinstance(picture, Picture)]
+        for alone in (Timings(), Timings()):
+            list(_forward_batch(pictures, scanner, alone))
+    seconds = sum(seconds for _, seconds in alone.forwarded)
+    if not seconds:
         return None
-    inputs = [[prepare(picture, plan) for picture in sample] for plan in scanner.plans]
-    for _ in range(2):  # the first round warms up
-        began = time.perf_counter()
-        for network, one in zip(scanner.networks, inputs, strict=True):
-            extract(network, one, scanner.device, batch=scanner.batch, amp=scanner.amp)
-        seconds = time.perf_counter() - began
-    per_pixel = seconds / sum(picture.height * picture.width for picture in sample)
-    return timings.pictures / (per_pixel * timings.pixels)
+    during = sum(seconds for _, seconds in sample)
+    total = sum(seconds for _, seconds in forwarded) * seconds / during
+    return max(1, workers) * len(forwarded) / total
 
 
-def bf16_is_fast(device: torch.device) -> bool:
-    """Whether the device has bf16 arithmetic; elsewhere autocast would only cost."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def choose_device(name: str) -> torch.device:
-    """auto, cpu, cuda, cuda:N or mps -> a device that is there; InputError says what is."""
-    there = ["cpu"]
-    there += [f"cuda:{n}" for n in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        there.append("mps")
-    if name == "auto":
-        return torch.device("cuda:0" if "cuda:0" in there else there[-1])
-    if name == "cuda":
-        name = "cuda:0"
-    if name not in there:
-        raise InputError(f"--device {name}: not on this machine; there is: auto, {', '.join(there)}")
-    return torch.device(name)
-
-
-def _plan(card: Card, side: int | None, beyond: str | None) -> InputPlan:
-    """[input] of a card, with the longest side and the treatment of larger pictures changed; only native networks can."""
-    table = dict(card.data.get("input", {}))
-    if side is not None or beyond is not None:
-        if table.get("mode") != "native":
-            raise InputError(
-                f"{card.full_name} always sees {table.get('side')} x {table.get('side')} pixels; no other size fits it"
-            )
-        if beyond not in (None, "tile", "shrink"):
-            raise InputError(f"--beyond {beyond}: wanted tile or shrink")
-        table |= {k: v for k, v in (("side", side), ("beyond", beyond)) if v is not None}
-    return card.check("input", InputPlan, table)
-
-
-def build_scanner(
-    model: Model,
-    *,
-    device: torch.device,
-    batch: int,
-    jobs: int,
-    amp: bool | None = None,
-    everything: bool = False,
-    side: int | None = None,
-    beyond: str | None = None,
-) -> Scanner:
-    """Load the weights of a model and put its cards' settings together; None leaves a setting to the card.
-
-    What is weaker than the lowest measured operating point is not marked, unless `everything` is asked for (calibration has to see
-    it) or nothing was measured for this model.
-
-    Raises:
-        WeightsError, InputError: see load_network and Card.section.
-    """
-    first = model.cards[0]
-    clustering = first.check("clustering", ClusterSettings, model.settings.get("clustering", {}))
-    if clustering.method not in CLUSTERINGS:
-        raise InputError(f"--cluster: {unknown('clustering', clustering.method, CLUSTERINGS)}")
-    localizing = first.check("localize", LocalizeSettings, model.settings.get("localize", {}))
-    if model.points and not everything:
-        localizing = replace(localizing, strength=min(point.score for point in model.points))
-    networks = []
-    for card in model.cards:
-        network = load_network(card).to(device)
-        networks.append(network.to(memory_format=torch.channels_last))
-    return Scanner(
-        networks=tuple(networks),
-        plans=tuple(_plan(card, side, beyond) for card in model.cards),
-        clustering=clustering,
-        localizing=localizing,
-        points=model.points,
-        device=device,
-        batch=batch,
-        jobs=jobs,
-        amp=bf16_is_fast(device) and all(card.data.get("bf16", False) for card in model.cards) if amp is None else amp,
-    )
+def _forward(source: Source, scanner: Scanner, timings: Timings) -> None:
+    """A picture through the networks only."""
+    picture = decode(source)
+    if isinstance(picture, Picture):
+        list(_forward_batch([picture], scanner, timings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +21,7 @@ from imgscan.records import Assessed, Mask, Picture, Source
 
 _SHADE = np.array([255, 32, 32], np.float32)  # of the forged region on the overlay
 _LINE = np.array([255, 255, 0], np.uint8)  # its outline
+MOST_NAME = 255  # bytes of a file's name, on nearly every file system
 _BACKLOG = 8  # pictures waiting to be written before the scan has to wait
 
 
@@ -64,8 +66,11 @@ def check_out(out: Path, sources: Sequence[Source]) -> None:
 
 
 def output_path(out: Path, folder: str, name: str) -> Path:
-    """`a/b.jpg` -> out/folder/a/b.jpg.png: equal stems never collide."""
+    """`a/b.jpg` -> out/folder/a/b.jpg.png: equal stems never collide.  A name that would get too long is cut and gets a hash."""
     path = out / folder / f"{name}.png"
+    if len(os.fsencode(path.name)) > MOST_NAME:
+        stem = os.fsencode(path.name)[: MOST_NAME - 13].decode(errors="ignore")
+        path = path.with_name(f"{stem}~{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}.png")
     if ".." in path.relative_to(out).parts:
         raise InputError(f"{name}: would be written outside {out}")
     return path

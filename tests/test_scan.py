@@ -1,3 +1,6 @@
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,11 +9,12 @@ import torch
 from PIL import Image
 
 from imgscan.datasets.forge import forge
-from imgscan.errors import InputError
+from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.metrics import pixel_scores
 from imgscan.find import find
-from imgscan.records import Assessed, Skipped
-from imgscan.scan import Scanner, build_scanner, choose_device, scan
+from imgscan.records import Assessed, Skipped, Source, Timings
+from imgscan.scan import _batch_by_batch, _each, network_rate, scan
+from imgscan.scanner import Scanner, build_scanner, choose_device
 from imgscan.weights import find_model
 
 CPU = torch.device("cpu")
@@ -36,25 +40,60 @@ def test_every_picture_comes_back_in_order_at_its_own_size(folder: Path, tiny_mo
 
 
 def test_batch_and_jobs_change_nothing(folder: Path, tiny_model: str) -> None:
+    sources = [replace(source, name=f"{n}/{source.name}") for n in range(2) for source in find([folder])]
     alone, together = (
-        [r for r in scan(find([folder]), tiny_scanner(tiny_model, batch, jobs)) if isinstance(r, Assessed)]
+        [r for r in scan(sources, tiny_scanner(tiny_model, batch, jobs)) if isinstance(r, Assessed)]
         for batch, jobs in ((1, 0), (4, 2))
     )
-    assert len(alone) == len(together) == 3
-    for one, other in zip(alone, together, strict=True):
+    check_equal(alone, together)
+    assert [r.finding.picture.name for r in together] == [source.name for source in sources]
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_the_way_of_a_gpu_gives_the_same(folder: Path, tiny_model: str, jobs: int) -> None:
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    alone = list(scan(find([folder]), tiny_scanner(tiny_model)))
+    batched = list(_batch_by_batch(find([folder]), tiny_scanner(tiny_model, batch=4, jobs=jobs)))
+    assert isinstance(batched[0], Skipped)
+    check_equal(alone[1:], batched[1:])
+
+
+def check_equal(some: Sequence[Assessed | Skipped], others: Sequence[Assessed | Skipped]) -> None:
+    assert len(some) == len(others) >= 3
+    for one, other in zip(some, others, strict=True):
+        assert isinstance(one, Assessed)
+        assert isinstance(other, Assessed)
+        assert one.finding.picture == other.finding.picture
         np.testing.assert_allclose(one.features.vectors, other.features.vectors, atol=1e-4)
         assert (one.mask.forged == other.mask.forged).mean() > 0.99
+
+
+def test_a_worker_that_dies_is_an_error_not_a_hang(folder: Path, tiny_model: str) -> None:
+    with pytest.raises(WorkerError, match="fewer --jobs"):
+        list(_each(find([folder]), tiny_scanner(tiny_model), die, workers=1))
+
+
+def die(source: Source, scanner: Scanner, timings: Timings) -> None:
+    os._exit(9)
 
 
 def test_nothing_to_scan(tiny_model: str) -> None:
     assert list(scan([], tiny_scanner(tiny_model))) == []
 
 
-def test_timings_cover_the_stages(folder: Path, tiny_model: str) -> None:
-    scanner = tiny_scanner(tiny_model)
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_timings_cover_the_stages(folder: Path, tiny_model: str, jobs: int) -> None:
+    scanner = tiny_scanner(tiny_model, jobs=jobs)
     list(scan(find([folder]), scanner))
-    assert set(scanner.timings.seconds) == {"wait for decoding", "prepare", "extract", "cluster", "wait for clusters", "localize"}
-    assert scanner.timings.pictures == 3
+    assert set(scanner.timings.seconds) == {"decode", "prepare", "extract", "fuse", "cluster", "localize"}
+    assert [source.name for source, _ in scanner.timings.forwarded] == ["forged.png", "tall.webp", "a/b.jpg"]
+    rate = network_rate(scanner)
+    assert rate is not None
+    assert rate > 0
+
+
+def test_no_pictures_no_rate(tiny_model: str) -> None:
+    assert network_rate(tiny_scanner(tiny_model)) is None
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "gpu", "tpu"])

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import h5py
@@ -118,3 +119,11 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="--out"):
         Store(tmp_path / "file" / "out", features=True, model="m", weights="w")
+
+
+def test_the_longest_names_have_room_for_the_suffix(tmp_path: Path) -> None:
+    names = ["ä" * 125 + f"{n}.jpg" for n in (1, 2)]  # 255 bytes each
+    paths = [output_path(tmp_path, "masks", name) for name in names]
+    assert all(len(os.fsencode(path.name)) <= 255 for path in paths)
+    assert paths[0] != paths[1]
+    assert output_path(tmp_path, "masks", "a/b.jpg") == tmp_path / "masks/a/b.jpg.png"

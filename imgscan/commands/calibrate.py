@@ -10,7 +10,7 @@ from imgscan.errors import ExitCode, InputError
 from imgscan.evaluation.measure import untouched_scores
 from imgscan.find import find
 from imgscan.progress import bar
-from imgscan.scan import build_scanner, choose_device
+from imgscan.scanner import build_scanner, choose_device
 from imgscan.weights import find_model
 
 LEVEL_RATES = {"possible": 0.05, "likely": 0.01, "certain": 0.001}  # level -> share of untouched pictures that may reach it
@@ -28,7 +28,7 @@ def threshold(scores: list[float], rate: float) -> float | None:
     return math.floor(over * 10_000 + 1) / 10_000
 
 
-def calibrate_command(model: str, *, pristine: list[Path], device: str, jobs: int, batch: int) -> ExitCode:
+def calibrate_command(model: str, *, pristine: list[Path], device: str, jobs: int | None, batch: int | None) -> ExitCode:
     """Print [[operating_points]] for a weights card; a level that the sample is too small for is named on stderr."""
     sources = find(pristine)
     if not sources:

@@ -12,7 +12,7 @@ from imgscan.evaluation.measure import ELA, FolderScores, measure, read_pairs
 from imgscan.progress import bar
 from imgscan.records import Skipped
 from imgscan.report.human import printable
-from imgscan.scan import build_scanner, choose_device
+from imgscan.scanner import build_scanner, choose_device, default_jobs
 from imgscan.weights import find_model
 
 
@@ -21,8 +21,8 @@ def evaluate_command(
     *,
     data: list[Path],
     device: str,
-    jobs: int,
-    batch: int,
+    jobs: int | None,
+    batch: int | None,
     cluster: str | None,
     grid: int | None,
     side: int | None,
@@ -46,7 +46,7 @@ def evaluate_command(
             if model is not None:
                 scanner = build_scanner(model, device=place, batch=batch, jobs=jobs, side=side, beyond=beyond)
             for root in data:
-                rows.append(measure(model.name if model else ELA, scanner, root, jobs, step))
+                rows.append(measure(model.name if model else ELA, scanner, root, default_jobs() if jobs is None else jobs, step))
                 if as_json:
                     print(json.dumps(asdict(rows[-1])), flush=True)
     if not as_json:

@@ -24,8 +24,8 @@ def scan_command(
     model: str,
     out: Path,
     device: str,
-    jobs: int,
-    batch: int,
+    jobs: int | None,
+    batch: int | None,
     cluster: str | None,
     grid: int | None,
     fail_on: str | None,
@@ -41,7 +41,8 @@ def scan_command(
     sources = find(paths, out)
     chosen = find_model(model).with_clustering(cluster, grid)
     gate = parse_fail_on(fail_on, chosen.points, chosen.name)
-    from imgscan.scan import build_scanner, choose_device, network_rate, scan
+    from imgscan.scan import network_rate, scan
+    from imgscan.scanner import build_scanner, choose_device
     from imgscan.store import Store, check_out
 
     scanner = build_scanner(chosen, device=choose_device(device), batch=batch, jobs=jobs)

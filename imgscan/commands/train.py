@@ -54,7 +54,7 @@ def train_command(
     for text in settings:
         recipe = with_settings(recipe, parse_setting(text), f"--set {text}")
     from imgscan.datasets.synth import find_photos
-    from imgscan.scan import choose_device
+    from imgscan.scanner import choose_device
     from imgscan.training import checkpoint, loop
     from imgscan.training.card import write_weights
 

@@ -16,7 +16,8 @@ from imgscan.evaluation.metrics import PixelScores, pixel_scores
 from imgscan.find import find
 from imgscan.models.ela import error_level
 from imgscan.records import Assessed, Picture, Skipped, Source
-from imgscan.scan import Scanner, scan
+from imgscan.scan import scan
+from imgscan.scanner import Scanner
 
 ELA = "ela"
 

@@ -37,10 +37,10 @@ def timing_text(timings: Timings, seconds: float, network: float | None) -> str:
         network: pictures per second of the networks with nothing else running; None: no pictures.
     """
     lines = ["stage                seconds  per picture"]
-    count = max(1, timings.pictures)
+    count = max(1, len(timings.forwarded))
     for stage, spent in timings.seconds.items():
         lines.append(f"{stage:<20} {spent:7.2f}  {1000 * spent / count:8.1f} ms")
-    lines.append("(decoding and clustering run in processes beside the network: the seconds of cluster overlap with extract)")
+    lines.append("(seconds are summed over the worker processes, which run side by side)")
     if network is not None and seconds > 0:
         whole = count / seconds
         lines.append(

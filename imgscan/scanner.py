@@ -1,0 +1,121 @@
+"""A model ready to run: its networks on their device, and every setting that decides a result."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
+
+from imgscan.cluster import CLUSTERINGS, ClusterSettings
+from imgscan.errors import InputError, unknown
+from imgscan.localize import LocalizeSettings
+from imgscan.prepare import InputPlan
+from imgscan.records import Timings
+from imgscan.weights import Card, Model, OperatingPoint, load_network
+
+MOST_JOBS = 8  # by default: each holds the activations of a forward pass, or a batch of decoded pictures
+GPU_BATCH = 8  # by default; on the CPU a picture at a time is as fast
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """Networks on their device, and every setting that decides a result."""
+
+    networks: tuple[nn.Module, ...]
+    plans: tuple[InputPlan, ...]  # one per network
+    clustering: ClusterSettings
+    localizing: LocalizeSettings
+    points: tuple[OperatingPoint, ...]
+    device: torch.device
+    batch: int = 1  # most tiles in one forward pass
+    jobs: int = 0  # worker processes; see scan
+    amp: bool = True  # bf16 autocast
+    timings: Timings = field(default_factory=Timings)
+
+
+def default_jobs() -> int:
+    """A worker process a core that this process may use, at most MOST_JOBS."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_JOBS, cores)
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """Whether the device has bf16 arithmetic; elsewhere autocast would only cost."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def choose_device(name: str) -> torch.device:
+    """auto, cpu, cuda, cuda:N or mps -> a device that is there; InputError says what is."""
+    there = ["cpu"]
+    there += [f"cuda:{n}" for n in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if name == "auto":
+        return torch.device("cuda:0" if "cuda:0" in there else there[-1])
+    if name == "cuda":
+        name = "cuda:0"
+    if name not in there:
+        raise InputError(f"--device {name}: not on this machine; there is: auto, {', '.join(there)}")
+    return torch.device(name)
+
+
+def _plan(card: Card, side: int | None, beyond: str | None) -> InputPlan:
+    """[input] of a card, with the longest side and the treatment of larger pictures changed; only native networks can."""
+    table = dict(card.data.get("input", {}))
+    if side is not None or beyond is not None:
+        if table.get("mode") != "native":
+            raise InputError(
+                f"{card.full_name} always sees {table.get('side')} x {table.get('side')} pixels; no other size fits it"
+            )
+        if beyond not in (None, "tile", "shrink"):
+            raise InputError(f"--beyond {beyond}: wanted tile or shrink")
+        table |= {k: v for k, v in (("side", side), ("beyond", beyond)) if v is not None}
+    return card.check("input", InputPlan, table)
+
+
+def build_scanner(
+    model: Model,
+    *,
+    device: torch.device,
+    batch: int | None = None,
+    jobs: int | None = None,
+    amp: bool | None = None,
+    everything: bool = False,
+    side: int | None = None,
+    beyond: str | None = None,
+) -> Scanner:
+    """Load the weights of a model and put its cards' settings together; None leaves a setting to the card,
+    `batch` and `jobs` to the device and the number of cores.
+
+    What is weaker than the lowest measured operating point is not marked, unless `everything` is asked for (calibration has to see
+    it) or nothing was measured for this model.
+
+    Raises:
+        WeightsError, InputError: see load_network and Card.section.
+    """
+    first = model.cards[0]
+    clustering = first.check("clustering", ClusterSettings, model.settings.get("clustering", {}))
+    if clustering.method not in CLUSTERINGS:
+        raise InputError(f"--cluster: {unknown('clustering', clustering.method, CLUSTERINGS)}")
+    localizing = first.check("localize", LocalizeSettings, model.settings.get("localize", {}))
+    if model.points and not everything:
+        localizing = replace(localizing, strength=min(point.score for point in model.points))
+    networks = []
+    for card in model.cards:
+        network = load_network(card).to(device)
+        networks.append(network.to(memory_format=torch.channels_last))
+    return Scanner(
+        networks=tuple(networks),
+        plans=tuple(_plan(card, side, beyond) for card in model.cards),
+        clustering=clustering,
+        localizing=localizing,
+        points=model.points,
+        device=device,
+        batch=batch or (1 if device.type == "cpu" else GPU_BATCH),
+        jobs=default_jobs() if jobs is None else jobs,
+        amp=bf16_is_fast(device) and all(card.data.get("bf16", False) for card in model.cards) if amp is None else amp,
+    )
