@@ -50,8 +50,7 @@ def prepare(picture: Picture, plan: InputPlan) -> Tensor:
     down, right = canvas[0] - scaled[0], canvas[1] - scaled[1]
     if down or right:
         rgb = F.pad(rgb[None].float(), (0, right, 0, down), mode="replicate")[0].to(torch.uint8)
-    side = _up(plan.side, plan.multiple)
-    tile = (min(side, canvas[0]), min(side, canvas[1]))
+    tile = (_tile(canvas[0], plan), _tile(canvas[1], plan))
     corners = tuple((y, x) for y in _starts(canvas[0], tile[0], plan) for x in _starts(canvas[1], tile[1], plan))
     tiles = torch.stack([rgb[:, y : y + tile[0], x : x + tile[1]] for y, x in corners])
     return Tensor(tiles.contiguous(), Placement(height, width, scaled, canvas, tile, corners))
@@ -59,6 +58,15 @@ def prepare(picture: Picture, plan: InputPlan) -> Tensor:
 
 def _up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
+
+
+def _tile(length: int, plan: InputPlan) -> int:
+    """The length of a tile along one side: as few as fit, all about equally long, so that they overlap no more than asked for."""
+    side = _up(plan.side, plan.multiple)
+    if length <= side:
+        return length
+    count = -(-(length - plan.overlap) // (side - plan.overlap))
+    return min(side, _up(-(-(length + (count - 1) * plan.overlap) // count), plan.multiple))
 
 
 def _starts(length: int, tile: int, plan: InputPlan) -> list[int]:

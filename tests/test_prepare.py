@@ -35,12 +35,20 @@ def test_a_large_picture_is_tiled_on_the_block_grid_and_covered() -> None:
     tensor = prepare(one, NATIVE)
     covered = torch.zeros(tensor.placement.canvas, dtype=torch.bool)
     padded = torch.nn.functional.pad(torch.from_numpy(one.rgb).permute(2, 0, 1)[None].float(), (0, 12, 0, 20), mode="replicate")[0]
+    high, wide = tensor.placement.tile
     for tile, (top, left) in zip(tensor.tiles, tensor.placement.corners, strict=True):
         assert top % 8 == 0
         assert left % 8 == 0
-        assert (tile == padded[:, top : top + 128, left : left + 128]).all()
-        covered[top : top + 128, left : left + 128] = True
+        assert (tile == padded[:, top : top + high, left : left + wide]).all()
+        covered[top : top + high, left : left + wide] = True
     assert covered.all()
+
+
+def test_tiles_share_a_side_evenly() -> None:
+    """1024 in tiles of at most 512 that share 64: two reach 960 only, three of 384 reach 1024 exactly."""
+    placement = prepare(picture(512, 1024), InputPlan("native", 512, overlap=64)).placement
+    assert placement.tile == (512, 384)
+    assert placement.corners == ((0, 0), (0, 320), (0, 640))
 
 
 @pytest.mark.parametrize("size", [(64, 64), (70, 90), (300, 500), (129, 1000)])
