@@ -1,4 +1,8 @@
-"""The networks: one literal table name -> module, each with SIZES and build(size)."""
+"""The networks: one literal table name -> module, each with SIZES, Size and build(size).
+
+A network of FOCAL (`focal-*`) answers unit vectors, B x D x h x w; one with a mask head (`cfl-net`, `ncl`) a Segmentation.  All
+take B x 3 x H x W RGB in 0..1 and have `multiple`, of which the input's sides are multiples, and `stride`, pixels a feature cell.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,16 @@ from typing import Any
 from torch import nn
 
 from imgscan.errors import InputError, unknown
-from imgscan.models import focal_hrnet, focal_vit
+from imgscan.models import cfl_net, focal_convnext, focal_efficientnet, focal_hrnet, focal_mit, focal_vit, ncl
 
 NETWORKS: dict[str, Any] = {
     "focal-hrnet": focal_hrnet,
     "focal-vit": focal_vit,
+    "focal-convnext": focal_convnext,
+    "focal-efficientnet": focal_efficientnet,
+    "focal-mit": focal_mit,
+    "cfl-net": cfl_net,
+    "ncl": ncl,
 }
 
 

@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from timm.models.hrnet import HighResolutionNetFeatures, cfg_cls
 from torch import Tensor, nn
 
+from imgscan.models.inputs import check_input
+from imgscan.models.mix import Mix
 from imgscan.models.noise_view import CHANNELS, NoiseView
 
 
@@ -86,24 +88,13 @@ class FocalHRNet(nn.Module):
         stage4 = config["stage4"]
         assert isinstance(stage4, dict)
         branches = stage4["num_channels"]
-        self.mix = nn.ModuleList([nn.Conv2d(c, size.dim, 1) for c in branches]) if size.mixed else None
+        self.mix = Mix(branches, size.dim) if size.mixed else None
 
     def forward(self, rgb: Tensor) -> Tensor:
-        _check_input(rgb, self.multiple)
+        check_input(rgb, self.multiple)
         branches = self.trunk(self.view(rgb))
-        mixed = branches[0]
-        if self.mix is not None:
-            # A 1x1 convolution commutes with upsampling: doing it first keeps the maps small.
-            mixed = self.mix[0](branches[0])
-            for branch, mix in zip(branches[1:], self.mix[1:], strict=True):
-                mixed = mixed + F.interpolate(mix(branch), size=mixed.shape[-2:], mode="bilinear", align_corners=False)
+        mixed = branches[0] if self.mix is None else self.mix(branches)
         return F.normalize(mixed.float(), dim=1, eps=1e-6)
-
-
-def _check_input(rgb: Tensor, multiple: int) -> None:
-    """Raise ValueError unless `rgb` is B x 3 x H x W with sides that are multiples of `multiple`."""
-    if rgb.ndim != 4 or rgb.shape[1] != 3 or rgb.shape[2] % multiple or rgb.shape[3] % multiple or not rgb.numel():
-        raise ValueError(f"input is {tuple(rgb.shape)}; wanted B x 3 x H x W with H and W multiples of {multiple}")
 
 
 def build(size: HRNetSize) -> nn.Module:

@@ -1,6 +1,10 @@
-"""One test over every network and size that fits in a test, then parity of the official sizes."""
+"""One test over every FOCAL extractor and size that fits in a test, then parity of the official sizes.
+
+The networks with a mask head have test_segmentation.py.
+"""
 
 import dataclasses
+import importlib.util
 import json
 import runpy
 from pathlib import Path
@@ -9,13 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from imgscan.errors import InputError
+from imgscan.errors import ConfigError, InputError
 from imgscan.models import NETWORKS, build_named
+from imgscan.models.mix import Mix
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
+WITHOUT_MIT = pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs the extra imgscan[mit]")
+EXTRACTORS = [
+    pytest.param(name, marks=WITHOUT_MIT if name == "focal-mit" else ()) for name in NETWORKS if name.startswith("focal-")
+]
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", EXTRACTORS)
 @pytest.mark.parametrize("size", ["tiny", "compact"])
 def test_unit_features_on_the_promised_grid(network: str, size: str) -> None:
     torch.manual_seed(0)
@@ -27,7 +36,7 @@ def test_unit_features_on_the_promised_grid(network: str, size: str) -> None:
     torch.testing.assert_close(features.norm(dim=1), torch.ones_like(features[:, 0]))
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", EXTRACTORS)
 def test_a_picture_does_not_depend_on_its_batch(network: str) -> None:
     torch.manual_seed(0)
     model = build_named(network, "tiny").eval()
@@ -36,7 +45,7 @@ def test_a_picture_does_not_depend_on_its_batch(network: str) -> None:
         torch.testing.assert_close(model(pictures)[1:2], model(pictures[1:2]), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", EXTRACTORS)
 def test_every_weight_gets_a_gradient(network: str) -> None:
     torch.manual_seed(0)
     model = build_named(network, "tiny")
@@ -46,7 +55,7 @@ def test_every_weight_gets_a_gradient(network: str) -> None:
     assert len(without) < 0.1 * len(list(model.parameters())), without
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", EXTRACTORS)
 def test_the_fixed_view_is_not_in_the_state(network: str) -> None:
     assert not [key for key in build_named(network, "tiny").state_dict() if key.startswith("view")]
 
@@ -59,11 +68,44 @@ def test_sizes_are_plain_data(network: str) -> None:
         assert NETWORKS[network].Size(**again) == size
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", EXTRACTORS)
 @pytest.mark.parametrize("shape", [(1, 3, 60, 64), (1, 4, 64, 64), (3, 64, 64), (0, 3, 64, 64)])
 def test_bad_input_raises_with_the_shape(network: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=str(shape).replace("(", r"\(").replace(")", r"\)")):
         build_named(network, "tiny")(torch.rand(shape))
+
+
+def test_mix_is_the_sum_of_the_enlarged_maps() -> None:
+    """By hand: 1x1 weights 2 and 3, biases 1 and 0; a constant lower map stays constant when enlarged: 2 x 1 + 1 + 3 x 4 = 15."""
+    mix = Mix((1, 1), 1)
+    mix.load_state_dict({"0.weight": _one(2), "0.bias": _one(1)[0, 0, 0], "1.weight": _one(3), "1.bias": _one(0)[0, 0, 0]})
+    mixed = mix([torch.ones(1, 1, 4, 6), torch.full((1, 1, 2, 3), 4.0)])
+    torch.testing.assert_close(mixed, torch.full((1, 1, 4, 6), 15.0))
+
+
+def _one(value: float) -> torch.Tensor:
+    return torch.full((1, 1, 1, 1), value)
+
+
+@pytest.mark.parametrize(("network", "parameters"), [("focal-convnext", 87_564_416), ("focal-efficientnet", 16_742_216)])
+def test_the_ablation_has_the_full_backbone(network: str, parameters: int) -> None:
+    """timm's counts of convnext_base and efficientnet_b4 without their classifiers; 256 channels at stride 4."""
+    with torch.device("meta"):
+        model = build_named(network, "official")
+        assert model(torch.empty(1, 3, 256, 256)).shape == (1, 256, 64, 64)
+    assert sum(p.numel() for p in model.trunk.parameters()) == parameters
+
+
+@pytest.mark.skipif(importlib.util.find_spec("transformers") is not None, reason="the extra is installed")
+def test_mit_names_its_extra() -> None:
+    with pytest.raises(InputError, match=r"^focal-mit needs the extra: pip install 'imgscan\[mit\]'$"):
+        build_named("focal-mit", "tiny")
+
+
+def test_a_trunk_of_another_family_is_refused() -> None:
+    convnext = NETWORKS["focal-convnext"]
+    with pytest.raises(ConfigError, match="unknown convnext trunk 'convnext_bass'; did you mean convnext_base"):
+        convnext.build(dataclasses.replace(convnext.SIZES["tiny"], trunk="convnext_bass"))
 
 
 def test_unknown_names_list_the_legal_ones() -> None:
