@@ -9,19 +9,25 @@ With s = cosine similarity, t = temperature, Q the pristine pixels and N the for
     p_q  = mean over q' in Q, q' != q, of s(q, q')
     loss = mean over q in Q of -log( exp(p_q / t) / (exp(p_q / t) + sum over k in N of exp(s(q, k) / t)) )
 
-What is added, both off by default:
+What is added, all off by default:
 
 * `both_ways` also takes the pixels of each forged part as queries against the pristine pixels, each pasted part on its own (two
   donors have two histories).  Forged pixels are then pulled together, which short trainings need.
 * `floor` gives untouched pictures a loss, where the paper skips them: their pixels are queries against one imagined negative at
   cosine `floor`.  Without it nothing keeps an untouched picture in one piece, and content falls apart into clusters.
+* `contrast` and `whole_batch` are the comparisons of the paper's Table 3: another contrast (imgscan.losses.CONTRASTS), and all
+  pictures of a batch thrown together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Contrast = Callable[[Tensor, Tensor, float], Tensor]  # (queries n x D, negatives m x D, temperature) -> scalar
 
 MAX_KEYS = 1000  # pixels drawn per class and picture, as in the released code (dict_size)
 
@@ -40,14 +46,19 @@ def info_nce(queries: Tensor, negatives: Tensor, temperature: float = 0.1) -> Te
     Raises:
         ValueError: shapes that have no loss.
     """
-    n, m = queries.shape[0], negatives.shape[0]
-    if queries.ndim != 2 or negatives.ndim != 2 or n < 2 or m < 1 or queries.shape[1] != negatives.shape[1]:
-        raise ValueError(
-            f"queries {tuple(queries.shape)}, negatives {tuple(negatives.shape)}; wanted n x D and m x D, n >= 2, m >= 1"
-        )
+    check_vectors(queries, negatives)
     positive = mean_similarity(queries) / temperature
     negative = torch.logsumexp(queries @ negatives.T / temperature, dim=1)
     return F.softplus(negative - positive).mean()
+
+
+def check_vectors(queries: Tensor, negatives: Tensor) -> None:
+    """Raise ValueError unless they are n x D and m x D with n >= 2 and m >= 1."""
+    fits = queries.ndim == negatives.ndim == 2 and queries.shape[1] == negatives.shape[1]
+    if not fits or queries.shape[0] < 2 or negatives.shape[0] < 1:
+        raise ValueError(
+            f"queries {tuple(queries.shape)}, negatives {tuple(negatives.shape)}; wanted n x D and m x D, n >= 2, m >= 1"
+        )
 
 
 def hold_together(queries: Tensor, floor: float, temperature: float = 0.1) -> Tensor:
@@ -94,6 +105,8 @@ def focal_loss(
     both_ways: bool = False,
     floor: float | None = None,
     generator: torch.Generator | None = None,
+    contrast: Contrast = info_nce,
+    whole_batch: bool = False,
 ) -> Tensor:
     """The mean of the per-picture losses over the pictures that have both classes (Eq. 3; the others are skipped).
 
@@ -105,6 +118,10 @@ def focal_loss(
         both_ways: also contrast every forged part of at least two pixels against the pristine pixels.
         floor: also hold untouched pictures together above this cosine; None skips them, as the paper does.
         generator: CPU generator for the draws.
+        contrast: what compares the vectors of two classes; a value of imgscan.losses.CONTRASTS.
+        whole_batch: one contrast over the vectors of all pictures that have both classes (up to max_keys per class of each),
+            where the paper contrasts picture by picture; it counts as often as it has pictures.  With both_ways a forged part stays
+            a class of its own.
 
     Returns:
         Scalar; 0 (with a gradient of zeros) when no picture of the batch counts.
@@ -115,6 +132,7 @@ def focal_loss(
     if features.ndim != 4 or labels.shape != (features.shape[0], *features.shape[2:]):
         raise ValueError(f"features {tuple(features.shape)}, labels {tuple(labels.shape)}; wanted B x D x h x w and B x h x w")
     losses = []
+    pooled: list[tuple[Tensor, Tensor, list[Tensor]]] = []
     for picture, label in zip(F.normalize(features.float(), dim=1, eps=1e-6), labels, strict=True):
         vectors = picture.flatten(1).T
         flat = label.flatten()
@@ -126,13 +144,25 @@ def focal_loss(
             if floor is not None and not bool((flat < 0).any()):
                 losses.append(hold_together(pristine, floor, temperature))
             continue
-        loss = info_nce(pristine, forged, temperature)
-        if both_ways:
-            parts = [vectors[flat == part] for part in flat[flat > 0].unique()]
-            parts = [draw(part, max_keys, generator) for part in parts if part.shape[0] >= 2]
-            if parts:
-                loss = (loss + torch.stack([info_nce(part, pristine, temperature) for part in parts]).mean()) / 2
-        losses.append(loss)
+        parts = [vectors[flat == part] for part in flat[flat > 0].unique()] if both_ways else []
+        parts = [draw(part, max_keys, generator) for part in parts if part.shape[0] >= 2]
+        if whole_batch:
+            pooled.append((pristine, forged, parts))
+        else:
+            losses.append(_both_directions(pristine, forged, parts, contrast, temperature))
+    if pooled:
+        pristine = torch.cat([one for one, _, _ in pooled])
+        forged = torch.cat([one for _, one, _ in pooled])
+        parts = [part for _, _, ones in pooled for part in ones]
+        losses += [_both_directions(pristine, forged, parts, contrast, temperature)] * len(pooled)
     if not losses:
         return features.float().sum() * 0
     return torch.stack(losses).mean()
+
+
+def _both_directions(pristine: Tensor, forged: Tensor, parts: list[Tensor], contrast: Contrast, temperature: float) -> Tensor:
+    """The contrast of pristine against forged, averaged with that of the forged parts (if any) against pristine."""
+    loss = contrast(pristine, forged, temperature)
+    if not parts:
+        return loss
+    return (loss + torch.stack([contrast(part, pristine, temperature) for part in parts]).mean()) / 2

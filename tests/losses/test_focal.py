@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from imgscan.losses import CONTRASTS
 from imgscan.losses.focal import draw, focal_loss, hold_together, info_nce
 
 # Inputs and answers of the released FOCAL code (fixture FOCAL_losses, cases a and c).
@@ -155,3 +156,55 @@ def test_bad_shapes_raise_with_the_shape() -> None:
         focal_loss(torch.rand(1, 4, 8, 8), torch.zeros(1, 4, 4))
     with pytest.raises(ValueError, match=r"\(1, 3\)"):
         hold_together(torch.rand(1, 3), 0.5)
+
+
+@pytest.mark.parametrize("name", CONTRASTS)
+def test_any_contrast_takes_the_place_of_info_nce(name: str) -> None:
+    features, labels = two_pictures()
+    labels[1, 2:5, 2:5] = 1
+    wanted = []
+    for picture, label in zip(F.normalize(features, dim=1), labels, strict=True):
+        vectors = picture.flatten(1).T
+        wanted.append(CONTRASTS[name](vectors[label.flatten() == 0], vectors[label.flatten() > 0], 0.2))
+    torch.testing.assert_close(focal_loss(features, labels, temperature=0.2, contrast=CONTRASTS[name]), torch.stack(wanted).mean())
+
+
+def test_both_ways_uses_the_same_contrast_for_the_parts() -> None:
+    features, labels = two_pictures()
+    seen = []
+
+    def count(queries: torch.Tensor, negatives: torch.Tensor, temperature: float) -> torch.Tensor:
+        seen.append((queries.shape[0], negatives.shape[0]))
+        return info_nce(queries, negatives, temperature)
+
+    torch.testing.assert_close(
+        focal_loss(features, labels, both_ways=True, contrast=count), focal_loss(features, labels, both_ways=True)
+    )
+    assert seen == [(51, 13), (9, 51), (4, 51)]
+
+
+def test_the_whole_batch_is_one_contrast_over_the_pictures_that_have_both_classes() -> None:
+    features, labels = two_pictures()
+    features, labels = torch.cat([features, features.flip(2)]), torch.cat([labels, labels])
+    vectors = F.normalize(features, dim=1).permute(0, 2, 3, 1)
+    used = torch.tensor([0, 2])  # 1 and 3 are untouched
+    pristine, forged = vectors[used][labels[used] == 0], vectors[used][labels[used] > 0]
+    torch.testing.assert_close(focal_loss(features, labels, whole_batch=True), info_nce(pristine, forged))
+    assert float(focal_loss(features, labels, whole_batch=True)) != pytest.approx(float(focal_loss(features, labels)), abs=1e-3)
+    torch.testing.assert_close(focal_loss(features[:1], labels[:1], whole_batch=True), focal_loss(features[:1], labels[:1]))
+
+
+def test_the_whole_batch_keeps_the_parts_and_the_weight_of_untouched_pictures() -> None:
+    features, labels = two_pictures()
+    features, labels = torch.cat([features, features[:1] + 1]), torch.cat([labels, labels[:1]])
+    vectors = F.normalize(features, dim=1).permute(0, 2, 3, 1)
+    touched = torch.tensor([0, 2])
+    pristine, forged = vectors[touched][labels[touched] == 0], vectors[touched][labels[touched] > 0]
+    parts = torch.stack([info_nce(vectors[k][labels[k] == part], pristine) for k in (0, 2) for part in (1, 2)]).mean()
+    untouched = hold_together(vectors[1].flatten(0, 1), 0.7)
+    wanted = (2 * (info_nce(pristine, forged) + parts) / 2 + untouched) / 3
+    torch.testing.assert_close(focal_loss(features, labels, both_ways=True, floor=0.7, whole_batch=True), wanted)
+
+
+def test_the_whole_batch_of_one_class_is_zero() -> None:
+    assert float(focal_loss(torch.randn(2, 4, 5, 5), torch.zeros(2, 5, 5, dtype=torch.long), whole_batch=True)) == 0
