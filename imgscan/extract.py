@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from imgscan.records import Features, Placement, Tensor
+from imgscan.models.segmentation import Segmentation
+from imgscan.records import Features, Map, Placement, Tensor
 
 
 @torch.inference_mode()
@@ -16,50 +18,70 @@ def extract(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, 
     """The features of several pictures, in batches of tiles of equal size.
 
     Args:
-        network: B x 3 x h x w in 0..1 -> B x D x h/s x w/s unit vectors; in eval mode, on `device`.
+        network: B x 3 x h x w in 0..1 -> B x D x h/s x w/s unit vectors, or a Segmentation; in eval mode, on `device`.
         inputs: pictures; their tiles may differ in size.
         device: of the network.
         batch: most tiles in one forward pass.
         amp: bf16 autocast.
 
     Returns:
-        Per picture its features on the CPU, tiles joined.
+        Per picture its features on the CPU, tiles joined; with the probability of a mask head where there is one.
     """
     by_size: dict[tuple[int, ...], list[tuple[int, int]]] = {}  # size -> picture number, tile number
     for number, one in enumerate(inputs):
         by_size.setdefault(tuple(one.tiles.shape[2:]), []).extend((number, t) for t in range(len(one.tiles)))
-    maps: dict[tuple[int, int], torch.Tensor] = {}
+    vectors: dict[tuple[int, int], torch.Tensor] = {}
+    masks: dict[tuple[int, int], torch.Tensor] = {}
     for places in by_size.values():
         for first in range(0, len(places), batch):
             chunk = places[first : first + batch]
             tiles = torch.stack([inputs[number].tiles[t] for number, t in chunk]).to(device, non_blocking=True)
             with torch.autocast(device.type, torch.bfloat16, enabled=amp):
                 answer = network((tiles.float() / 255).contiguous(memory_format=torch.channels_last))
-            maps |= dict(zip(chunk, answer.float().cpu(), strict=True))
-    return [join(torch.stack([maps[number, t] for t in range(len(one.tiles))]), one.placement) for number, one in enumerate(inputs)]
+            if isinstance(answer, Segmentation):
+                masks |= dict(zip(chunk, answer.logits.float().softmax(1)[:, 1:].cpu(), strict=True))
+                answer = F.normalize(answer.features.float(), dim=1, eps=1e-6)
+            vectors |= dict(zip(chunk, answer.float().cpu(), strict=True))
+    found = []
+    for number, one in enumerate(inputs):
+        places = [(number, t) for t in range(len(one.tiles))]
+        features = join(torch.stack([vectors[place] for place in places]), one.placement)
+        if masks:
+            values, cell = _joined(torch.stack([masks[place] for place in places]), one.placement)
+            features = replace(features, probability=Map(values[0].contiguous(), cell))
+        found.append(features)
+    return found
 
 
 def join(maps: torch.Tensor, placement: Placement) -> Features:
-    """The feature maps of a picture's tiles, T x D x h x w, as one map without the padding.
+    """The feature maps of a picture's tiles, T x D x h x w, as one map of unit vectors without the padding."""
+    joined, cell = _joined(maps, placement)
+    return Features((F.normalize(joined, dim=0, eps=1e-6) if len(maps) > 1 else joined).contiguous(), cell)
 
-    Where tiles overlap, each counts the more the farther the cell is from its border, for there a network sees less around it.
+
+def _joined(maps: torch.Tensor, placement: Placement) -> tuple[torch.Tensor, tuple[float, float]]:
+    """Tiles T x C x h x w -> C x h x w and the size of a cell.
+
+    Where tiles overlap, the weighted mean counts: each the more the farther the cell is from its border, for there a network sees
+    less around it.
     """
     stride = placement.tile[0] / maps.shape[2], placement.tile[1] / maps.shape[3]
     if len(placement.corners) == 1:
         joined = maps[0]
     else:
         rows, columns = round(placement.canvas[0] / stride[0]), round(placement.canvas[1] / stride[1])
-        total = maps.new_zeros(maps.shape[1], rows, columns)
+        total, weights = maps.new_zeros(maps.shape[1], rows, columns), maps.new_zeros(rows, columns)
         weight = _ramp(maps.shape[2])[:, None] * _ramp(maps.shape[3])[None, :]
         for one, (top, left) in zip(maps, placement.corners, strict=True):
             y, x = round(top / stride[0]), round(left / stride[1])
             total[:, y : y + one.shape[1], x : x + one.shape[2]] += one * weight
-        joined = F.normalize(total, dim=0, eps=1e-6)
+            weights[y : y + one.shape[1], x : x + one.shape[2]] += weight
+        joined = total / weights
     # Cells that are mostly padding go; a cell that is half picture stays.
     rows = max(1, min(joined.shape[1], round(placement.scaled[0] / stride[0])))
     columns = max(1, min(joined.shape[2], round(placement.scaled[1] / stride[1])))
     cell = (stride[0] * placement.height / placement.scaled[0], stride[1] * placement.width / placement.scaled[1])
-    return Features(joined[:, :rows, :columns].contiguous(), cell)
+    return joined[:, :rows, :columns], cell
 
 
 def _ramp(length: int) -> torch.Tensor:

@@ -41,4 +41,5 @@ def fuse(parts: Sequence[Features], grid: int) -> Features:
     height = max(p.cell[0] * p.vectors.shape[1] for p in parts)
     width = max(p.cell[1] * p.vectors.shape[2] for p in parts)
     fused = torch.cat(joined) / len(joined) ** 0.5
-    return Features(fused, (height / rows, width / columns))
+    # A mask head speaks for its own network only; beside others, all are judged by their features.
+    return Features(fused, (height / rows, width / columns), parts[0].probability if len(parts) == 1 else None)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from imgscan.records import Clusters, Features, Mask, Region
+from imgscan.segment import THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class LocalizeSettings:
 
 
 def localize(features: Features, clusters: Clusters, height: int, width: int, settings: LocalizeSettings) -> Mask:
-    """The largest cluster is pristine, every other one forged (FOCAL, section 3.2).
+    """The largest cluster is pristine, every other one forged (FOCAL, section 3.2); a mask head's own probability goes before that.
 
     `probability` ranks pixels by how far their feature is from the centre of the pristine cluster, (1 - cosine) / 2, and exists
     also where nothing is marked.  The released code has no such map (it answers 0 or 255); this one is ours.
@@ -34,36 +35,46 @@ def localize(features: Features, clusters: Clusters, height: int, width: int, se
         height, width: of the picture, pixels.
         settings: what is too weak or too small to be marked.
     """
-    pristine = torch.from_numpy(clusters.labels == 0)
-    centre = F.normalize(features.vectors[:, pristine].mean(1), dim=0)
-    distance = ((1 - torch.einsum("dhw,d->hw", features.vectors, centre)) / 2).clamp(0, 1)
-    probability = enlarge(distance, features, height, width)
-    forged = np.zeros((height, width), bool)
+    if features.probability is not None:
+        probability = enlarge(features.probability.values, features.probability.cell, height, width)
+        part = probability > THRESHOLD
+    else:
+        pristine = torch.from_numpy(clusters.labels == 0)
+        centre = F.normalize(features.vectors[:, pristine].mean(1), dim=0)
+        distance = ((1 - torch.einsum("dhw,d->hw", features.vectors, centre)) / 2).clamp(0, 1)
+        probability = enlarge(distance, features.cell, height, width)
+        outside = clusters.labels > 0
+        part = np.zeros((height, width), bool)
+        if 0 < outside.mean() <= settings.share:
+            part = enlarge(torch.from_numpy(outside).float(), features.cell, height, width) > 0.5
+    return _marked(probability, part, settings)
+
+
+def _marked(probability: npt.NDArray[np.float32], part: npt.NDArray[np.bool_], settings: LocalizeSettings) -> Mask:
+    """The connected regions of `part` that are strong and large enough."""
+    forged = np.zeros(part.shape, bool)
     regions: list[Region] = []
-    outside = float((clusters.labels > 0).mean())
-    if 0 < outside <= settings.share:
-        part = enlarge(torch.from_numpy(clusters.labels > 0).float(), features, height, width) > 0.5
-        numbered, _ = ndimage.label(part)
-        for number, box in enumerate(ndimage.find_objects(numbered), 1):
-            inside = numbered[box] == number
-            area = int(inside.sum())
-            strength = float(probability[box][inside].mean())
-            if strength < settings.strength or area < settings.smallest * height * width:
-                continue
-            forged[box] |= inside
-            corners = (box[1].start, box[0].start, box[1].stop, box[0].stop)
-            regions.append(Region(box=corners, area=area, strength=strength))
+    numbered, _ = ndimage.label(part)
+    for number, box in enumerate(ndimage.find_objects(numbered), 1):
+        inside = numbered[box] == number
+        area = int(inside.sum())
+        strength = float(probability[box][inside].mean())
+        if strength < settings.strength or area < settings.smallest * part.size:
+            continue
+        forged[box] |= inside
+        corners = (box[1].start, box[0].start, box[1].stop, box[0].stop)
+        regions.append(Region(box=corners, area=area, strength=strength))
     regions.sort(key=lambda r: (-r.strength, r.box))
     return Mask(probability, forged, tuple(regions))
 
 
-def enlarge(cells: torch.Tensor, features: Features, height: int, width: int) -> npt.NDArray[np.float32]:
+def enlarge(cells: torch.Tensor, cell: tuple[float, float], height: int, width: int) -> npt.NDArray[np.float32]:
     """A map of cells, h x w, as one of pixels, height x width: bilinear between the cells' centres.
 
     The cells may reach a little over the picture's edge (padding) or stop short of it; their size in pixels says where they lie.
     """
     rows, columns = cells.shape
-    full = round(rows * features.cell[0]), round(columns * features.cell[1])
+    full = round(rows * cell[0]), round(columns * cell[1])
     large = F.interpolate(cells[None, None].float(), size=full, mode="bilinear", align_corners=False)[0, 0]
     over = (0, max(0, width - full[1]), 0, max(0, height - full[0]))
     if any(over):

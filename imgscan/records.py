@@ -67,11 +67,20 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Map:
+    """What a mask head says, before it is brought to the picture's size (extract)."""
+
+    values: torch.Tensor  # h x w float32, 0..1: forged
+    cell: tuple[float, float]  # as that of Features; the map has cells of its own
+
+
+@dataclass(frozen=True)
 class Features:
     """What a network says of every cell of a picture (extract, fuse)."""
 
     vectors: torch.Tensor  # D x h x w float32, unit vectors along D
     cell: tuple[float, float]  # height, width of a cell in pixels of the picture: h * cell[0] covers it
+    probability: Map | None = None  # of a network with a mask head
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ class Clusters:
     labels: npt.NDArray[np.int32]  # h x w; 0 = the largest cluster, 1.. the others by falling size; noise already assigned
     noise: npt.NDArray[np.bool_]  # h x w; cells the clustering itself gave to no cluster
     persistence: tuple[float, ...]  # one per cluster, 0..1; HDBSCAN's stability, 1.0 where the method has none
-    method: str  # hdbscan, kmeans, or "kmeans (hdbscan found N clusters)"
+    method: str  # hdbscan, kmeans, mask head, or "kmeans (hdbscan found N clusters)"
 
 
 @dataclass(frozen=True)

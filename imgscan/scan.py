@@ -33,6 +33,7 @@ from imgscan.localize import localize
 from imgscan.prepare import prepare
 from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Source, Timings
 from imgscan.scanner import Scanner
+from imgscan.segment import segment
 
 AHEAD = 4  # batches decoded and grouped by size before the network sees them
 SAMPLE = 24  # pictures that the network is timed on alone, for -v
@@ -55,7 +56,7 @@ def assess(source: Source, scanner: Scanner, timings: Timings) -> Assessed | Ski
         return picture
     features = next(_forward_batch([picture], scanner, timings))
     with _clock(timings, "cluster"):
-        clusters = cluster(features, scanner.clustering)
+        clusters = segment(features) if features.probability is not None else cluster(features, scanner.clustering)
     return _conclude(picture, features, clusters, scanner, timings)
 
 
@@ -200,7 +201,11 @@ def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executo
             yield item
         else:
             one = next(features)
-            clusters = processes.submit(_cluster, one.vectors.numpy(), one.cell, scanner.clustering)
+            if one.probability is not None:
+                clusters: Future[tuple[Clusters, float]] = Future()
+                clusters.set_result((segment(one), 0.0))
+            else:
+                clusters = processes.submit(_cluster, one.vectors.numpy(), one.cell, scanner.clustering)
             yield _Clustering(item, one, clusters)
 
 

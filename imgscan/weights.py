@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imgscan.errors import WeightsError, unknown
+from imgscan.errors import InputError, WeightsError, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -219,7 +219,7 @@ def load_network(card: Card) -> nn.Module:
     table = {k: tuple(v) if isinstance(v, list) else v for k, v in card.backbone.items()}
     try:
         network: nn.Module = module.build(module.Size(**table))
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, InputError) as error:
         raise WeightsError(f"weights card {card.path}: [backbone] does not describe a {card.network}: {error}") from error
     state = load_state(card.file)
     wanted = network.state_dict()

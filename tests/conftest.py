@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 
 from imgscan.datasets.forge import forge
-from imgscan.models import build_named
+from imgscan.training import loop
 from imgscan.training.card import write_weights
-from imgscan.training.checkpoint import Run
 from imgscan.training.recipe import Recipe, with_settings
 
 PHOTOS = Path(__file__).parent / "data" / "photos"
@@ -29,12 +28,10 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Cards of untrained tiny networks: network name -> card."""
     cards = {}
     for network in ("focal-hrnet", "focal-vit"):
-        torch.manual_seed(0)
         recipe = with_settings(Recipe(), {"model": {"network": network, "size": "tiny"}}, "test")
-        model = build_named(network, "tiny")
-        run = Run(recipe, model, None, torch.optim.Adam(model.parameters()))
+        run = loop.start(recipe, torch.device("cpu"))
         folder = tmp_path_factory.mktemp(network)
-        cards[network] = write_weights(run, folder, [PHOTOS])
+        cards[network] = write_weights(run, folder, "synth", [PHOTOS], 4)
     return cards
 
 

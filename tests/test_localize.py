@@ -66,6 +66,6 @@ def test_cells_lie_where_they_were_whatever_the_padding(height: int, width: int)
     """12 x 16 cells of 8 pixels: the middle of cell (2, 3) is pixel (20, 28) whether the picture ends before or after the cells."""
     cells = torch.zeros(12, 16)
     cells[2, 3] = 1
-    large = enlarge(cells, Features(torch.zeros(1, 12, 16), (8.0, 8.0)), height, width)
+    large = enlarge(cells, (8.0, 8.0), height, width)
     assert large.shape == (height, width)
     assert np.unravel_index(large.argmax(), large.shape) in [(y, x) for y in (19, 20) for x in (27, 28)]

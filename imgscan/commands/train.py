@@ -4,14 +4,56 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from imgscan.errors import ConfigError, ExitCode, InputError, unknown
 from imgscan.progress import bar
 from imgscan.training.recipe import Recipe, parse_setting, read_recipe, with_settings
 
-DEFAULT_SIZE = "compact-hrnet"
+if TYPE_CHECKING:
+    from imgscan.datasets.entries import Entry
+    from imgscan.training.loop import Progress
+
+# method -> recipe without --size: the paper's own
+DEFAULT_SIZES = {"focal": "official-hrnet", "cfl-net": "official", "ncl": "paper"}
+SYNTH = "synth"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What the command line says."""
+
+    method: str
+    size: str | None
+    data: str
+    roots: list[Path]
+    validation: list[Path]
+    out: Path
+    minutes: float | None
+    epochs: int | None
+    settings: list[str]
+    resume: bool
+    compat: str | None
+    device: str
+    profile: int | None
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run learns from and is validated on: photographs to forge, or entries of data sets."""
+
+    photos: list[Path] = field(default_factory=list)
+    kept_aside: list[Path] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    held_out: list[Entry] = field(default_factory=list)
+
+    @property
+    def pictures(self) -> int:
+        """In an epoch; 0: synth has none of its own."""
+        return len(self.entries)
 
 
 def recipes_folder() -> Path:
@@ -23,96 +65,172 @@ def recipes_folder() -> Path:
     raise ConfigError(f"no recipes in {here.parent / 'train'} or {here / '_train'}; reinstall imgscan")
 
 
-def find_recipe(size: str) -> Path:
-    """compact-hrnet -> train/focal-hrnet.compact.toml; ConfigError names what there is."""
-    known = {
-        "-".join(reversed(path.stem.removeprefix("focal-").split("."))): path for path in recipes_folder().glob("focal-*.toml")
-    }
+def find_recipe(method: str, size: str) -> Path:
+    """focal, compact-hrnet -> train/focal-hrnet.compact.toml; ncl, small -> train/ncl.small.toml; ConfigError: what there is."""
+    known = {}
+    for path in sorted(recipes_folder().glob(f"{method}*.toml")):
+        network, variant = path.stem.split(".")
+        known[f"{variant}-{network.removeprefix('focal-')}" if method == "focal" else variant] = path
     if size not in known:
-        raise ConfigError(unknown("recipe size", size, known))
+        raise ConfigError(unknown(f"recipe size of {method}", size, known))
     return known[size]
 
 
-def train_command(
-    *,
-    size: str | None,
-    data: str,
-    roots: list[Path],
-    validation: list[Path],
-    out: Path,
-    minutes: float | None,
-    settings: list[str],
-    resume: bool,
-    device: str,
-) -> ExitCode:
+def train_command(options: TrainOptions) -> ExitCode:
     """Train, report, and write `weights.safetensors` and `weights.toml` beside the checkpoint."""
-    if data != "synth":
-        raise InputError(unknown("data set", data, ["synth"]))
-    if not roots:
-        raise InputError("--data synth needs pristine photographs: give --data-root DIR (repeatable)")
-    recipe = read_recipe(find_recipe(size or DEFAULT_SIZE))
-    for text in settings:
-        recipe = with_settings(recipe, parse_setting(text), f"--set {text}")
-    from imgscan.datasets.synth import find_photos
+    file = options.out / "checkpoint.safetensors"
+    recipe = read_recipe(find_recipe(options.method, options.size or DEFAULT_SIZES[options.method]), options.compat)
+    if not options.resume and options.profile is None and file.exists():
+        raise InputError(
+            f"--out {options.out} holds a checkpoint of an earlier run; add --resume to go on from it, or choose another folder"
+        )
     from imgscan.scanner import choose_device
     from imgscan.training import checkpoint, loop
     from imgscan.training.card import write_weights
+    from imgscan.training.validation import validation_samples
+    from imgscan.training.world import join
 
-    both = {path.resolve() for path in find_photos(roots)} & {path.resolve() for path in find_photos(validation)}
-    if both:
-        raise InputError(
-            f"--validation-root: {min(both)} is also trained on ({len(both)} such files); validation needs other photographs"
+    place = choose_device(options.device)
+    if options.profile is not None:
+        from imgscan.training.profile import profile
+
+        recipe = _with_options(recipe, options)
+        cost = profile(recipe, place, options.profile)
+        print(
+            f"{recipe.model.network} {recipe.model.size}: {cost.parameters:,} parameters, batch {recipe.train.batch} of "
+            f"{recipe.data.side} x {recipe.data.side}, {recipe.train.precision}, {place}: {cost.seconds:.2f} s a step, "
+            f"{cost.gigabytes:.2f} GB"
         )
-    place = choose_device(device)
-    file = out / "checkpoint.safetensors"
-    if resume:
-        wanted = recipe.model if size else None
-        recipe = _same_network(checkpoint.read_recipe_of(file), settings, file)
+        return ExitCode.CLEAN
+    if options.resume:
+        wanted = recipe.model if options.size else None
+        recipe = _same_network(checkpoint.read_recipe_of(file), options, file)
         if wanted and (wanted.network, wanted.size) != (recipe.model.network, recipe.model.size):
             raise ConfigError(
-                f"--size {size}: {file} holds a {recipe.model.network} {recipe.model.size}; leave --size out, or use another --out"
+                f"--size {options.size}: {file} holds a {recipe.model.network} {recipe.model.size}; leave --size out, or use "
+                f"another --out"
             )
-        run = loop.start(recipe, place)
-        checkpoint.load(run, file)
     else:
-        if file.exists():
-            raise InputError(
-                f"--out {out} holds a checkpoint of an earlier run; add --resume to go on from it, or choose another folder"
-            )
-        run = loop.start(recipe, place)
+        recipe = _with_options(recipe, options)
+    material = gather(options, recipe)
     stopped = _StopSignal()
-    with bar("training", recipe.train.steps - run.step) as progress:
-        done = run.step
+    with join(place) as world:
+        pictures = material.pictures or recipe.data.epoch
+        recipe = loop.in_steps(recipe, pictures, world.size)
+        run = loop.start(recipe, world.device)
+        if options.resume:
+            checkpoint.load(run, file)
+        samples = loop.training_samples(recipe, material.photos, material.entries, world.size)
+        validation = validation_samples(recipe, material.kept_aside, material.held_out)
+        _say(world.first, f"{options.method}: {recipe.model.network} {recipe.model.size}, {recipe.train.steps} steps of ", end="")
+        _say(
+            world.first,
+            f"{recipe.train.batch} x {recipe.train.accumulate} x {world.size} pictures; validation on {len(validation)}",
+        )
+        with bar("training", recipe.train.steps - run.step) as progress:
+            done = run.step
 
-        def report(now: loop.Progress) -> None:
-            nonlocal done
-            progress.advance(f"loss {now.loss:.3f}" + ("" if now.score is None else f"  AUC {now.score:.3f}"), now.step - done)
-            done = now.step
-            left = (now.steps - now.step) * recipe.train.batch / max(now.pace, 1e-9)
-            score = "" if now.score is None else f"  validation AUC {now.score:.4f}"
-            line = f"step {now.step}/{now.steps}  loss {now.loss:.4f}  rate {now.rate:.2e}  {now.pace:.1f} pictures/s"
-            line += f"  {left / 60:.0f} min left"
-            if not sys.stderr.isatty() or now.score is not None:  # on a terminal the bar says the rest
-                print(line + score, file=sys.stderr, flush=True)
+            def report(now: Progress) -> None:
+                nonlocal done
+                note = f"loss {now.loss:.3f}  {now.pace:.1f} pictures/s"
+                progress.advance(note + ("" if now.score is None else f"  AUC {now.score:.3f}"), now.step - done)
+                done = now.step
+                if not sys.stderr.isatty() or now.score is not None:  # on a terminal the bar says the rest
+                    left = (now.steps - now.step) * recipe.train.batch * recipe.train.accumulate * world.size / max(now.pace, 1e-9)
+                    line = f"step {now.step}/{now.steps}  loss {now.loss:.4f}  rate {now.rate:.2e}  {now.pace:.1f} pictures/s"
+                    score = "" if now.score is None else f"  validation AUC {now.score:.4f}"
+                    _say(True, f"{line}  {left / 60:.0f} min left{score}")
 
-        loop.train(run, roots, validation, out, place, minutes=minutes, report=report, stop=lambda: stopped.by is not None)
-    card = write_weights(run, out, roots)
-    print(card)
+            loop.train(
+                run,
+                samples,
+                validation,
+                options.out,
+                world,
+                epoch=loop.steps_per_epoch(recipe, pictures, world.size),
+                minutes=options.minutes,
+                report=report,
+                stop=lambda: stopped.by is not None,
+            )
+        if world.first:
+            print(write_weights(run, options.out, options.data, options.roots, len(material.entries) or len(material.photos)))
     if stopped.by is not None:
         return ExitCode.TERMINATED if stopped.by == signal.SIGTERM else ExitCode.INTERRUPTED
     return ExitCode.CLEAN
 
 
-def _same_network(recipe: Recipe, settings: list[str], file: Path) -> Recipe:
+def gather(options: TrainOptions, recipe: Recipe) -> Material:
+    """Find what to train and to validate on; refuse training files that are also validated or tested on."""
+    if options.data == SYNTH:
+        return _photographs(options)
+    from imgscan.datasets.doctor import leaked
+    from imgscan.datasets.resolve import resolve
+
+    entries = resolve(options.data, options.roots, "train")
+    # A repeated set (a*40) weighs more in training; validation and test see each picture once.
+    once = "+".join(part.split("*")[0] for part in options.data.split("+"))
+    held_out = [e for root in options.validation for e in resolve(str(root), [], "all")] or resolve(once, options.roots, "val")
+    try:
+        tested = resolve(once, options.roots, "test")
+    except InputError:
+        tested = []  # no test split of it is here
+    for what, others in (("validation", held_out), ("test", tested)):
+        same = leaked(entries, others)
+        if same:
+            raise InputError(
+                f"--data {options.data}: {same[0][0]} is the same file as {same[0][1]} of the {what} split ({len(same)} such "
+                f"files); remove them from one of the two (imgscan data check lists them)"
+            )
+    if not recipe.data.authentic:
+        entries = [entry for entry in entries if entry.mask is not None]
+    if not entries:
+        raise InputError(f"--data {options.data}: no forged pictures in the training split")
+    return Material(entries=entries, held_out=held_out)
+
+
+def _photographs(options: TrainOptions) -> Material:
+    """Pristine photographs; without --validation-root a tenth of them, chosen by their names, is kept aside."""
+    from imgscan.datasets.synth import find_photos, keep_aside
+
+    if not options.roots:
+        raise InputError("--data synth needs pristine photographs: give --data-root DIR (repeatable)")
+    photos = find_photos(options.roots)
+    if not options.validation:
+        photos, kept = keep_aside(photos)
+        return Material(photos=photos, kept_aside=kept)
+    kept = find_photos(options.validation)
+    both = {path.resolve() for path in photos} & {path.resolve() for path in kept}
+    if both:
+        raise InputError(
+            f"--validation-root: {min(both)} is also trained on ({len(both)} such files); validation needs other photographs"
+        )
+    return Material(photos=photos, kept_aside=kept)
+
+
+def _with_options(recipe: Recipe, options: TrainOptions) -> Recipe:
+    """The recipe with --epochs and every --set."""
+    if options.epochs is not None:
+        recipe = with_settings(recipe, {"train": {"epochs": options.epochs}}, "--epochs")
+    for text in options.settings:
+        recipe = with_settings(recipe, parse_setting(text), f"--set {text}")
+    return recipe
+
+
+def _same_network(recipe: Recipe, options: TrainOptions, file: Path) -> Recipe:
     """The checkpoint's recipe with the settings of this call; the network must stay the one it was."""
-    changed = recipe
-    for text in settings:
-        changed = with_settings(changed, parse_setting(text), f"--set {text}")
+    if recipe.method != options.method:
+        raise ConfigError(f"{file} holds a {recipe.model.network}; resume it with imgscan train {recipe.method}")
+    changed = _with_options(recipe, options)
     if changed.model != recipe.model:
         raise ConfigError(
             f"--set model.*: {file} holds a {recipe.model.network} {recipe.model.size}; another network needs another --out"
         )
     return changed
+
+
+def _say(aloud: bool, text: str, end: str = "\n") -> None:
+    if aloud:
+        print(text, file=sys.stderr, flush=True, end=end)
 
 
 class _StopSignal:

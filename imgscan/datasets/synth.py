@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from imgscan.errors import InputError
 from imgscan.find import PICTURE_SUFFIXES
 
 CACHE_BYTES = 1_500_000_000  # of decoded photographs that a loader process keeps
+_TRIES = 5  # photographs drawn in place of one that cannot be decoded
 CLEAR_FORGED, CLEAR_PRISTINE = 0.75, 0.10  # shares of forged pixels beyond which a feature cell has a label
 
 
@@ -31,7 +34,7 @@ def read_photo(path: Path) -> Rgb:
         with Image.open(path) as picture:
             photo = np.asarray(picture.convert("RGB"))
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
-        raise InputError(f"training photograph {path}: cannot be decoded: {error}; remove it") from error
+        raise InputError(f"{path}: cannot be decoded: {error}") from error
     _cache[path] = photo
     while sum(one.nbytes for one in _cache.values()) > CACHE_BYTES and len(_cache) > 1:
         _cache.popitem(last=False)
@@ -53,60 +56,82 @@ def find_photos(roots: list[Path]) -> list[Path]:
     return photos
 
 
+def keep_aside(photos: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Photographs to train on and a tenth of them to validate on, decided by the hash of each file's name.
+
+    InputError when there are too few to keep any aside.
+    """
+    kept = [path for path in photos if int(hashlib.sha256(path.name.encode(errors="replace")).hexdigest(), 16) % 10 == 0]
+    rest = sorted(set(photos) - set(kept))
+    if not kept or not rest:
+        raise InputError(f"{len(photos)} photographs are too few to keep a tenth aside for validation; give --validation-root DIR")
+    return rest, kept
+
+
 def cell_labels(labels: Tensor, stride: int) -> Tensor:
-    """Pixel labels H x W -> feature-cell labels H/stride x W/stride.
+    """Pixel labels B x H x W (integers) -> feature-cell labels B x H/stride x W/stride int64.
 
     A cell is a part when at least 75 % of it is that part, pristine when at most 10 % of it is forged, and -1 (ignored by the
     loss) between: the contour belongs to both sides.
     """
-    high, wide = labels.shape[0] // stride, labels.shape[1] // stride
-    cells = labels[: high * stride, : wide * stride].reshape(high, stride, wide, stride).transpose(1, 2).flatten(2)
-    part = cells.amax(2)
-    share = (cells == part[..., None]).float().mean(2)
-    forged = (cells > 0).float().mean(2)
+    high, wide = labels.shape[1] // stride, labels.shape[2] // stride
+    cells = labels[:, : high * stride, : wide * stride].reshape(-1, high, stride, wide, stride).transpose(2, 3).flatten(3)
+    part = cells.amax(3).long()
+    share = (cells == part[..., None]).float().mean(3)
+    forged = (cells > 0).float().mean(3)
     answer = torch.full_like(part, -1)
-    answer[(part > 0) & (share >= CLEAR_FORGED)] = part[(part > 0) & (share >= CLEAR_FORGED)]
+    clear = (part > 0) & (share >= CLEAR_FORGED)
+    answer[clear] = part[clear]
     answer[forged <= CLEAR_PRISTINE] = 0
     return answer
 
 
-class SynthDataset(Dataset[tuple[Tensor, Tensor]]):
+Sample = tuple[Tensor, Tensor, str]  # rgb 3 x side x side uint8; labels side x side uint8, 0 pristine, k the k-th part; remarks
+
+
+class SynthDataset(Dataset[Sample]):
     """Forgery number i of an endless sequence: a pure function of (seed, i), whatever the number of loader processes.
 
     A photograph is drawn in proportion to its file's share of all pixels, so that many small pictures do not crowd out few
-    large ones.  A share of the items are untouched pictures, all labels 0.
-
-    Items are (rgb 3 x side x side uint8, cell labels side/stride x side/stride int64).
+    large ones.  A share of the items are untouched pictures, all labels 0.  A photograph that cannot be decoded is passed over and
+    named in the item's remarks.
     """
 
-    def __init__(self, roots: list[Path], *, side: int, stride: int, seed: int, length: int, untouched_share: float = 0.0) -> None:
+    def __init__(self, photos: list[Path], *, side: int, seed: int, length: int, untouched_share: float = 0.0) -> None:
         if side % 8 or side < 64:
             raise InputError(f"crop side is {side}; wanted a multiple of 8, at least 64")
-        self.photos = find_photos(roots)
-        areas = []
-        for path in self.photos:
-            try:
-                with Image.open(path) as picture:
-                    areas.append(picture.width * picture.height)
-            except OSError as error:
-                raise InputError(f"training photograph {path}: cannot be opened: {error}; remove it") from error
+        self.photos = photos
+        areas = np.zeros(len(photos))
+        for number, path in enumerate(photos):
+            with suppress(OSError), Image.open(path) as picture:
+                areas[number] = picture.width * picture.height
+        if not areas.any():
+            raise InputError(f"none of {len(photos)} photographs can be opened, {photos[0]} for one; wanted pristine pictures")
+        self.unreadable = [path for path, area in zip(photos, areas, strict=True) if not area]
         self.edges = np.cumsum(areas) / np.sum(areas)
-        self.side, self.stride, self.seed, self.length = side, stride, seed, length
+        self.side, self.seed, self.length = side, seed, length
         self.untouched_share = untouched_share
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng((self.seed, index))
+        remarks: list[str] = []
 
         def photo() -> Rgb:
-            return read_photo(self.photos[min(int(np.searchsorted(self.edges, rng.random())), len(self.photos) - 1)])
+            for _ in range(_TRIES):
+                path = self.photos[min(int(np.searchsorted(self.edges, rng.random())), len(self.photos) - 1)]
+                try:
+                    return read_photo(path)
+                except InputError as error:
+                    remarks.append(str(error))
+            raise InputError(f"{_TRIES} photographs in a row cannot be decoded; the last: {remarks[-1]}")
 
         if rng.random() < self.untouched_share:
-            rgb = torch.tensor(untouched(photo, self.side, rng)).permute(2, 0, 1).contiguous()
-            cells = self.side // self.stride
-            return rgb, torch.zeros(cells, cells, dtype=torch.int64)
-        made = forge(photo, self.side, rng)
-        rgb = torch.tensor(made.rgb).permute(2, 0, 1).contiguous()
-        return rgb, cell_labels(torch.from_numpy(made.labels), self.stride)
+            rgb = untouched(photo, self.side, rng)
+            labels = np.zeros((self.side, self.side), np.uint8)
+        else:
+            made = forge(photo, self.side, rng)
+            rgb, labels = made.rgb, made.labels.astype(np.uint8)
+        return torch.tensor(rgb).permute(2, 0, 1).contiguous(), torch.from_numpy(labels), "\n".join(remarks)

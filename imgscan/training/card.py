@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from imgscan import __version__
 from imgscan.errors import OutputError
@@ -19,22 +19,32 @@ from imgscan.store import replacing
 from imgscan.training.checkpoint import Run
 from imgscan.weights import file_sha256
 
+_HALF = 65_504.0  # float16's largest number
 
-def write_weights(run: Run, out: Path, roots: list[Path]) -> Path:
-    """Write out/weights.safetensors (float16, the averaged weights if there are some) and out/weights.toml, its card.
+
+def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: int) -> Path:
+    """Write out/weights.safetensors (float16) and out/weights.toml, its card.
+
+    Which weights: the averaged ones if there are some, with keep = "best" those of the best validation.  A batch norm counter or a
+    value beyond float16's range stays as it is.
 
     The card has no operating points: those are measured (`imgscan calibrate`), never invented.
 
     Returns:
         The card's path; `--model NETWORK@that/path` uses it.
     """
-    model = run.average or run.model
+    model = run.shipped
     state = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
-    half = {k: v.half() if v.dtype == torch.float32 else v for k, v in state.items()}
+    best = out / "best.safetensors"
+    if run.recipe.train.keep == "best" and best.exists():
+        state = load_file(best)
+    half = {k: v.half() if v.dtype == torch.float32 and float(v.abs().max()) < _HALF else v for k, v in state.items()}
     file, card = out / "weights.safetensors", out / "weights.toml"
     section = run.recipe.model
     size = NETWORKS[section.network].SIZES[section.size]
-    native = getattr(model, "multiple", 32) < 1024 and section.size != "official"
+    focal = run.recipe.method == "focal"
+    native = focal and getattr(model, "multiple", 32) < 1024 and section.size != "official"
+    side = 512 if native else 1024 if focal else run.recipe.data.side
     table: dict[str, Any] = {
         "name": section.network,
         "tag": "mine",
@@ -46,15 +56,17 @@ def write_weights(run: Run, out: Path, roots: list[Path]) -> Path:
         "default": False,
         "bf16": native,
         "backbone": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(size).items()},
-        "input": {"mode": "native" if native else "resize", "side": 1024, "multiple": 32},
-        "features": {"dim": size.dim, "stride": model.stride},
+        "input": {"mode": "native" if native else "resize", "side": side, "multiple": model.multiple}
+        | ({"overlap": 64} if native else {}),
         "training": {
             "imgscan": __version__,
-            "photographs": [str(root) for root in roots],
+            "data": data,
+            "roots": [str(root) for root in roots],
+            "pictures": pictures,
             "steps": run.step,
             "hours": round(run.seconds / 3600, 2),
             "validation_auc": round(run.last, 4),  # of these weights
-            "best_validation_auc": round(run.best, 4),  # on the way
+            "best_validation_auc": round(max(run.plateau.best, run.last), 4),  # on the way
         },
         "recipe": run.recipe.as_dict(),
     }

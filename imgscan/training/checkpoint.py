@@ -1,10 +1,11 @@
-"""Checkpoints: a safetensors file with every tensor of a run and, in its header, the recipe and the step.  Nothing is pickled."""
+"""Checkpoints: a safetensors file with every tensor of a run; recipe and counters in its header.  Nothing is pickled."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from imgscan.errors import InputError, OutputError
 from imgscan.training.recipe import Recipe, with_settings
+from imgscan.training.schedule import Plateau
 
 
 @dataclass
@@ -23,33 +25,46 @@ class Run:
     model: nn.Module
     average: nn.Module | None  # the EMA copy, or None
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler  # of fp16; does nothing otherwise
     step: int = 0  # steps done
     seconds: float = 0.0  # spent on them
-    best: float = 0.0  # best validation score so far
-    last: float = 0.0  # latest one: the score of the weights as they are
+    last: float = 0.0  # latest validation score: that of the weights as they are
+    plateau: Plateau = field(default_factory=Plateau)  # the best score and what it means for the rate
+
+    @property
+    def shipped(self) -> nn.Module:
+        """The weights that are validated and written in the end."""
+        return self.average or self.model
 
 
 def save(run: Run, path: Path) -> None:
     """Write a run, atomically: the last good checkpoint stays until the new one is complete."""
-    tensors: dict[str, Tensor] = {f"model/{k}": v.contiguous() for k, v in run.model.state_dict().items()}
+    tensors: dict[str, Tensor] = {f"model/{k}": v for k, v in run.model.state_dict().items()}
     if run.average is not None:
-        tensors |= {f"average/{k}": v.contiguous() for k, v in run.average.state_dict().items()}
+        tensors |= {f"average/{k}": v for k, v in run.average.state_dict().items()}
     for number, state in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{number}/{k}": v.contiguous() for k, v in state.items()}
+        tensors |= {f"optimizer/{number}/{k}": v for k, v in state.items() if v is not None}
     header = {
         "recipe": json.dumps(run.recipe.as_dict()),
         "step": str(run.step),
         "seconds": repr(run.seconds),
-        "best": repr(run.best),
         "last": repr(run.last),
+        "plateau": json.dumps(asdict(run.plateau)),
+        "scaler": json.dumps(run.scaler.state_dict()),
     }
+    write_tensors(tensors, path, header, "the checkpoint")
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str], what: str) -> None:
+    """A safetensors file under a temporary name, moved into place; OutputError says that `what` cannot be written."""
     new = path.with_name(path.name + ".new")
     try:
-        save_file({k: v.clone() for k, v in tensors.items()}, new, metadata=header)
+        save_file({k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}, new, metadata=header)
         new.replace(path)
     except (OSError, SafetensorError) as error:
         new.unlink(missing_ok=True)
-        raise OutputError(f"checkpoint {path}: {error}; the one before is still there") from error
+        kept = "; the one before is still there" if path.exists() else ""
+        raise OutputError(f"{what} {path}: cannot be written: {error}{kept}") from error
 
 
 def read_recipe_of(path: Path) -> Recipe:
@@ -72,10 +87,13 @@ def load(run: Run, path: Path) -> None:
     run.model.load_state_dict(groups["model"])
     if run.average is not None:  # --set train.ema on a run that had none: the average starts here
         run.average.load_state_dict(groups["average"] or groups["model"])
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, dict[str, Any]] = {}
     for name, tensor in groups["optimizer"].items():
         number, key = name.split("/", 1)
         state.setdefault(int(number), {})[key] = tensor
     run.optimizer.load_state_dict({"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]})
-    run.step, run.seconds = int(header["step"]), float(header["seconds"])
-    run.best, run.last = float(header["best"]), float(header["last"])
+    run.step, run.seconds, run.last = int(header["step"]), float(header["seconds"]), float(header["last"])
+    run.plateau = Plateau(**json.loads(header["plateau"]))
+    scaler = json.loads(header["scaler"])
+    if scaler and run.scaler.is_enabled():
+        run.scaler.load_state_dict(scaler)

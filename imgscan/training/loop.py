@@ -1,42 +1,54 @@
-"""The training loop of FOCAL: straight-line, one process, resumable to the bit.
+"""The training loop of every recipe: straight-line, on one process or torchrun's, resumable to the bit.
 
-Everything random is a pure function of (seed, step): the forgeries, the pixels the loss draws.  So a run that was killed and
-resumed ends with the weights of one that was left alone, on a CPU with as many threads (CUDA's own kernels are not deterministic).
+Everything random is a pure function of (seed, step, rank): the samples, the pixels a loss draws, dropout.  So a run that was
+killed and resumed ends with the weights of one that was left alone, on a CPU with as many threads (CUDA's own kernels are not
+deterministic).
 """
 
 from __future__ import annotations
 
 import copy
-import csv
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.nn.parallel import DistributedDataParallel
 
+from imgscan.datasets.entries import Entry
 from imgscan.datasets.synth import SynthDataset
 from imgscan.errors import ImgscanError, OutputError
-from imgscan.losses.focal import focal_loss
 from imgscan.models import build_named
 from imgscan.training import checkpoint
 from imgscan.training.checkpoint import Run
+from imgscan.training.log import Log
+from imgscan.training.objective import Trainee, counts
 from imgscan.training.recipe import Recipe, TrainSection
+from imgscan.training.schedule import rate_at
+from imgscan.training.sequence import EntryDataset, Samples, batches
+from imgscan.training.validation import preview, validate
+from imgscan.training.world import World
 
-VALIDATION_SEED = 20_231_109  # the validation forgeries are the same in every run
-Report = Callable[["Progress"], None]
 
-
+@dataclass(frozen=True)
 class Progress:
     """What the loop tells the rim after each logged step."""
 
-    def __init__(self, step: int, steps: int, loss: float, rate: float, seconds: float, pace: float, score: float | None) -> None:
-        self.step, self.steps, self.loss, self.rate = step, steps, loss, rate
-        self.seconds = seconds  # of the run so far, resumed parts included
-        self.pace = pace  # pictures per second since the last report
-        self.score = score  # validation pixel AUC, where this step validated
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    seconds: float  # of the run so far, resumed parts included
+    pace: float  # pictures per second since the last report, of all processes
+    score: float | None  # validation pixel AUC, where this step validated
+
+
+Report = Callable[[Progress], None]
 
 
 def start(recipe: Recipe, device: torch.device) -> Run:
@@ -48,78 +60,77 @@ def start(recipe: Recipe, device: torch.device) -> Run:
 
         model.load_state_dict(load_state(Path(recipe.model.init)))
     model = model.to(device).to(memory_format=torch.channels_last)
-    average = copy.deepcopy(model).eval() if recipe.train.ema else None
-    return Run(recipe, model, average, torch.optim.Adam(model.parameters(), lr=recipe.train.rate))
+    settings = recipe.train
+    if settings.sync_bn and device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    average = copy.deepcopy(model).eval() if settings.ema else None
+    scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+    return Run(recipe, model, average, build_optimizer(model, settings), scaler)
 
 
-def rate_at(train: TrainSection, step: int) -> float:
-    """Learning rate of step `step` (0-based): linear warm-up, then constant or a half cosine to zero."""
-    rise = min(1.0, (step + 1) / train.warmup) if train.warmup else 1.0
-    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / train.steps))) if train.schedule == "cosine" else 1.0
-    return train.rate * rise * fall
+def build_optimizer(model: nn.Module, train: TrainSection) -> torch.optim.Optimizer:
+    """Adam or SGD over every parameter."""
+    weights = [one for one in model.parameters() if one.requires_grad]
+    if train.optimizer == "sgd":
+        return torch.optim.SGD(weights, lr=train.rate, momentum=train.momentum, weight_decay=train.decay)
+    return torch.optim.Adam(weights, lr=train.rate, weight_decay=train.decay)
 
 
-def batches(recipe: Recipe, stride: int, roots: list[Path], first: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches from step `first` on: rgb B x 3 x side x side uint8, labels B x h x w int64."""
-    train, data = recipe.train, recipe.data
-    length = train.steps * train.batch
-    dataset = SynthDataset(roots, side=data.side, stride=stride, seed=train.seed, length=length, untouched_share=data.untouched)
-    rest = Subset(dataset, range(first * train.batch, length))
-    return iter(DataLoader(rest, train.batch, num_workers=data.workers, prefetch_factor=4 if data.workers else None))
+def in_steps(recipe: Recipe, pictures: int, processes: int) -> Recipe:
+    """The recipe with `epochs` counted out as steps.
 
-
-@torch.no_grad()
-def validate(model: nn.Module, recipe: Recipe, roots: list[Path], device: torch.device) -> float:
-    """Mean pixel AUC on a fixed set of forgeries made from the validation photographs.
-
-    The score of a cell is its distance from the picture's mean feature, 1 - cosine: most of a picture is pristine, so the mean
-    stands for it.  No clustering, so the number says how separable the features are and nothing else.
+    Args:
+        recipe: epochs 0 leaves the steps as they are.
+        pictures: in an epoch.
+        processes: that share a step.
     """
-    from sklearn.metrics import roc_auc_score
+    if not recipe.train.epochs:
+        return recipe
+    return replace(recipe, train=replace(recipe.train, steps=recipe.train.epochs * steps_per_epoch(recipe, pictures, processes)))
 
-    stride = int(model.stride)  # type: ignore[arg-type]
-    made = SynthDataset(roots, side=recipe.data.side, stride=stride, seed=VALIDATION_SEED, length=recipe.data.validation)
-    was_training = model.training
-    model.eval()
-    aucs = []
-    for rgb, labels in DataLoader(made, 8):
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.train.amp):
-            features = model((rgb.to(device).float() / 255).contiguous(memory_format=torch.channels_last))
-        mean = nn.functional.normalize(features.mean((2, 3), keepdim=True), dim=1)
-        distance = (1 - (features * mean).sum(1)).cpu()
-        for score, label in zip(distance, labels, strict=True):
-            clear = label >= 0
-            if (label[clear] > 0).any() and (label[clear] == 0).any():
-                aucs.append(roc_auc_score((label[clear] > 0).numpy(), score[clear].numpy()))
-    model.train(was_training)
-    return float(sum(aucs) / max(1, len(aucs)))
+
+def steps_per_epoch(recipe: Recipe, pictures: int, processes: int) -> int:
+    """Optimizer steps that see every picture once, at least one."""
+    return max(1, pictures // (recipe.train.batch * recipe.train.accumulate * processes))
+
+
+def training_samples(recipe: Recipe, photos: Sequence[Path], entries: Sequence[Entry], processes: int) -> Samples:
+    """All samples of a run: forgeries made from photographs, or the pictures of data sets."""
+    train, data = recipe.train, recipe.data
+    length = train.steps * train.accumulate * train.batch * processes
+    if entries:
+        return EntryDataset(entries, data, seed=train.seed, length=length)
+    return SynthDataset(list(photos), side=data.side, seed=train.seed, length=length, untouched_share=data.untouched)
 
 
 def train(
     run: Run,
-    roots: list[Path],
-    validation: list[Path],
+    samples: Samples,
+    validation: Samples,
     out: Path,
-    device: torch.device,
+    world: World,
     *,
+    epoch: int,
     minutes: float | None,
     report: Report,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train until the recipe's steps or the minutes are used up; checkpoints go to out/checkpoint.safetensors.
+    """Train until the recipe's steps, the minutes or the patience are used up.
 
     Args:
         run: from `start`, perhaps filled by checkpoint.load.
-        roots: folders of pristine photographs to train on.
-        validation: folders of pristine photographs to validate on; empty: no validation.
-        out: folder, made if missing; also receives log.csv.
-        device: where the network is.
+        samples: from training_samples.
+        validation: from validation_samples.
+        out: folder, made if missing; receives checkpoint.safetensors, best.safetensors, log.csv, events/, previews/.
+        world: this process among the others.
+        epoch: steps in an epoch.
         minutes: of this call; None: no limit.
-        report: called every `log_every` steps.
+        report: called every `log_every` steps, in the first process.
         stop: asked after every step; True ends the run with a checkpoint.
 
     Raises:
-        ImgscanError: the loss is not a number (the checkpoint before it stays).
+        ImgscanError: the loss is not a number (the batch is saved, the checkpoint before it stays), too many unreadable
+            pictures, or a file that cannot be written.
     """
     recipe, settings = run.recipe, run.recipe.train
     try:
@@ -127,68 +138,104 @@ def train(
     except OSError as error:
         raise OutputError(f"--out {out}: cannot be made: {error.strerror or error}") from error
     file = out / "checkpoint.safetensors"
-    log = out / "log.csv"
-    run.model.train()
+    if settings.compile:
+        run.model.compile()
+    trainee: Any = Trainee(run.model, recipe)
+    if world.size > 1:
+        # FOCAL's HRNet carries branches that nothing reads, and NCL's pivot rests where a batch has no contour.
+        trainee = DistributedDataParallel(trainee, find_unused_parameters=True)
+    trainee.train()
+    data = batches(
+        samples,
+        settings,
+        workers=recipe.data.workers,
+        rank=world.rank,
+        size=world.size,
+        first=run.step,
+        pin=world.device.type == "cuda",
+    )
     began = last_save = last_report = time.monotonic()
-    before = run.seconds
-    losses: list[Tensor] = []
-    logged = run.step
-    for rgb, labels in batches(recipe, int(run.model.stride), roots, run.step):  # type: ignore[arg-type]
-        rate = rate_at(settings, run.step)
-        for group in run.optimizer.param_groups:
-            group["lr"] = rate
-        generator = torch.Generator().manual_seed(settings.seed + run.step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.amp):
-            pictures = (rgb.to(device, non_blocking=True).float() / 255).contiguous(memory_format=torch.channels_last)
-            features = run.model(pictures)
-        loss = focal_loss(
-            features,
-            labels.to(device),
-            temperature=recipe.loss.temperature,
-            max_keys=recipe.loss.max_keys,
-            both_ways=recipe.loss.both_ways,
-            floor=recipe.loss.floor if recipe.loss.floor > -1 else None,
-            generator=generator,
-        )
-        torch.autograd.backward(loss)
-        if settings.clip:
-            nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip)
-        run.optimizer.step()
-        run.optimizer.zero_grad()
-        if run.average is not None:
-            follow(run.average, run.model, min(settings.ema, (run.step + 1) / (run.step + 10)))
-        run.step += 1
-        losses.append(loss.detach())
+    before, logged = run.seconds, run.step
+    losses: list[float] = []
+    with Log(out, recipe.data.unreadable) if world.first else nullcontext() as log:
+        while run.step < settings.steps:
+            rate = rate_at(settings, run.step, run.step // epoch) * run.plateau.factor
+            for group in run.optimizer.param_groups:
+                group["lr"] = rate
+            counted = loss = 0.0
+            for turn in range(settings.accumulate):
+                rgb, labels, remarks = next(data)
+                if log is not None:
+                    log.remark(remarks)
+                counted += counts(recipe, labels)
+                seed = ((settings.seed + run.step) * settings.accumulate + turn) * world.size + world.rank
+                torch.manual_seed(seed)  # dropout
+                last = turn == settings.accumulate - 1
+                with nullcontext() if last or world.size == 1 else trainee.no_sync():
+                    part: Tensor = trainee(
+                        rgb.to(world.device, non_blocking=True), labels.to(world.device, non_blocking=True), seed
+                    )
+                    torch.autograd.backward(run.scaler.scale(part / settings.accumulate))
+                loss += float(part.detach()) / settings.accumulate
+                if not math.isfinite(loss):
+                    _keep_batch(rgb, labels, run.step, out, world)
+            # One word among the processes a step: who has a loss, whose time is up, who was told to stop.
+            now = time.monotonic()
+            over = stop() or (minutes is not None and now - began > minutes * 60)
+            counted, loss, asked, failed = world.total(counted, loss, float(over), float(not math.isfinite(loss)))
+            if failed:
+                raise ImgscanError(
+                    f"the loss is not a number at step {run.step}; the batch is {out / 'bad-batch.safetensors'}, the last good "
+                    f"checkpoint {file}"
+                )
+            if counted:  # a step without any forged pixel would still move the weights by their momentum
+                _step(run, settings)
+            run.optimizer.zero_grad()
+            run.step += 1
+            losses.append(loss / world.size)
 
-        now = time.monotonic()
-        run.seconds = before + now - began
-        ends = run.step >= settings.steps or stop() or (minutes is not None and now - began > minutes * 60)
-        if run.step % settings.log_every == 0 or ends:
-            mean = float(torch.stack(losses).mean())
-            losses.clear()
-            _check_finite(mean, run.step, file)
+            run.seconds = before + now - began
+            ends = run.step >= settings.steps or asked > 0
             score = None
-            if validation and (run.step % settings.validate_every == 0 or ends):
-                score = validate(run.average or run.model, recipe, validation, device)
-                run.best, run.last = max(run.best, score), score
-            pace = (run.step - logged) * settings.batch / max(1e-9, now - last_report)
-            logged, last_report = run.step, time.monotonic()
-            report(Progress(run.step, settings.steps, mean, rate, run.seconds, pace, score))
-            with log.open("a", newline="") as lines:
-                row = [run.step, f"{mean:.5f}", f"{rate:.3e}", f"{run.seconds:.0f}", "" if score is None else f"{score:.4f}"]
-                csv.writer(lines).writerow(row)
-        if ends or now - last_save > settings.save_minutes * 60:
-            if losses:  # since the last report; weights after a loss that is no number must not replace good ones
-                _check_finite(float(torch.stack(losses).mean()), run.step, file)
-            checkpoint.save(run, file)
-            last_save = time.monotonic()
-        if ends:
-            return
+            if run.step % settings.validate_every == 0 or ends:
+                score = run.last = validate(run.shipped, recipe, validation, world)
+                if run.plateau.note(score, settings) and world.first:
+                    header = {"step": str(run.step), "score": repr(score)}
+                    checkpoint.write_tensors(dict(run.shipped.state_dict()), out / "best.safetensors", header, "the best weights")
+                if world.first:
+                    preview(run.shipped, recipe, validation, world.device, out / "previews" / f"{run.step:07d}.png")
+                ends = ends or run.plateau.ended(settings)
+            if log is not None and (run.step % settings.log_every == 0 or score is not None):
+                pictures = (run.step - logged) * settings.batch * settings.accumulate * world.size
+                pace = pictures / max(1e-9, now - last_report)
+                mean = sum(losses) / len(losses)
+                report(Progress(run.step, settings.steps, mean, rate, run.seconds, pace, score))
+                log.line(step=run.step, epoch=run.step // epoch, loss=mean, rate=rate, seconds=run.seconds, pace=pace, score=score)
+                logged, last_report = run.step, time.monotonic()
+                losses.clear()
+            if world.first and (ends or now - last_save > settings.save_minutes * 60):
+                checkpoint.save(run, file)
+                last_save = time.monotonic()
+            if ends:
+                return
 
 
-def _check_finite(loss: float, step: int, file: Path) -> None:
-    if not math.isfinite(loss):
-        raise ImgscanError(f"the loss is {loss} near step {step}; the last good checkpoint is {file}")
+def _step(run: Run, settings: TrainSection) -> None:
+    """One step of the optimizer and of the average."""
+    if settings.clip:
+        run.scaler.unscale_(run.optimizer)
+        nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip)
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
+    if run.average is not None:
+        follow(run.average, run.model, min(settings.ema, (run.step + 1) / (run.step + 10)))
+
+
+def _keep_batch(rgb: Tensor, labels: Tensor, step: int, out: Path, world: World) -> None:
+    """Save the batch whose loss is not a number, for whoever wants to know why."""
+    name = "bad-batch.safetensors" if world.size == 1 else f"bad-batch.{world.rank}.safetensors"
+    header = {"step": str(step)}
+    checkpoint.write_tensors({"rgb": rgb, "labels": labels}, out / name, header, f"the batch of step {step}")
 
 
 @torch.no_grad()

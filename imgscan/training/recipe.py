@@ -21,33 +21,56 @@ class ModelSection:
 @dataclass(frozen=True)
 class DataSection:
     side: int = 256  # pixels a side of a training picture
-    untouched: float = 0.0  # share of training pictures that nobody forged; they count only with loss.floor
+    fit: str = "crop"  # how a picture of a data set gets that size; crop: native pixels, a window; resize: aspect ignored
+    augment: str = "none"  # a name of datasets.augment.AUGMENTATIONS
+    untouched: float = 0.0  # share of synthetic training pictures that nobody forged
+    authentic: bool = False  # also train on the untouched pictures of a data set
+    epoch: int = 10_000  # pictures in an epoch of synth, which has no end
     workers: int = 1  # loader processes
-    validation: int = 96  # forgeries made from the validation photographs, the same ones every time
+    validation: int = 96  # most pictures to validate on, the same ones every time
+    unreadable: int = 20  # pictures that may be skipped as unreadable or without their mask before the run ends
 
 
 @dataclass(frozen=True)
 class LossSection:
-    temperature: float = 0.1  # FOCAL's released code; the paper gives none
-    both_ways: bool = False  # forged parts as queries too; not in the paper
-    max_keys: int = 1000
-    floor: float = -1.0  # cosine above which untouched pictures are held together; -1: they are skipped, as in the paper
+    temperature: float = 0.1  # FOCAL's and CFL-Net's released code; the papers of FOCAL and NCL give none
+    max_keys: int = 1000  # pixels drawn per class and picture (FOCAL, NCL)
+    contrast: str = "info-nce++"  # FOCAL: a name of losses.CONTRASTS; CFL-Net: released computes Eq. 2 as the released code does
+    whole_batch: bool = False  # FOCAL: one contrast over all pictures of a batch (the paper's Table 3)
+    both_ways: bool = False  # FOCAL: forged parts as queries too; not in the paper
+    floor: float = -1.0  # FOCAL: cosine above which untouched pictures are held together; -1: they are skipped, as in the paper
+    weight: float = 1.0  # of the contrast beside the cross-entropy (CFL-Net, NCL); 0: no contrast
+    forged: float = 0.5  # CFL-Net: weight of forged pixels in the cross-entropy; pristine ones weigh the rest
+    mu: float = 0.0  # NCL: weight of the contour in the pivot-consistent loss; 0: plain cross-entropy
 
 
 @dataclass(frozen=True)
 class TrainSection:
-    steps: int = 100_000  # at most; the learning rate falls to zero over these
-    batch: int = 4
-    rate: float = 1e-4  # Adam, paper section 4.1
+    steps: int = 100_000  # at most; the learning rate schedules run over these
+    epochs: int = 0  # in place of steps, where not 0
+    batch: int = 4  # pictures per process and forward pass
+    accumulate: int = 1  # forward passes per step
+    optimizer: str = "adam"  # adam or sgd
+    rate: float = 1e-4
+    momentum: float = 0.9  # sgd
+    decay: float = 0.0  # weight decay
     warmup: int = 0  # steps of linear rise
-    schedule: str = "constant"  # constant, or cosine: to zero at `steps`
-    ema: float = 0.0  # decay of the averaged weights that are shipped; 0: none
+    schedule: str = "constant"  # a name of schedule.SCHEDULES, or plateau
+    every: int = 20  # step: epochs between two falls; plateau: validations without improvement before a fall
+    factor: float = 0.8  # step, plateau: of each fall
+    power: float = 0.9  # poly
+    ema: float = 0.0  # decay of the averaged weights that are written in the end; 0: none
     clip: float = 0.0  # largest gradient norm; 0: none
-    amp: bool = True  # bf16 autocast
-    seed: int = 666666  # the released code's
+    precision: str = "bf16"  # bf16, fp16 (with loss scaling) or float32
+    compile: bool = False  # torch.compile
+    sync_bn: bool = False  # batch norm over all processes (GPUs only)
+    keep: str = "last"  # which weights are written in the end: last, or best on the validation split
+    patience: int = 0  # validations without improvement before the run ends early; 0: never
+    seed: int = 666666  # FOCAL's released code's
     log_every: int = 50  # steps
     validate_every: int = 1000  # steps
     save_minutes: float = 5.0  # between checkpoints
+    previews: int = 4  # validation pictures whose predictions are drawn at every validation
 
 
 @dataclass(frozen=True)
@@ -56,6 +79,11 @@ class Recipe:
     data: DataSection = field(default_factory=DataSection)
     loss: LossSection = field(default_factory=LossSection)
     train: TrainSection = field(default_factory=TrainSection)
+
+    @property
+    def method(self) -> str:
+        """focal, cfl-net or ncl: the paper whose loss trains this network."""
+        return "focal" if self.model.network.startswith("focal-") else self.model.network
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         return asdict(self)
@@ -93,35 +121,75 @@ def with_settings(recipe: Recipe, settings: dict[str, dict[str, Any]], origin: s
     return recipe
 
 
-def _at_least(lowest: int) -> tuple[Callable[[Any], bool], str]:
+Rule = tuple[Callable[[Any], bool], str]
+
+
+def _at_least(lowest: int) -> Rule:
     return lambda value: value >= lowest, f"at least {lowest}"
 
 
+def _one_of(*names: str) -> Rule:
+    return lambda value: value in names, f"one of {', '.join(names)}"
+
+
+_POSITIVE: Rule = (lambda value: value > 0, "more than 0")
+_SHARE: Rule = (lambda value: 0 <= value < 1, "from 0 up to, but not, 1")
+
 # What a value must be beyond its type.
-_LEGAL: dict[tuple[str, str], tuple[Callable[[Any], bool], str]] = {
+_LEGAL: dict[tuple[str, str], Rule] = {
+    ("data", "side"): (lambda value: value >= 64 and value % 8 == 0, "a multiple of 8, at least 64"),
+    ("data", "fit"): _one_of("crop", "resize"),
+    ("data", "augment"): _one_of("none", "flip", "focal"),
+    ("data", "untouched"): _SHARE,
+    ("data", "epoch"): _at_least(1),
     ("data", "workers"): _at_least(0),
-    ("data", "untouched"): (lambda value: 0 <= value < 1, "a share from 0 up to 1"),
-    ("loss", "temperature"): (lambda value: value > 0, "more than 0"),
+    ("data", "validation"): _at_least(1),
+    ("data", "unreadable"): _at_least(0),
+    ("loss", "temperature"): _POSITIVE,
     ("loss", "max_keys"): _at_least(2),
+    ("loss", "forged"): (lambda value: 0 < value < 1, "between 0 and 1"),
+    ("loss", "mu"): _SHARE,
     ("train", "steps"): _at_least(1),
+    ("train", "epochs"): _at_least(0),
     ("train", "batch"): _at_least(1),
-    ("train", "rate"): (lambda value: value > 0, "more than 0"),
-    ("train", "schedule"): (lambda value: value in ("constant", "cosine"), "constant or cosine"),
-    ("train", "ema"): (lambda value: 0 <= value < 1, "a decay from 0 up to 1"),
+    ("train", "accumulate"): _at_least(1),
+    ("train", "optimizer"): _one_of("adam", "sgd"),
+    ("train", "rate"): _POSITIVE,
+    ("train", "schedule"): _one_of("constant", "cosine", "step", "poly", "plateau"),
+    ("train", "every"): _at_least(1),
+    ("train", "factor"): (lambda value: 0 < value < 1, "between 0 and 1"),
+    ("train", "ema"): _SHARE,
+    ("train", "precision"): _one_of("bf16", "fp16", "float32"),
+    ("train", "keep"): _one_of("last", "best"),
     ("train", "log_every"): _at_least(1),
     ("train", "validate_every"): _at_least(1),
 }
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a recipe file: TOML tables [model], [data], [loss], [train]."""
+def read_recipe(path: Path, compat: str | None = None) -> Recipe:
+    """Read a recipe file: TOML tables [model], [data], [loss], [train], and [compat.NAME.*] with what NAME changes.
+
+    Args:
+        path: of the file.
+        compat: "official": what the authors' released code does differently from their paper; None: the paper.
+
+    Raises:
+        ConfigError: no such file, not TOML, unknown settings, or a recipe without that [compat.NAME].
+    """
     try:
         settings = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"recipe {path}: {error.strerror or error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"recipe {path}: not TOML: {error}") from error
-    return with_settings(Recipe(), settings, str(path))
+    compats = settings.pop("compat", {})
+    recipe = with_settings(Recipe(), settings, str(path))
+    if compat is None:
+        return recipe
+    if compat not in compats:
+        there = ", ".join(compats) or "none: it follows the paper and nothing else is known"
+        raise ConfigError(f"--compat {compat}: recipe {path.name} has {there}")
+    return with_settings(recipe, compats[compat], str(path))
 
 
 def parse_setting(text: str) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from imgscan.datasets.forge import KINDS, common_history, forge, from_camera, jpeg, untouched
-from imgscan.datasets.synth import SynthDataset, cell_labels, find_photos
+from imgscan.datasets.synth import SynthDataset, cell_labels, find_photos, keep_aside
 from imgscan.errors import InputError
 from tests.conftest import PHOTOS
 
@@ -69,22 +69,24 @@ def test_cell_labels_by_hand() -> None:
     labels[:2, 8:12] = 1  # half of cell (0, 2): contour
     labels[4, 0] = 1  # 1 of 16 pixels of cell (1, 0): 6 %
     labels[4, 4:6] = 1  # 2 of 16 pixels of cell (1, 1): 12.5 %
-    assert cell_labels(labels, 4).tolist() == [[2, 1, -1], [0, -1, 0]]
+    assert cell_labels(labels[None], 4).tolist() == [[[2, 1, -1], [0, -1, 0]]]
+    assert cell_labels(labels[None].to(torch.uint8), 4).tolist() == [[[2, 1, -1], [0, -1, 0]]]
 
 
 def dataset(**changes: object) -> SynthDataset:
-    settings: dict[str, object] = {"side": 96, "stride": 4, "seed": 1, "length": 6}
-    return SynthDataset([PHOTOS], **(settings | changes))  # type: ignore[arg-type]
+    settings: dict[str, object] = {"side": 96, "seed": 1, "length": 6}
+    return SynthDataset(find_photos([PHOTOS]), **(settings | changes))  # type: ignore[arg-type]
 
 
 def test_items_are_a_function_of_seed_and_number_whatever_the_workers() -> None:
     alone = [dataset()[k] for k in range(4)]
     loaded = [item for batch in DataLoader(dataset(length=4), 2, num_workers=2) for item in zip(*batch, strict=True)]
-    for (rgb, labels), (other_rgb, other_labels) in zip(alone, loaded, strict=True):
+    for (rgb, labels, _), (other_rgb, other_labels, _) in zip(alone, loaded, strict=True):
         assert (rgb == other_rgb).all()
         assert (labels == other_labels).all()
     assert rgb.shape == (3, 96, 96)
-    assert labels.shape == (24, 24)
+    assert labels.shape == (96, 96)
+    assert labels.dtype == torch.uint8
     assert not (dataset(seed=2)[0][0] == alone[0][0]).all()
 
 
@@ -101,3 +103,28 @@ def test_errors_name_the_folder(tmp_path: Path) -> None:
         find_photos([tmp_path])
     with pytest.raises(InputError, match="multiple of 8"):
         dataset(side=100)
+
+
+def test_a_broken_photograph_is_passed_over_and_named(tmp_path: Path) -> None:
+    for number, photo in enumerate(sorted(PHOTOS.iterdir())[:2]):
+        (tmp_path / f"{number}.jpg").write_bytes(photo.read_bytes())
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes((tmp_path / "0.jpg").read_bytes()[:3000])  # opens, and breaks when it is decoded
+    made = dataset_of([*find_photos([tmp_path])])
+    remarks = [made[k][2] for k in range(12)]
+    assert any(str(broken) in remark for remark in remarks)
+    assert all(made[k][0].shape == (3, 64, 64) for k in range(12))
+
+
+def dataset_of(photos: list[Path]) -> SynthDataset:
+    return SynthDataset(photos, side=64, seed=1, length=12)
+
+
+def test_a_tenth_of_the_photographs_is_kept_aside_whatever_their_folder(tmp_path: Path) -> None:
+    photos = [tmp_path / f"{n}.jpg" for n in range(1000)]
+    rest, kept = keep_aside(photos)
+    assert 70 <= len(kept) <= 130  # 100 +- 3 deviations
+    assert sorted(rest + kept) == sorted(photos)
+    assert {p.name for p in keep_aside([Path("/elsewhere") / p.name for p in photos])[1]} == {p.name for p in kept}
+    with pytest.raises(InputError, match="too few"):
+        keep_aside(photos[:1])

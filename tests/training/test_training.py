@@ -1,55 +1,96 @@
 """Recipes, checkpoints and the loop: resuming has to end with the weights of a run left alone."""
 
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 
-from imgscan.commands.train import find_recipe, recipes_folder
+from imgscan.commands.train import DEFAULT_SIZES, find_recipe, recipes_folder
+from imgscan.datasets.augment import AUGMENTATIONS
+from imgscan.datasets.entries import Entry
+from imgscan.datasets.synth import find_photos
 from imgscan.errors import ConfigError, ImgscanError, InputError
-from imgscan.training import checkpoint, loop
+from imgscan.training import checkpoint, loop, objective
 from imgscan.training.card import to_toml
-from imgscan.training.recipe import Recipe, TrainSection, parse_setting, read_recipe, with_settings
+from imgscan.training.objective import to_patches
+from imgscan.training.recipe import DataSection, Recipe, TrainSection, parse_setting, read_recipe, with_settings
+from imgscan.training.schedule import Plateau, rate_at
+from imgscan.training.sequence import _order, _Shares, fit
+from imgscan.training.validation import validation_samples
+from imgscan.training.world import World
 from tests.conftest import PHOTOS
 
 CPU = torch.device("cpu")
 
 
-def tiny(**train: object) -> Recipe:
+ALONE = World(0, 1, CPU)
+
+
+def tiny(network: str = "focal-hrnet", **train: object) -> Recipe:
     settings = {
-        "model": {"network": "focal-hrnet", "size": "tiny"},
+        "model": {"network": network, "size": "tiny"},
         "data": {"side": 64, "workers": 0, "validation": 6, "untouched": 0.25},
-        "loss": {"both_ways": True, "floor": 0.7},
+        "loss": {"both_ways": True, "floor": 0.7, "mu": 0.9, "weight": 0.1},
         "train": {"steps": 6, "batch": 2, "rate": 1e-3, "ema": 0.9, "log_every": 1, "validate_every": 3, "clip": 1.0, **train},
     }
     return with_settings(Recipe(), settings, "test")
 
 
-def go(recipe: Recipe, out: Path, *, resume: bool = False, until: int | None = None) -> checkpoint.Run:
+def go(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    until: int | None = None,
+    minutes: float | None = None,
+    entries: Sequence[Entry] = (),
+    report: loop.Report = lambda now: None,
+) -> checkpoint.Run:
     run = loop.start(recipe, CPU)
     if resume:
         checkpoint.load(run, out / "checkpoint.safetensors")
-    stop = (lambda: run.step >= until) if until else (lambda: False)
-    loop.train(run, [PHOTOS], [], out, CPU, minutes=None, report=lambda p: None, stop=stop)
+    photos = find_photos([PHOTOS])
+    samples = loop.training_samples(recipe, photos, entries, 1)
+    validation = validation_samples(recipe, photos, entries)
+    stop = (lambda: run.step + 1 >= until) if until else (lambda: False)  # asked while the step is being done
+    loop.train(run, samples, validation, out, ALONE, epoch=3, minutes=minutes, report=report, stop=stop)
     return run
 
 
-@pytest.mark.parametrize("network", ["focal-hrnet", "focal-vit"])
-def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, network: str) -> None:
-    recipe = with_settings(tiny(), {"model": {"network": network}}, "test")
+def assert_equal_weights(one: torch.nn.Module | None, other: torch.nn.Module | None) -> None:
+    assert one is not None
+    assert other is not None
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("network", "train"),
+    [
+        ("focal-hrnet", {}),
+        ("focal-vit", {"accumulate": 2}),
+        ("cfl-net", {"schedule": "step", "every": 1}),
+        ("ncl", {"optimizer": "sgd", "schedule": "poly", "decay": 5e-4}),
+        ("ncl", {"schedule": "plateau", "every": 1, "validate_every": 1}),
+    ],
+)
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, network: str, train: dict[str, object]) -> None:
+    recipe = tiny(network, **train)
     whole = go(recipe, tmp_path / "whole")
     go(recipe, tmp_path / "parts", until=2)
     resumed = go(checkpoint.read_recipe_of(tmp_path / "parts" / "checkpoint.safetensors"), tmp_path / "parts", resume=True)
     assert resumed.step == whole.step == 6
-    for name, tensor in whole.model.state_dict().items():
-        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
-    assert whole.average is not None
-    assert resumed.average is not None
-    for name, tensor in whole.average.state_dict().items():
-        assert torch.equal(tensor, resumed.average.state_dict()[name]), name
+    assert_equal_weights(whole.model, resumed.model)
+    assert_equal_weights(whole.average, resumed.average)
 
 
-def test_the_loss_falls_and_validation_scores(tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", ["focal-hrnet", "cfl-net", "ncl"])
+def test_the_loss_falls_and_validation_scores(tmp_path: Path, network: str) -> None:
     losses: list[float] = []
     scores: list[float] = []
 
@@ -58,29 +99,82 @@ def test_the_loss_falls_and_validation_scores(tmp_path: Path) -> None:
         if now.score is not None:
             scores.append(now.score)
 
-    recipe = tiny(steps=40, batch=4, log_every=10, validate_every=20, rate=3e-3, amp=False)
-    run = loop.start(recipe, CPU)
-    loop.train(run, [PHOTOS], [PHOTOS], tmp_path, CPU, minutes=None, report=report)
+    recipe = tiny(network, steps=60, batch=4, log_every=20, validate_every=30, rate=3e-3, precision="float32")
+    run = go(recipe, tmp_path, report=report)
     assert losses[-1] < losses[0]
     assert len(scores) == 2
-    assert 0 < run.best <= 1
-    assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
+    assert 0 < run.plateau.best <= 1
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert rows[0] == "step,epoch,loss,rate,seconds,pictures_per_second,validation_auc"
+    assert [row.split(",")[0] for row in rows[1:]] == ["20", "30", "40", "60"]
+    with Image.open(tmp_path / "previews" / "0000060.png") as sheet:
+        assert sheet.size == (3 * 64, 4 * 64)
+    assert (tmp_path / "best.safetensors").exists()
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "focal_loss", lambda features, *_, **__: features.sum() * float("nan"))
-    with pytest.raises(ImgscanError, match="the loss is nan near step 1"):
-        go(tiny(), tmp_path)
+def nan_loss(*_: object, **__: object) -> torch.Tensor:
+    return torch.zeros((), requires_grad=True) * float("nan")
 
 
-def test_a_nan_between_reports_does_not_replace_the_last_good_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = tiny(steps=20, log_every=10, save_minutes=0.0)
     go(recipe, tmp_path, until=3)
     good = (tmp_path / "checkpoint.safetensors").read_bytes()
-    monkeypatch.setattr(loop, "focal_loss", lambda features, *_, **__: features.sum() * float("nan"))
-    with pytest.raises(ImgscanError, match="the loss is nan near step 4"):
+    monkeypatch.setattr(objective, "focal_loss", nan_loss)
+    with pytest.raises(ImgscanError, match=r"not a number at step 3; the batch is .*bad-batch\.safetensors"):
         go(recipe, tmp_path, resume=True)
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == good
+    assert load_file(tmp_path / "bad-batch.safetensors")["rgb"].shape == (2, 3, 64, 64)
+
+
+def test_a_step_without_forged_pixels_changes_nothing(tmp_path: Path) -> None:
+    """Momentum alone would move the weights."""
+    recipe = with_settings(tiny(steps=2, ema=0.0), {"loss": {"floor": -1.0}}, "test")
+    run = go(recipe, tmp_path)
+    before = {k: v.clone() for k, v in run.model.named_parameters()}
+    run.recipe = with_settings(recipe, {"train": {"steps": 4}}, "test")
+    black = [(torch.zeros(3, 64, 64, dtype=torch.uint8), torch.zeros(64, 64, dtype=torch.uint8), "")] * 8
+    loop.train(run, black, black[:1], tmp_path, ALONE, epoch=3, minutes=None, report=lambda now: None)
+    assert run.step == 4
+    for name, tensor in run.model.named_parameters():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_gradients_accumulate_to_those_of_the_larger_batch(tmp_path: Path) -> None:
+    """The ViT has no batch norm: two batches of two are one of four."""
+    settings = {"ema": 0.0, "clip": 0.0, "steps": 1, "precision": "float32", "optimizer": "sgd", "rate": 0.1}
+    plain = {"loss": {"floor": -1.0, "max_keys": 100_000}, "data": {"untouched": 0.0}}
+    one = go(with_settings(tiny("focal-vit", batch=4, **settings), plain, "test"), tmp_path / "one")
+    two = go(with_settings(tiny("focal-vit", batch=2, accumulate=2, **settings), plain, "test"), tmp_path / "two")
+    for name, tensor in one.model.state_dict().items():
+        torch.testing.assert_close(tensor, two.model.state_dict()[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_patience_ends_a_run(tmp_path: Path) -> None:
+    run = go(tiny(steps=50, validate_every=1, patience=2, rate=1e-9, ema=0.0), tmp_path)
+    assert run.step < 50
+    assert run.plateau.bad == 2
+
+
+def test_too_many_unreadable_pictures_end_a_run(tmp_path: Path, photos: list[np.ndarray]) -> None:
+    entries = []
+    for number in range(6):
+        image, mask = tmp_path / f"{number}.png", tmp_path / f"{number}_mask.png"
+        Image.fromarray(photos[0][:80, :80]).save(image)
+        shape = (80, 80) if number % 2 else (40, 80)  # every other mask has the wrong size
+        Image.fromarray(np.eye(*shape, dtype=np.uint8) * 255).save(mask)
+        entries.append(Entry(image, mask))
+    good = [entry for number, entry in enumerate(entries) if number % 2]
+    recipe = tiny("cfl-net", steps=4)
+    run = loop.start(recipe, CPU)
+    samples = loop.training_samples(recipe, [], entries, 1)
+    validation = validation_samples(recipe, [], good)
+    loop.train(run, samples, validation, tmp_path / "out", ALONE, epoch=3, minutes=None, report=lambda now: None)
+    assert len((tmp_path / "out" / "unreadable.txt").read_text().splitlines()) == 3
+
+    run = loop.start(with_settings(recipe, {"data": {"unreadable": 1}}, "test"), CPU)
+    with pytest.raises(InputError, match=r"cannot be read.*unreadable\.txt"):
+        loop.train(run, samples, validation, tmp_path / "no", ALONE, epoch=3, minutes=None, report=lambda now: None)
 
 
 def test_an_average_may_start_on_resume(tmp_path: Path) -> None:
@@ -91,9 +185,7 @@ def test_an_average_may_start_on_resume(tmp_path: Path) -> None:
 
 
 def test_minutes_end_a_run_with_a_checkpoint(tmp_path: Path) -> None:
-    run = loop.start(tiny(), CPU)
-    loop.train(run, [PHOTOS], [], tmp_path, CPU, minutes=0, report=lambda p: None)
-    assert run.step == 1
+    assert go(tiny(), tmp_path, minutes=0).step == 1
     assert checkpoint.read_recipe_of(tmp_path / "checkpoint.safetensors") == tiny()
 
 
@@ -105,7 +197,7 @@ def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(ImgscanError, match="No space left"):
+    with pytest.raises(ImgscanError, match=r"No space left.*the one before is still there"):
         checkpoint.save(run, tmp_path / "checkpoint.safetensors")
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
     assert not list(tmp_path.glob("*.new"))
@@ -117,13 +209,77 @@ def test_not_a_checkpoint(tmp_path: Path) -> None:
         checkpoint.read_recipe_of(tmp_path / "x")
 
 
+def test_an_epoch_sees_every_picture_once_whatever_the_processes() -> None:
+    train = TrainSection(steps=5, batch=2, accumulate=2)
+    seen = sorted(n for rank in range(3) for batch in _Shares(train, rank, 3, 0) for n in batch)
+    assert seen == list(range(5 * 2 * 2 * 3))
+    assert list(_Shares(train, 1, 3, 2)) == list(_Shares(train, 1, 3, 0))[4:]
+    assert sorted(_order(1, 0, 50)) == sorted(_order(1, 1, 50)) == list(range(50))
+    assert list(_order(1, 0, 50)) != list(_order(1, 1, 50))
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_windows_start_on_the_block_grid_and_labels_follow(augmented: bool) -> None:
+    rng = np.random.default_rng(3)
+    rgb = rng.integers(0, 256, (200, 168, 3), dtype=np.uint8)
+    labels = np.zeros((200, 168), np.uint8)
+    labels[40:60, 100:120] = 1
+    rgb[40:60, 100:120] = 255
+    for _ in range(20):
+        cut, marks = fit(rgb, labels, DataSection(side=64), rng if augmented else None)
+        assert cut.shape == (64, 64, 3)
+        assert ((cut == 255).all(2) >= (marks > 0)).all()
+        place = np.argwhere((rgb[..., 0][None] == 0).any() | (rgb == cut[0, 0]).all(2))
+        assert any(
+            (p % 8 == 0).all() and (rgb[p[0] : p[0] + 64, p[1] : p[1] + 64] == cut).all()
+            for p in place
+            if (p + 64 <= (200, 168)).all()
+        )
+    assert marks.any() or augmented
+
+
+def test_small_pictures_are_continued_and_large_ones_resized() -> None:
+    rgb = np.arange(40 * 40 * 3, dtype=np.uint8).reshape(40, 40, 3)
+    labels = np.tri(40, dtype=np.uint8)
+    cut, marks = fit(rgb, labels, DataSection(side=64), None)
+    assert (cut[:40, :40] == rgb).all()
+    assert (cut[40] == cut[39]).all()
+    assert marks.shape == (64, 64)
+    small, marks = fit(rgb, labels, DataSection(side=64, fit="resize"), None)
+    assert small.shape == (64, 64, 3)
+    assert marks.mean() == pytest.approx(labels.mean(), abs=0.02)
+
+
+def test_patches_equal_those_of_the_upsampled_map() -> None:
+    """The released code: bilinear (align_corners) to the picture's size, then 4 x 4 average pooling."""
+    features = torch.rand(2, 5, 8, 8, generator=torch.Generator().manual_seed(1))
+    large = torch.nn.functional.interpolate(features, size=(64, 64), mode="bilinear", align_corners=True)
+    torch.testing.assert_close(to_patches(features, 64), torch.nn.functional.avg_pool2d(large, 4))
+
+
 def test_rates_by_hand() -> None:
     """Warm-up to half after 5 of 10 steps; the cosine is at half its height in the middle and at zero at the end."""
     train = TrainSection(steps=100, rate=1.0, warmup=10, schedule="cosine")
-    assert loop.rate_at(train, 4) == pytest.approx(0.5 * 0.5 * (1 + 0.99211), abs=1e-4)
-    assert loop.rate_at(train, 50) == pytest.approx(0.5)
-    assert loop.rate_at(train, 100) == pytest.approx(0.0)
-    assert loop.rate_at(TrainSection(steps=100, rate=1.0), 99) == 1.0
+    assert rate_at(train, 4, 0) == pytest.approx(0.5 * 0.5 * (1 + 0.99211), abs=1e-4)
+    assert rate_at(train, 50, 0) == pytest.approx(0.5)
+    assert rate_at(train, 100, 0) == pytest.approx(0.0)
+    assert rate_at(TrainSection(steps=100, rate=1.0), 99, 0) == 1.0
+    cfl_net = TrainSection(rate=1e-4, schedule="step")
+    assert [rate_at(cfl_net, 0, epoch) for epoch in (0, 19, 20, 40)] == pytest.approx([1e-4, 1e-4, 0.8e-4, 0.64e-4])
+    ncl = TrainSection(steps=1000, rate=0.007, schedule="poly")
+    assert rate_at(ncl, 500, 35) == pytest.approx(0.007 * 0.5358867)
+
+
+def test_the_plateau_by_hand() -> None:
+    """FOCAL's released code: patience 3, factor 0.5, so the fourth validation in a row without improvement halves the rate."""
+    train = TrainSection(rate=1e-4, schedule="plateau", every=3, factor=0.5)
+    plateau = Plateau()
+    assert plateau.note(0.6, train)
+    factors = [(plateau.note(0.5, train), plateau.factor)[1] for _ in range(8)]
+    assert factors == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25]
+    for _ in range(200):
+        plateau.note(0.5, train)
+    assert train.rate * plateau.factor == pytest.approx(1e-8)
 
 
 def test_the_average_by_hand() -> None:
@@ -141,18 +297,33 @@ def test_every_recipe_is_legal_and_names_a_network_and_a_size(path: Path) -> Non
     recipe = read_recipe(path)
     assert path.stem == f"{recipe.model.network}.{recipe.model.size}"
     assert recipe.model.size in NETWORKS[recipe.model.network].SIZES
-    short = f"{recipe.model.size}-{recipe.model.network.removeprefix('focal-')}"
-    assert find_recipe(short) == path
+    assert recipe.data.augment in AUGMENTATIONS
+    short = f"{recipe.model.size}-{recipe.model.network.removeprefix('focal-')}" if recipe.method == "focal" else recipe.model.size
+    assert find_recipe(recipe.method, short) == path
+    for compat in tomllib.loads(path.read_text()).get("compat", {}):
+        assert read_recipe(path, compat) != recipe
+
+
+def test_every_method_has_its_default_recipe() -> None:
+    for method, size in DEFAULT_SIZES.items():
+        assert read_recipe(find_recipe(method, size)).method == method
 
 
 def test_recipes_say_no_more_than_the_differences() -> None:
-    import tomllib
-
     defaults = Recipe().as_dict()
     for path in recipes_folder().glob("*.toml"):
-        for section, values in tomllib.loads(path.read_text()).items():
+        table = tomllib.loads(path.read_text())
+        table.pop("compat", None)
+        for section, values in table.items():
             for key, value in values.items():
                 assert key in ("network", "size") or defaults[section][key] != value, f"{path.name}: {section}.{key} is the default"
+
+
+def test_an_unknown_compat_says_what_there_is() -> None:
+    with pytest.raises(ConfigError, match="has none"):
+        read_recipe(find_recipe("ncl", "paper"), "official")
+    with pytest.raises(ConfigError, match="has official"):
+        read_recipe(find_recipe("cfl-net", "official"), "offical")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +332,7 @@ def test_recipes_say_no_more_than_the_differences() -> None:
         ("train.rate=0.1", {"train": {"rate": 0.1}}),
         ("train.steps=5", {"train": {"steps": 5}}),
         ("train.schedule=cosine", {"train": {"schedule": "cosine"}}),
-        ("train.amp=false", {"train": {"amp": False}}),
+        ("train.compile=true", {"train": {"compile": True}}),
     ],
 )
 def test_settings(text: str, wanted: dict[str, dict[str, object]]) -> None:
@@ -176,7 +347,7 @@ def test_settings(text: str, wanted: dict[str, dict[str, object]]) -> None:
         ({"train": {"steps": "many"}}, "wanted a int"),
         ({"train": {"steps": True}}, "wanted a int"),
         ({"train": 3}, r"wanted a table \[train\]"),
-        ({"train": {"schedule": "cosin"}}, "wanted constant or cosine"),
+        ({"train": {"schedule": "cosin"}}, "wanted one of constant, cosine"),
         ({"train": {"log_every": 0}}, "at least 1"),
     ],
 )
@@ -196,7 +367,5 @@ def test_a_setting_without_form(text: str) -> None:
 
 
 def test_toml_is_read_back_as_written() -> None:
-    import tomllib
-
     table = {"a": 1, "b": 'ü " \\ \n \x7f 😀', "c": [1, 2], "d": {"e": True, "f@g.h": {"g": 1.5e-7, "i j": "k"}}}
     assert tomllib.loads(to_toml(table)) == table

@@ -1,0 +1,83 @@
+"""What a run writes as it goes: log.csv, TensorBoard events where the package is there, the ledger of unreadable pictures."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from imgscan.errors import InputError, OutputError
+
+COLUMNS = ("step", "epoch", "loss", "rate", "seconds", "pictures_per_second", "validation_auc")
+
+
+class Log:
+    """Appends; a resumed run goes on in the same files.  Use as a context manager.
+
+    Args:
+        out: the run's folder.
+        most: unreadable pictures before the run ends.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+
+    def __init__(self, out: Path, most: int) -> None:
+        self.out, self.most = out, most
+        self.ledger = out / "unreadable.txt"
+        self.unreadable: set[str] = set()
+        self._events: Any = None
+
+    def __enter__(self) -> Log:
+        if self.ledger.exists():
+            self.unreadable = set(self.ledger.read_text("utf-8").splitlines())
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            print("no TensorBoard events: pip install 'imgscan[tensorboard]' (log.csv has the same numbers)", file=sys.stderr)
+        else:
+            self._events = SummaryWriter(str(self.out / "events"))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._events is not None:
+            self._events.close()
+
+    def line(self, *, step: int, epoch: int, loss: float, rate: float, seconds: float, pace: float, score: float | None) -> None:
+        """A row of log.csv."""
+        path = self.out / "log.csv"
+        try:
+            new = not path.exists()
+            with path.open("a", newline="") as file:
+                rows = csv.writer(file)
+                if new:
+                    rows.writerow(COLUMNS)
+                scored = "" if score is None else f"{score:.4f}"
+                rows.writerow([step, epoch, f"{loss:.5f}", f"{rate:.3e}", f"{seconds:.0f}", f"{pace:.2f}", scored])
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        if self._events is not None:
+            self._events.add_scalar("train/loss", loss, step)
+            self._events.add_scalar("train/rate", rate, step)
+            self._events.add_scalar("train/pictures_per_second", pace, step)
+            if score is not None:
+                self._events.add_scalar("validation/auc", score, step)
+
+    def remark(self, remarks: list[str]) -> None:
+        """Enter pictures that could not be read into the ledger; InputError when there are more than allowed."""
+        new = sorted({one for text in remarks for one in text.splitlines()} - self.unreadable)
+        if not new:
+            return
+        self.unreadable.update(new)
+        try:
+            with self.ledger.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.writelines(f"{one}\n" for one in new)
+        except OSError as error:
+            raise OutputError(f"{self.ledger}: cannot be written: {error.strerror or error}") from error
+        if len(self.unreadable) > self.most:
+            raise InputError(
+                f"{len(self.unreadable)} pictures cannot be read, the last: {new[-1]}; all are named in {self.ledger}. Repair the "
+                f"data (imgscan data check), or allow more with --set data.unreadable=N"
+            )

@@ -1,0 +1,120 @@
+"""What a network is trained for: one objective a paper, all with the same signature, and the module that DDP wraps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from imgscan.datasets.synth import cell_labels
+from imgscan.losses import CONTRASTS
+from imgscan.losses.cfl_net import patch_contrast, patch_contrast_released, patch_labels
+from imgscan.losses.focal import focal_loss
+from imgscan.losses.ncl import cell_classes, contour_vectors, ncl_loss
+from imgscan.losses.pivot_consistent import contour_map, pc_loss
+from imgscan.training.recipe import LossSection, Recipe
+
+PATCH = 4  # pixels a side of CFL-Net's patches: 64 x 64 of them at 256 (C2)
+
+# (network, its answer, labels B x H x W integer, settings, CPU generator) -> scalar loss
+Objective = Callable[[nn.Module, Any, Tensor, LossSection, torch.Generator], Tensor]
+
+
+def _focal(network: nn.Module, answer: Tensor, labels: Tensor, loss: LossSection, generator: torch.Generator) -> Tensor:
+    """FOCAL, Eq. 2 and 3."""
+    return focal_loss(
+        answer,
+        cell_labels(labels, int(network.stride)),  # type: ignore[arg-type]
+        temperature=loss.temperature,
+        max_keys=loss.max_keys,
+        both_ways=loss.both_ways,
+        floor=loss.floor if loss.floor > -1 else None,
+        contrast=CONTRASTS[loss.contrast],
+        whole_batch=loss.whole_batch,
+        generator=generator,
+    )
+
+
+def _cfl_net(network: nn.Module, answer: Any, labels: Tensor, loss: LossSection, generator: torch.Generator) -> Tensor:
+    """CFL-Net: weighted cross-entropy + weight x patch contrast (Eq. 2 and 3)."""
+    mask = labels > 0
+    weights = torch.tensor([1 - loss.forged, loss.forged], device=labels.device)
+    total = F.cross_entropy(answer.logits.float(), mask.long(), weight=weights)
+    if loss.weight:
+        contrast = patch_contrast_released if loss.contrast == "released" else patch_contrast
+        patches = to_patches(answer.features.float(), mask.shape[-1])
+        total = total + loss.weight * contrast(patches, patch_labels(mask, PATCH), temperature=loss.temperature)
+    return total
+
+
+def to_patches(features: Tensor, side: int) -> Tensor:
+    """The projection map B x D x h x w bilinear (align_corners) to side x side, then averaged over PATCH x PATCH pixels.
+
+    Both steps are linear and separable: two small matrix products give the same numbers without the map of side x side, which
+    would take 268 MB at batch 4.
+    """
+    rows, columns = (_patch_weights(length, side).to(features) for length in features.shape[-2:])
+    return rows @ features @ columns.T
+
+
+@lru_cache(maxsize=8)
+def _patch_weights(length: int, side: int) -> Tensor:
+    """side/PATCH x length: what each cell adds to each patch along one axis."""
+    large = F.interpolate(torch.eye(length)[None], size=side, mode="linear", align_corners=True)
+    return F.avg_pool1d(large, PATCH)[0].T.contiguous()
+
+
+def _ncl(network: nn.Module, answer: Any, labels: Tensor, loss: LossSection, generator: torch.Generator) -> Tensor:
+    """NCL: weight x L_NCL (Eq. 7) + L_PC (Eq. 8) summed over the supervised maps."""
+    mask = labels > 0
+    stride = int(network.tap_stride)  # type: ignore[arg-type]
+    contour = contour_map(mask, stride)
+    total = torch.stack([pc_loss(one.float(), mask, contour, mu=loss.mu) for one in (answer.logits, *answer.aux)]).sum()
+    if loss.weight:
+        features = answer.features.float()
+        classes = cell_classes(mask, stride)
+        pivot: Any = network.pivot
+        pivots = pivot(*contour_vectors(features, classes), len(features)) if pivot is not None else None
+        contrast = ncl_loss(features, classes, pivots, temperature=loss.temperature, max_keys=loss.max_keys, generator=generator)
+        total = total + loss.weight * contrast
+    return total
+
+
+# method -> objective
+OBJECTIVES: dict[str, Objective] = {
+    "focal": _focal,
+    "cfl-net": _cfl_net,
+    "ncl": _ncl,
+}
+
+
+def counts(recipe: Recipe, labels: Tensor) -> int:
+    """How many pictures of a batch have a loss: those with forged pixels, and with `floor` the untouched ones."""
+    forged = int((labels > 0).flatten(1).any(1).sum())
+    return len(labels) if recipe.method == "focal" and recipe.loss.floor > -1 else forged
+
+
+class Trainee(nn.Module):
+    """A network with its objective: pictures in, loss out.  One module, so that everything lies inside DDP's forward."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.network, self.recipe = network, recipe
+        self.objective = OBJECTIVES[recipe.method]
+
+    def forward(self, rgb: Tensor, labels: Tensor, seed: int) -> Tensor:
+        """B x 3 x H x W uint8, B x H x W uint8 -> scalar float32; `seed` draws the pixels that the loss contrasts."""
+        generator = torch.Generator().manual_seed(seed)
+        with autocast(rgb.device, self.recipe.train.precision):
+            answer = self.network((rgb.float() / 255).contiguous(memory_format=torch.channels_last))
+        return self.objective(self.network, answer, labels, self.recipe.loss, generator)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The arithmetic of a forward pass: bf16, fp16, or float32 as it is."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=precision != "float32")

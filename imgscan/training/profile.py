@@ -1,0 +1,59 @@
+"""What a step of a recipe costs on this machine: seconds and peak memory, on made-up pictures."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from imgscan.training.loop import start
+from imgscan.training.objective import Trainee
+from imgscan.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one step, batch included, loading not."""
+
+    seconds: float  # median
+    gigabytes: float  # peak: allocated on the GPU, or resident on the CPU beyond what was there before the network was built
+    parameters: int
+
+
+def profile(recipe: Recipe, device: torch.device, steps: int) -> Cost:
+    """Time `steps` training steps after one to warm up.
+
+    The pictures are noise with a rectangle of other noise as the forged part: the losses then have all their terms.
+    """
+    before = _resident()
+    run = start(recipe, device)
+    trainee = Trainee(run.model, recipe).train()
+    side, batch = recipe.data.side, recipe.train.batch
+    rgb = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=device)
+    labels = torch.zeros(batch, side, side, dtype=torch.uint8, device=device)
+    labels[:, side // 4 : side // 2 + 3, side // 4 : side // 2 + 3] = 1
+    seconds = []
+    for step in range(steps + 1):
+        began = time.perf_counter()
+        for turn in range(recipe.train.accumulate):
+            loss = trainee(rgb, labels, step * recipe.train.accumulate + turn)
+            torch.autograd.backward(run.scaler.scale(loss / recipe.train.accumulate))
+        run.scaler.step(run.optimizer)
+        run.scaler.update()
+        run.optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - began)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident() - before
+    return Cost(median(seconds[1:]), peak / 1e9, sum(one.numel() for one in run.model.parameters()))
+
+
+def _resident() -> int:
+    """Bytes: the most this process ever had in memory."""
+    import resource  # Unix only
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

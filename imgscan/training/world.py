@@ -1,0 +1,61 @@
+"""The processes of a run: one, or those that torchrun started.  There is no launcher of our own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from imgscan.errors import InputError
+
+
+@dataclass(frozen=True)
+class World:
+    """Where this process stands among the others."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes the files and talks."""
+        return self.rank == 0
+
+    def total(self, *numbers: float) -> tuple[float, ...]:
+        """Each number summed over all processes."""
+        if self.size == 1:
+            return numbers
+        tensor = torch.tensor(numbers, dtype=torch.float64, device=self.device if self.device.type == "cuda" else "cpu")
+        dist.all_reduce(tensor)
+        return tuple(tensor.tolist())
+
+
+@contextmanager
+def join(device: torch.device) -> Iterator[World]:
+    """The world this process belongs to: alone, or one of torchrun's (RANK, WORLD_SIZE and LOCAL_RANK are set).
+
+    Under torchrun every process takes the GPU of its local rank, or all share the CPU (gloo).
+
+    Raises:
+        InputError: fewer GPUs than processes on this machine.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World(0, 1, device)
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device.type == "cuda":
+        if local >= torch.cuda.device_count():
+            raise InputError(f"process {local} has no GPU: torchrun --nproc-per-node {torch.cuda.device_count()} at most here")
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(dist.get_rank(), size, device)
+    finally:
+        dist.destroy_process_group()
