@@ -20,6 +20,8 @@ EXIT_STATUS = """Exit status: 0 complete and nothing at or above --fail-on; 1 co
 configuration, weights, an unreadable picture, an internal error; 2 outranks 1); 130 and 143 interrupted, results so far are
 intact; 141 the reader of stdout went away."""
 
+TORCHRUN = "On several GPUs or machines: torchrun --nproc-per-node N -m imgscan train ..."
+
 app = typer.Typer(
     name="imgscan",
     help="Find tampered pictures and where they were tampered with.\n\n" + EXIT_STATUS,
@@ -29,8 +31,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 train_app = typer.Typer(help="Train a network.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode=None)
 models_app = typer.Typer(help="Networks and weights.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(train_app, name="train")
+app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 
 P = ParamSpec("P")
@@ -161,40 +165,82 @@ def scan(
     )
 
 
-@train_app.command("focal")
-@exits
-def train_focal(
-    size: Annotated[
-        str | None,
-        typer.Option(help="compact-hrnet (by default), compact-vit, official-hrnet or official-vit; not needed with --resume."),
-    ] = None,
-    data: Annotated[str, typer.Option(help="synth: forgeries made on the fly from pristine photographs.")] = "synth",
-    data_root: Annotated[list[Path] | None, typer.Option(help="Folder of pristine photographs; repeatable.")] = None,
-    validation_root: Annotated[
-        list[Path] | None, typer.Option(help="Folder of other pristine photographs to validate on; repeatable.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for checkpoint, log and weights.")] = Path("imgscan-train"),
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop after this time, with a checkpoint.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe; repeatable.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-) -> ExitCode:
-    """Train a FOCAL extractor: contrast of pristine and forged pixels, image by image."""
-    from imgscan.commands.train import train_command
+Size = Annotated[str | None, typer.Option(help="Which recipe of train/; by default the paper's own. Not needed with --resume.")]
+TrainData = Annotated[
+    str,
+    typer.Option(
+        help="synth (forgeries made on the fly from pristine photographs), a data set by name (imgscan data list), a folder with "
+        "images/ and masks/, or another tool's list; a+b joins, a*40 repeats."
+    ),
+]
+Roots = Annotated[list[Path] | None, typer.Option("--data-root", help="Where the data is; repeatable.")]
+ValidationRoots = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--validation-root", help="Other pictures to validate on; by default a part of the data is kept aside. Repeatable."
+    ),
+]
+TrainOut = Annotated[Path, typer.Option("--out", help="Folder for checkpoint, log and weights.")]
+Minutes = Annotated[float | None, typer.Option(min=0.01, help="Stop after this time, with a checkpoint.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="In place of the recipe's length.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe; repeatable.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")]
+Compat = Annotated[
+    str | None, typer.Option(help="official: as the authors' released code does it, where that differs from the paper.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 
-    return train_command(
-        size=size,
-        data=data,
-        roots=data_root or [],
-        validation=validation_root or [],
-        out=out,
-        minutes=minutes,
-        settings=settings or [],
-        resume=resume,
-        device=device,
-    )
+Profile = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="STEPS", help="Only measure seconds and memory of a step on made-up pictures; write nothing."),
+]
+
+
+def _trainer(method: str, summary: str) -> None:
+    """The command `imgscan train METHOD`; all methods take the same flags."""
+
+    def command(
+        size: Size = None,
+        data: TrainData = "synth",
+        roots: Roots = None,
+        validation: ValidationRoots = None,
+        out: TrainOut = Path("imgscan-train"),
+        minutes: Minutes = None,
+        epochs: Epochs = None,
+        settings: Settings = None,
+        resume: Resume = False,
+        compat: Compat = None,
+        device: Device = "auto",
+        profile: Profile = None,
+    ) -> ExitCode:
+        from imgscan.commands.train import TrainOptions, train_command
+
+        return train_command(
+            TrainOptions(
+                method=method,
+                size=size,
+                data=data,
+                roots=roots or [],
+                validation=validation or [],
+                out=out,
+                minutes=minutes,
+                epochs=epochs,
+                settings=settings or [],
+                resume=resume,
+                compat=compat,
+                device=device,
+                profile=profile,
+            )
+        )
+
+    train_app.command(method, help=summary, epilog=TORCHRUN)(exits(command))
+
+
+_trainer("focal", "Train a FOCAL extractor: contrast of pristine and forged pixels, image by image.")
+_trainer("cfl-net", "Train CFL-Net: two streams, cross-entropy and a contrast of patches.")
+_trainer("ncl", "Train NCL: DeepLabV3+ from scratch with the non-mutually exclusive contrast and the pivot-consistent loss.")
 
 
 @app.command()
@@ -243,6 +289,51 @@ def calibrate(
     from imgscan.commands.calibrate import calibrate_command
 
     return calibrate_command(model, pristine=pristine, device=device, jobs=jobs, batch=batch)
+
+
+@data_app.command("list")
+@exits
+def data_list() -> ExitCode:
+    """List the data sets: counts, splits, licence, where to get them."""
+    from imgscan.commands.data import list_command
+
+    return list_command()
+
+
+@data_app.command("check")
+@exits
+def data_check(
+    name: Annotated[str, typer.Argument(help="A data set (imgscan data list), a folder with images/ and masks/, or a list.")],
+    root: Annotated[
+        Path | None, typer.Argument(help="Where it is: its own folder, or one that holds it; needed for a name.")
+    ] = None,
+) -> ExitCode:
+    """Examine a data set: pairs, sizes, polarity, duplicates across splits, known bad files, counts.
+
+    Exit status: 0 sound; 1 defects found; 2 it cannot be checked.
+    """
+    from imgscan.commands.data import check_command
+
+    return check_command(name, root)
+
+
+@data_app.command("synth")
+@exits
+def data_synth(
+    data_root: Annotated[list[Path], typer.Option(help="Folder of pristine photographs; repeatable.")],
+    count: Annotated[int, typer.Option(min=1, help="Forgeries to make.")] = 100,
+    side: Annotated[int, typer.Option(help="Pixels a side, a multiple of 8.")] = 512,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="splicing, copy-move, removal or enhancement; repeatable. By default the first three, as in training."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other forgeries.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for images/, masks/ and manifest.csv.")] = Path("imgscan-synth"),
+) -> ExitCode:
+    """Write forgeries made from pristine photographs, with their masks."""
+    from imgscan.commands.data import synth_command
+
+    return synth_command(roots=data_root, count=count, side=side, kinds=kind or [], seed=seed, out=out)
 
 
 @models_app.command("list")

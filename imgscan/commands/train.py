@@ -132,13 +132,15 @@ def train_command(options: TrainOptions) -> ExitCode:
 
             def report(now: Progress) -> None:
                 nonlocal done
-                note = f"loss {now.loss:.3f}  {now.pace:.1f} pictures/s"
-                progress.advance(note + ("" if now.score is None else f"  AUC {now.score:.3f}"), now.step - done)
+                score = "" if now.score is None else f"  validation AUC {now.score:.4f}"
+                if now.loss is None:
+                    _say(True, f"before the first step{score}")
+                    return
+                progress.advance(f"loss {now.loss:.3f}  {now.pace:.1f} pictures/s{score}", now.step - done)
                 done = now.step
                 if not sys.stderr.isatty() or now.score is not None:  # on a terminal the bar says the rest
                     left = (now.steps - now.step) * recipe.train.batch * recipe.train.accumulate * world.size / max(now.pace, 1e-9)
                     line = f"step {now.step}/{now.steps}  loss {now.loss:.4f}  rate {now.rate:.2e}  {now.pace:.1f} pictures/s"
-                    score = "" if now.score is None else f"  validation AUC {now.score:.4f}"
                     _say(True, f"{line}  {left / 60:.0f} min left{score}")
 
             loop.train(
@@ -174,6 +176,10 @@ def gather(options: TrainOptions, recipe: Recipe) -> Material:
         tested = resolve(once, options.roots, "test")
     except InputError:
         tested = []  # no test split of it is here
+    if not recipe.data.authentic:
+        entries, held_out, tested = ([e for e in one if e.mask is not None] for one in (entries, held_out, tested))
+    if not entries:
+        raise InputError(f"--data {options.data}: no forged pictures in the training split")
     for what, others in (("validation", held_out), ("test", tested)):
         same = leaked(entries, others)
         if same:
@@ -181,10 +187,6 @@ def gather(options: TrainOptions, recipe: Recipe) -> Material:
                 f"--data {options.data}: {same[0][0]} is the same file as {same[0][1]} of the {what} split ({len(same)} such "
                 f"files); remove them from one of the two (imgscan data check lists them)"
             )
-    if not recipe.data.authentic:
-        entries = [entry for entry in entries if entry.mask is not None]
-    if not entries:
-        raise InputError(f"--data {options.data}: no forged pictures in the training split")
     return Material(entries=entries, held_out=held_out)
 
 

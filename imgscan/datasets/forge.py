@@ -1,4 +1,4 @@
-"""Forgeries made from pristine pictures: splicing, copy-move and removal, each part with a history of its own.
+"""Forgeries made from pristine pictures: splicing, copy-move, removal and enhancement, each part with a history of its own.
 
 What gives a forgery away is rarely the picture but what happened to its parts before they met: camera compression on another
 8x8 grid, another scale, another noise.  So host and donor get histories drawn independently, the pasted shapes follow content
@@ -34,7 +34,7 @@ class Forgery:
 
     rgb: Rgb
     labels: Labels
-    kind: str  # splicing, copy-move or removal
+    kind: str  # a name of KINDS
 
 
 def jpeg(rgb: Rgb, quality: int, subsampling: int = 2) -> Rgb:
@@ -275,13 +275,35 @@ def remove(rgb: Rgb, labels: Labels, rng: np.random.Generator) -> None:
     _paste(rgb, labels, where, part, shape, 1)
 
 
+def enhance(rgb: Rgb, labels: Labels, rng: np.random.Generator) -> None:
+    """Work over a region of the picture itself: retouch, tone, blur or noise, strong enough that pixels change; label 1."""
+    where = _place(rgb, rng)
+    before = rgb[where].copy()
+    shape = draw_shape(before, rng)
+    choice = rng.integers(4)
+    if choice == 0:
+        part = retouch(before, rng)
+    elif choice == 1:
+        part = tone(before, rng)
+    elif choice == 2:
+        part = np.asarray(Image.fromarray(before).filter(ImageFilter.GaussianBlur(float(rng.uniform(1.0, 4.0)))))
+    else:
+        noise = ndimage.gaussian_filter(rng.standard_normal(before.shape), (0.6, 0.6, 0)) * rng.uniform(6, 25)
+        part = np.clip(np.round(before + noise), 0, 255).astype(np.uint8)
+    _paste(rgb, labels, where, part, shape, 1)
+    # A flat sky blurred is the same flat sky: what most pixels do not show is not labelled, and forge() draws again.
+    changed = (rgb[where] != before).any(2)
+    if changed.sum(where=labels[where] == 1) < 0.5 * (labels[where] == 1).sum():
+        labels[where] = 0
+
+
 def common_history(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     """What happens to the finished picture: stored without loss (30 %), or saved as JPEG 50-98."""
     return rgb if rng.random() < 0.3 else _any_jpeg(rgb, rng, 50, 98)
 
 
-KINDS: Sequence[str] = ("splicing", "copy-move", "removal")
-KIND_SHARES = (0.65, 0.2, 0.15)
+KINDS: Sequence[str] = ("splicing", "copy-move", "removal", "enhancement")
+KIND_SHARES = (0.65, 0.2, 0.15, 0.0)  # enhancement only on request: runs and weights from before it existed stay what they are
 
 
 def forge(photo: Photo, side: int, rng: np.random.Generator, kind: str | None = None) -> Forgery:
@@ -311,8 +333,10 @@ def forge(photo: Photo, side: int, rng: np.random.Generator, kind: str | None = 
             splice(rgb, labels, photo, rng)
         elif drawn == "copy-move":
             copy_move(rgb, labels, rng)
-        else:
+        elif drawn == "removal":
             remove(rgb, labels, rng)
+        else:
+            enhance(rgb, labels, rng)
         if made != side:
             rgb = resize(rgb, side, side, rng)
             labels = _nearest(labels, side)

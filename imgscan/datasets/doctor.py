@@ -1,0 +1,270 @@
+"""The doctor: what is wrong with a data set on this disk, before a week of training says so.
+
+Every picture and mask is opened.  What it looks for has each cost somebody's results (issue threads of IML-ViT, IMDLBenCo, Mesorch,
+TruFor, FOCAL): pictures and masks without each other, sizes that differ, masks on their side, empty or full masks, masks in the
+other polarity, unreadable files, one file in two splits, files known to be bad, and counts that are not those of the papers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from imgscan.datasets import DATASETS, data_set
+from imgscan.datasets.entries import RULES, Entry, masks_of, read_levels, read_rgb
+from imgscan.datasets.info import SetInfo
+from imgscan.datasets.resolve import find
+from imgscan.datasets.splits import Split, SplitRule
+from imgscan.datasets.trees import is_named, pictures
+from imgscan.errors import InputError
+from imgscan.find import PICTURE_SUFFIXES
+
+Severity = Literal["error", "warning", "note"]
+
+# Kind -> severity and what it means.  An error spoils a training or a measurement, a warning is to be looked at, a note is no
+# defect.
+KINDS: dict[str, tuple[Severity, str]] = {
+    "unpaired-image": ("error", "forged pictures without their mask"),
+    "unreadable-image": ("error", "pictures that cannot be decoded"),
+    "unreadable-mask": ("error", "masks that cannot be decoded"),
+    "rotated-mask": ("error", "masks rotated by 90 degrees"),
+    "wrong-size": ("error", "masks of another size than their picture"),
+    "inverted-polarity": ("error", "most masks mark over half of the picture: the other polarity is meant"),
+    "across-splits": ("error", "the same file in two splits"),
+    "known-bad": ("warning", "files known to be bad"),
+    "unpaired-mask": ("warning", "files in a folder of masks that belong to no picture"),
+    "empty-mask": ("warning", "masks of forged pictures that mark nothing"),
+    "full-mask": ("warning", "masks that mark the whole picture"),
+    "faint-mask": ("warning", "masks that mark nothing by their rule but hold levels above 0"),
+    "counts": ("warning", "counts that are not those of the literature"),
+    "duplicate": ("note", "the same file twice within a split"),
+    "counts-agree": ("note", "counts are those of the literature"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of defect and the files that have it."""
+
+    kind: str  # a name of KINDS
+    text: str
+    files: tuple[Path, ...] = ()
+
+    @property
+    def severity(self) -> Severity:
+        """How bad it is."""
+        return KINDS[self.kind][0]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the doctor found; the worst comes first."""
+
+    name: str
+    forged: int
+    authentic: int
+    splits: dict[Split, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is neither an error nor a warning."""
+        return all(finding.severity == "note" for finding in self.findings)
+
+
+@dataclass
+class _Notes:
+    """Files by kind of defect, while the set is gone through."""
+
+    files: dict[str, list[Path]] = field(default_factory=dict)
+    forged: list[float] = field(default_factory=list)  # share of forged pixels of every mask that is neither empty nor misfit
+
+    def add(self, kind: str, *paths: Path) -> None:
+        self.files.setdefault(kind, []).extend(paths)
+
+
+def check(name_or_path: str, root: Path | None = None, step: Callable[[int, int], None] = lambda done, total: None) -> Diagnosis:
+    """Examine a set of DATASETS below root, or a folder or list.
+
+    Args:
+        name_or_path: what resolve takes, without + and *.
+        root: the set's folder or one that holds it; for lists, where relative names are looked up.
+        step: called after every picture, with how many are done and how many there are.
+
+    Raises:
+        InputError: the set is not found at all.
+    """
+    entries, rule = find(name_or_path, [root] if root else [])
+    info = data_set(name_or_path).INFO if name_or_path in DATASETS else None
+    notes = _Notes()
+    for done, entry in enumerate(entries, 1):
+        _examine(entry, notes)
+        step(done, len(entries))
+    # A list may well name a part of a folder; only whole folders have strays.
+    listed = Path(name_or_path).is_file() if info is None else any(entry.source not in DATASETS for entry in entries)
+    if not listed:
+        _strays(entries, info, notes)
+    if info is not None:
+        _known_bad(entries, info, root, notes)
+    if notes.forged and np.mean(np.array(notes.forged) > 0.5) > 0.5:
+        notes.add("inverted-polarity", *[e.mask for e in entries if e.mask is not None][:1])
+    findings = [Finding(kind, KINDS[kind][1], tuple(paths)) for kind, paths in notes.files.items()]
+    findings += _duplicates(entries, rule)
+    forged = sum(entry.mask is not None for entry in entries)
+    findings += _counts(info, forged, len(entries) - forged)
+    order = list(KINDS)
+    splits = Counter(rule.of(entry) for entry in entries)
+    return Diagnosis(
+        name=name_or_path,
+        forged=forged,
+        authentic=len(entries) - forged,
+        splits={name: splits[name] for name in rule.names()},
+        findings=tuple(sorted(findings, key=lambda finding: order.index(finding.kind))),
+    )
+
+
+def _examine(entry: Entry, notes: _Notes) -> None:
+    """One picture and its masks, opened."""
+    size: tuple[int, ...] | None = None
+    try:
+        size = read_rgb(entry.image).shape[:2]
+    except InputError:
+        notes.add("unreadable-image", entry.image)
+    if entry.mask is not None and not entry.mask.exists():
+        notes.add("unpaired-image", entry.image)
+        return
+    forged = np.zeros(size or (0, 0), np.bool_)
+    faint = False
+    for mask in masks_of(entry):
+        try:
+            levels = read_levels(mask, entry.rule)
+        except InputError:
+            notes.add("unreadable-mask", mask)
+            return
+        if size is None:
+            return
+        if levels.shape != size:
+            notes.add("rotated-mask" if levels.shape == size[::-1] else "wrong-size", mask)
+            return
+        forged |= RULES[entry.rule](levels)
+        faint |= bool(levels.any())
+    if entry.mask is None or size is None:
+        return
+    share = float(forged.mean())
+    if share == 0:
+        notes.add("faint-mask" if faint else "empty-mask", entry.mask)
+    elif share == 1:
+        notes.add("full-mask", entry.mask)
+    if share > 0:
+        notes.forged.append(share)
+
+
+def _strays(entries: Sequence[Entry], info: SetInfo | None, notes: _Notes) -> None:
+    """Files beside the masks that are no entry's."""
+    used = {path for entry in entries for path in (entry.image, *masks_of(entry))}
+    folders = {mask.parent for entry in entries for mask in masks_of(entry)}
+    left_out = [f"{name}{end}" for name in (info.left_out if info else ()) for end in ("", "_mask", "_gt")]
+    kept = info.beside_masks if info else ()
+    strays = [
+        path
+        for folder in sorted(folders)
+        for path in (pictures(folder) if folder.is_dir() else ())
+        if path not in used and not is_named(path, left_out) and not any(fnmatch(path.name.lower(), pattern) for pattern in kept)
+    ]
+    if strays:
+        notes.add("unpaired-mask", *strays)
+
+
+def _known_bad(entries: Sequence[Entry], info: SetInfo, root: Path | None, notes: _Notes) -> None:
+    """Files that the module of the set leaves out or warns of, where they are on the disk."""
+    bad = {path for entry in entries for path in (entry.image,) if is_named(path, info.suspects) and _misfit(entry)}
+    if info.left_out and root is not None:
+        bad |= {path for path in root.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and is_named(path, info.left_out)}
+    if bad:
+        notes.add("known-bad", *sorted(bad))
+
+
+def _misfit(entry: Entry) -> bool:
+    """Whether a suspect has the defect it is suspected of; a corrected file is not reported."""
+    try:
+        with Image.open(entry.image) as picture:
+            size = picture.size
+        for mask in masks_of(entry):
+            with Image.open(mask) as file:
+                if file.size != size:
+                    return True
+    except OSError:
+        return True
+    return False
+
+
+def _duplicates(entries: Sequence[Entry], rule: SplitRule) -> Iterable[Finding]:
+    """Byte-identical pictures, within a split and across splits."""
+    within: list[Path] = []
+    across: list[Path] = []
+    splits = {entry.image: rule.of(entry) for entry in entries}
+    for files in identical(list(splits)):
+        (across if len({splits[path] for path in files}) > 1 else within).extend(files)
+    for kind, paths in (("across-splits", across), ("duplicate", within)):
+        if paths:
+            yield Finding(kind, KINDS[kind][1], tuple(paths))
+
+
+def _counts(info: SetInfo | None, forged: int, authentic: int) -> Iterable[Finding]:
+    """Found against the literature.  No untouched pictures at all is a choice and no defect."""
+    if info is None or not (info.forged or info.authentic):
+        return
+    off = []
+    for found, known, what in ((forged, info.forged, "forged"), (authentic, info.authentic, "untouched")):
+        if known and found not in known and not (found == 0 and what == "untouched"):
+            off.append(f"{found:,} {what}, literature {' or '.join(f'{count:,}' for count in known)}")
+    if off:
+        yield Finding("counts", f"{KINDS['counts'][1]}: {'; '.join(off)}")
+    else:
+        yield Finding("counts-agree", f"{KINDS['counts-agree'][1]}: {forged:,} forged, {authentic:,} untouched")
+
+
+def identical(paths: Iterable[Path]) -> list[list[Path]]:
+    """Groups of byte-identical files.  Only files of equal size are read; one that is missing is nobody's double."""
+    by_size: dict[int, list[Path]] = {}
+    for path in dict.fromkeys(paths):
+        if path.is_file():
+            by_size.setdefault(path.stat().st_size, []).append(path)
+    groups = []
+    for same in by_size.values():
+        by_hash: dict[str, list[Path]] = {}
+        for path in same if len(same) > 1 else []:
+            by_hash.setdefault(_sha256(path), []).append(path)
+        groups += [group for group in by_hash.values() if len(group) > 1]
+    return groups
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def leaked(train: Sequence[Entry], test: Sequence[Entry]) -> list[tuple[Path, Path]]:
+    """Pictures of the train split that are byte-identical to one of the test split; a file that is in both is its own double.
+
+    Returns:
+        (train picture, test picture), in the order of train; each train picture once.
+    """
+    train_files, test_files = ({entry.image: None for entry in entries} for entries in (train, test))
+    sizes = {path.stat().st_size for path in test_files if path.is_file()}
+    close = [path for path in train_files if path.is_file() and path.stat().st_size in sizes]
+    sizes = {path.stat().st_size for path in close}
+    hashes: dict[str, Path] = {}
+    for path in test_files:
+        if path.is_file() and path.stat().st_size in sizes:
+            hashes.setdefault(_sha256(path), path)
+    pairs = ((path, hashes.get(_sha256(path))) for path in close)
+    return [(path, double) for path, double in pairs if double is not None]

@@ -1,0 +1,114 @@
+"""An entry of a data set: a picture, its mask, and the rule that says which levels of the mask mean forged.
+
+Masks are where data sets disagree most: white or black marks the forgery, grey levels carry a second meaning, a mask was saved as
+JPEG or turned by 90 degrees.  So the rule travels with the entry, and reading is strict: a mask is never resized to make it fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from imgscan.errors import InputError
+
+Rgb = npt.NDArray[np.uint8]
+Forged = npt.NDArray[np.bool_]
+MaskRule = Literal["white", "black", "any", "green"]
+
+# What of a mask is forged; grey and green are H x W uint8.
+RULES: dict[MaskRule, Callable[[npt.NDArray[np.uint8]], Forged]] = {
+    "white": lambda grey: grey > 127,
+    "black": lambda grey: grey < 128,
+    "any": lambda grey: grey > 0,
+    "green": lambda green: green > 127,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture of a data set and its truth; reading it is read_entry's work."""
+
+    image: Path
+    mask: Path | None  # None: untouched
+    rule: MaskRule = "white"
+    source: str = ""  # name of the data set it came from
+    parts: tuple[Path, ...] = ()  # further masks; a pixel is forged when any of the masks says so (MISD)
+    group: str = ""  # near-duplicates share it and stay in one split; empty: the picture's stem alone
+
+
+def read_entry(entry: Entry) -> tuple[Rgb, Forged]:
+    """Decode a picture and its mask.
+
+    Returns:
+        rgb H x W x 3 uint8, in the file's own pixel order (EXIF orientation is not applied: masks were drawn on the pixels), and
+        forged H x W bool, all False for an untouched picture.
+
+    Raises:
+        InputError: a file is missing or broken, or the mask has another size than the picture.
+    """
+    rgb = read_rgb(entry.image)
+    forged = np.zeros(rgb.shape[:2], np.bool_)
+    for mask in masks_of(entry):
+        if not mask.exists():
+            raise InputError(f"{entry.image}: its mask {mask} does not exist")
+        one = read_forged(mask, entry.rule)
+        if one.shape != forged.shape:
+            raise InputError(size_complaint(entry.image, forged.shape, mask, one.shape))
+        forged |= one
+    return rgb, forged
+
+
+def masks_of(entry: Entry) -> tuple[Path, ...]:
+    """Every mask file of an entry; none for an untouched picture."""
+    return () if entry.mask is None else (entry.mask, *entry.parts)
+
+
+def size_complaint(image: Path, size: tuple[int, ...], mask: Path, mask_size: tuple[int, ...]) -> str:
+    """The line for a mask that does not fit; sizes are height, width."""
+    text = f"{image} is {size[1]} x {size[0]} pixels but its mask {mask} is {mask_size[1]} x {mask_size[0]}"
+    if mask_size == size[::-1]:
+        return f"{text}: rotated by 90 degrees; turn the mask or get the corrected one"
+    return f"{text}; wanted equal sizes"
+
+
+def read_rgb(path: Path) -> Rgb:
+    """H x W x 3 uint8; InputError names a file that cannot be decoded."""
+    try:
+        with Image.open(path) as file:
+            if file.mode.startswith("I") or file.mode == "F":
+                return np.repeat(_deep_grey(file)[..., None], 3, axis=2)
+            return np.array(file.convert("RGB"))
+    except Exception as error:  # Pillow's decoders raise nearly anything on broken files
+        raise InputError(f"{path}: cannot be decoded: {error}") from error
+
+
+def read_levels(path: Path, rule: MaskRule = "white") -> npt.NDArray[np.uint8]:
+    """What the rule looks at: the green channel for "green", else the grey picture; H x W uint8."""
+    try:
+        with Image.open(path) as file:
+            if rule == "green":
+                return np.array(file.convert("RGB").getchannel("G"))
+            if file.mode.startswith("I") or file.mode == "F":
+                return _deep_grey(file)
+            return np.array(file.convert("L"))
+    except Exception as error:  # Pillow's decoders raise nearly anything on broken files
+        raise InputError(f"mask {path}: cannot be decoded: {error}") from error
+
+
+def read_forged(path: Path, rule: MaskRule) -> Forged:
+    """Forged pixels of a mask file, H x W bool."""
+    return RULES[rule](read_levels(path, rule))
+
+
+def _deep_grey(file: Image.Image) -> npt.NDArray[np.uint8]:
+    """16- and 32-bit grey as uint8; Pillow's own conversion would clip it.  A level above 0 stays above 0, for the rule `any`."""
+    levels = np.asarray(file, np.float32)
+    high = 65535.0 if levels.max(initial=0) > 255 else 255.0
+    deep: npt.NDArray[np.uint8] = np.clip(np.ceil(levels * (255 / high)), 0, 255).astype(np.uint8)
+    return deep

@@ -1,0 +1,225 @@
+"""Other tools' lists of pictures and masks, read as entries.
+
+    .json  IMDLBenCo JsonDataset    [[image, mask or "Negative"], ...]
+           IMDLBenCo BalancedDataset [["ManiDataset" or "JsonDataset", path], ...]
+           IMDLBenCo test list      {"name": path, ...}
+           ForensicHub              [{"path": ..., "mask": ... or "Negative", "label": 0 or 1}, ...]
+    .txt   CAT-Net, TruFor, SAFIRE  image,mask or None,jpg image[,type]
+           MVSS-Net                 image mask or None label
+           CFLNet, compRAISE        image alone; IMDLBenCo's IMD2020 names give the mask: x_0.jpg -> x_0_mask.png
+    .npy   FOCAL                    n x 2 array of image, mask or ""
+    .csv   imgscan                  columns image, mask (empty: untouched), as `imgscan data synth` writes them
+
+Relative names are looked up beside the list and then below the roots.  FOCAL's lists may be pickled object arrays; numpy would run
+whatever code such a file holds, so they go through an unpickler that can rebuild an array of text and nothing else.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from imgscan.datasets.entries import Entry, MaskRule
+from imgscan.datasets.trees import generic
+from imgscan.errors import InputError, unknown
+from imgscan.find import PICTURE_SUFFIXES
+
+Row = tuple[str, str]  # image, mask ("": untouched)
+_UNTOUCHED = frozenset({"", "none", "negative"})
+_SUFFIXES = "|".join(sorted(suffix[1:] for suffix in PICTURE_SUFFIXES))
+_SPACED = re.compile(rf"(.+?\.(?:{_SUFFIXES}))\s+(None|.+?)(?:\s+-?\d+)?", re.IGNORECASE)
+_MASKED = ("_0", "_fake")  # ends of stems that say forged, in lists without masks
+
+
+def read_manifest(path: Path, roots: Sequence[Path] = (), source: str = "") -> list[Entry]:
+    """The entries of a list; which kind it is, its suffix and its first line say.
+
+    Args:
+        path: .json, .txt, .npy or .csv.
+        roots: where relative names are looked up, after the list's own folder.
+        source: of the entries; by default the list's stem.
+
+    Raises:
+        InputError: not one of the known kinds, broken, empty, or none of its pictures is found.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path}: {unknown('kind of list', path.suffix, READERS)}")
+    if not path.is_file():
+        raise InputError(f"{path}: no such list")
+    rows, rule, more = reader(path)
+    places = (path.parent, *roots)
+    entries = [_entry(row, rule, places, source or path.stem) for row in rows]
+    for inner in more:
+        place = _found(inner, places)
+        entries += generic(place, source) if place.is_dir() else read_manifest(place, roots, source)
+    if not entries:
+        raise InputError(f"{path}: an empty list")
+    if not any(entry.image.exists() for entry in entries):
+        looked = ", ".join(str(place) for place in places)
+        raise InputError(
+            f"{path}: none of its {len(entries)} pictures is found, {rows[0][0] if rows else ''} for one; looked in {looked}"
+        )
+    return entries
+
+
+def _entry(row: Row, rule: MaskRule, places: Sequence[Path], source: str) -> Entry:
+    image, mask = (text.strip() for text in row)
+    return Entry(_found(image, places), None if mask.lower() in _UNTOUCHED else _found(mask, places), rule, source)
+
+
+def _found(name: str, places: Sequence[Path]) -> Path:
+    """Where the file is; where it is nowhere, where it should be in the first place."""
+    name = name.replace("\\", "/")
+    return next((place / name for place in places if (place / name).exists()), places[0] / name)
+
+
+Read = tuple[list[Row], MaskRule, list[str]]  # rows, the rule of their masks, further folders and lists
+
+
+def _json(path: Path) -> Read:
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    if isinstance(data, dict) and all(isinstance(value, str) for value in data.values()):
+        return [], "white", list(data.values())
+    rows: list[Row] = []
+    more: list[str] = []
+    for number, item in enumerate(data if isinstance(data, list) else [data]):
+        if isinstance(item, list) and len(item) == 2 and all(isinstance(text, str) for text in item):
+            if item[0] in ("ManiDataset", "JsonDataset"):
+                more.append(item[1])
+            else:
+                rows.append((item[0], item[1]))
+        elif isinstance(item, dict) and isinstance(item.get("path"), str):
+            rows.append((item["path"], _forensichub_mask(path, number, item)))
+        else:
+            raise InputError(
+                f'{path}: item {number} is {str(item)[:60]}; wanted [image, mask or "Negative"] or {{"path", "mask", "label"}}'
+            )
+    return rows, "white", more
+
+
+def _forensichub_mask(path: Path, number: int, item: dict[str, Any]) -> str:
+    mask = str(item.get("mask") or "")
+    if item.get("label") == 1 and mask.lower() in _UNTOUCHED:
+        raise InputError(
+            f"{path}: item {number}, {item['path']}, has label 1 and no mask; a picture forged as a whole is no localization"
+        )
+    return mask
+
+
+def _text(path: Path) -> Read:
+    lines = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    rows: list[Row] = []
+    rule: MaskRule = "white"
+    for number, line in enumerate(lines, 1):
+        if "," in line:
+            fields = [field.strip() for field in line.split(",")]
+            rows.append((fields[0], fields[1]))
+            rule = "any"  # CAT-Net and those after it take every level above 0
+        elif found := _SPACED.fullmatch(line):
+            rows.append((found[1], found[2]))
+        elif Path(line).suffix.lower() in PICTURE_SUFFIXES:
+            bare = Path(line).with_suffix("").as_posix()
+            rows.append((line, f"{bare}_mask.png" if bare.endswith(_MASKED) else ""))
+        else:
+            raise InputError(f"{path}: line {number} is {line[:60]!r}; wanted image,mask,... or image mask label, None for no mask")
+    return rows, rule, []
+
+
+def _npy(path: Path) -> Read:
+    array = read_text_array(path)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise InputError(f"{path}: an array of shape {array.shape}; wanted n x 2 of image and mask")
+    return [(str(image), str(mask)) for image, mask in array.tolist()], "white", []
+
+
+def _csv(path: Path) -> Read:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        table = csv.DictReader(file)
+        names = table.fieldnames or []
+        if "image" not in names or "mask" not in names:
+            raise InputError(f"{path}: columns {', '.join(names)}; wanted image and mask")
+        return [(row["image"], row["mask"] or "") for row in table], "white", []
+
+
+READERS: dict[str, Callable[[Path], Read]] = {".json": _json, ".txt": _text, ".npy": _npy, ".csv": _csv}
+
+
+def read_text_array(path: Path) -> np.ndarray[Any, np.dtype[Any]]:
+    """A .npy array of text, plain or pickled, without running anything that the file holds.
+
+    Raises:
+        InputError: not an array of text, or a pickle that asks for more than an array of text needs.
+    """
+    try:
+        with path.open("rb") as file:
+            array = _read_array(path, file)
+    except InputError:
+        raise
+    except Exception as error:  # a broken file makes numpy and pickle raise nearly anything
+        raise InputError(f"{path}: not a .npy array: {error}") from error
+    if array.dtype.kind != "U" and not all(type(item) is str for item in array.flat):
+        raise InputError(f"{path}: an array of {array.dtype}; wanted text")
+    return array
+
+
+def _read_array(path: Path, file: IO[bytes]) -> np.ndarray[Any, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise InputError(f"{path}: .npy version {version}; wanted 1.0 or 2.0")
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = header(file)
+    if not kind.hasobject:
+        file.seek(0)
+        return np.asarray(np.load(file, allow_pickle=False))
+    array = _TextOnly(file, path).load()
+    if not isinstance(array, np.ndarray) or array.shape != shape:
+        raise InputError(f"{path}: its pickle holds a {type(array).__name__}; wanted an array of shape {shape}")
+    return array
+
+
+class _TextOnly(pickle.Unpickler):
+    """Rebuilds arrays of text.  Text, bytes, lists and tuples need no name; every name but the three of an array is refused."""
+
+    _ALLOWED: frozenset[tuple[str, str]] = frozenset(
+        {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+        }
+    )
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        super().__init__(file, encoding="latin1")
+        self.path = path
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._ALLOWED:
+            raise InputError(
+                f"{self.path}: its pickle asks for {module}.{name}; a list of pictures needs only text, so nothing of it was run. "
+                "Get the list from its author as text"
+            )
+        if name == "_reconstruct":
+            return _reconstruct
+        return np.ndarray if name == "ndarray" else np.dtype
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise InputError(f"{self.path}: its pickle refers to something outside of it")
+
+
+def _reconstruct(kind: type, shape: tuple[int, ...], code: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    """What numpy's own function does for an array, and for nothing else; the array's content follows in its state."""
+    if kind is not np.ndarray or shape != (0,):
+        raise ValueError(f"cannot rebuild a {kind.__name__} of shape {shape}")
+    return np.ndarray(shape, np.dtype("i1") if code in (b"b", "b") else np.dtype(code))

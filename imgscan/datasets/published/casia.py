@@ -1,0 +1,41 @@
+"""CASIA, as the field uses it: version 2.0 to train and validate on, version 1.0 to test on.
+
+Layout: a folder that holds both sets, each in a folder of its own (`CASIA2.0_revised/`, `CASIA 1.0 dataset/`, any names); see
+casia_v2.py and casia_v1.py.  CASIA 1.0's untouched pictures overlap those of 2.0 and are left out here: as negatives of a test
+they would be training pictures (MVSS-Net replaced them by others for the same reason).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imgscan.datasets.entries import Entry
+from imgscan.datasets.info import SetInfo
+from imgscan.datasets.published import casia_v1, casia_v2
+from imgscan.datasets.splits import BySource
+from imgscan.datasets.trees import home
+from imgscan.errors import InputError
+
+INFO = SetInfo(
+    name="casia",
+    title="CASIA 2.0 (train, val) with the forgeries of CASIA 1.0 (test)",
+    licence=casia_v2.INFO.licence,
+    where=f"{casia_v2.INFO.where}; {casia_v1.INFO.where}",
+    forged=tuple(count + casia_v1.INFO.forged[0] for count in casia_v2.INFO.forged),
+    authentic=casia_v2.INFO.authentic,
+    splits=BySource({"casia-v2": casia_v2.INFO.splits, "casia-v1": casia_v1.INFO.splits}),
+    folders=("CASIA",),
+    left_out=casia_v1.INFO.left_out,
+    remark=casia_v2.INFO.remark,
+)
+
+
+def entries(root: Path) -> list[Entry]:
+    """CASIA 2.0 whole and CASIA 1.0's forgeries; InputError names the one that is missing."""
+    missing = [one.INFO.name for one in (casia_v2, casia_v1) if home(root, one.PARTS) is None]
+    if missing:
+        raise InputError(
+            f"casia: {root} and the folders in it have no {' and no '.join(missing)}; wanted both versions, "
+            "each with Tp/, Au/ and its groundtruth folder in a folder of its own; one alone is --data casia-v2 or casia-v1"
+        )
+    return casia_v2.entries(root) + [entry for entry in casia_v1.entries(root) if entry.mask is not None]

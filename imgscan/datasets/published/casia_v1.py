@@ -1,0 +1,47 @@
+"""CASIA Tampered Image Detection Evaluation Database 1.0: 800 untouched and 921 forged pictures of 384 x 256 pixels, JPEG.
+
+Dong, Wang, Tan, "CASIA Image Tampering Detection Evaluation Database", ChinaSIP 2013,
+https://doi.org/10.1109/ChinaSIP.2013.6625374; masks by N. T. Pham, https://github.com/namtpham/casia1groundtruth.  The set was
+distributed without masks.
+
+Layout: `Tp/CM/`, `Tp/Sp/`, `Au/`, `CASIA 1.0 groundtruth/CM/<stem>_gt.png`, `CASIA 1.0 groundtruth/Sp/<stem>_gt.png`; forged is
+what is not black.  One splice has no mask, so that 920 (459 copy-move, 461 splices) can be used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imgscan.datasets.entries import Entry
+from imgscan.datasets.info import SetInfo
+from imgscan.datasets.splits import TestOnly
+from imgscan.datasets.trees import Part, collect
+
+INFO = SetInfo(
+    name="casia-v1",
+    title="CASIA 1.0: splicing and copy-move, 384 x 256 JPEG",
+    licence="research only, as the authors state; no further licence",
+    where="https://github.com/namtpham/casia1groundtruth",
+    forged=(920,),
+    authentic=(800,),
+    splits=TestOnly(),
+    folders=("CASIA1", "CASIA1.0", "CASIA 1.0", "CASIA 1.0 dataset", "CASIAv1"),
+    left_out={"Sp_D_NRN_A_cha0011_sec0011_0542": "has no mask in any distribution"},
+    remark="Au/ overlaps CASIA 2.0's Au/: after training on casia-v2, false alarms must be counted on other untouched pictures",
+)
+_MASKS = ("CASIA 1.0 groundtruth", "CASIA1 groundtruth", "groundtruth")
+
+
+def _gt(stem: str) -> tuple[str, ...]:
+    return (f"{stem}_gt", stem)
+
+
+PARTS = (
+    *(Part((f"Tp/{kind}",), tuple(f"{folder}/{kind}" for folder in _MASKS), _gt, "any") for kind in ("CM", "Sp")),
+    Part(("Au",), optional=True),
+)
+
+
+def entries(root: Path) -> list[Entry]:
+    """The 920 usable forgeries and what of Au/ is there; InputError when the layout is not."""
+    return collect(INFO, root, PARTS)

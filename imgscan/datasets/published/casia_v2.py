@@ -1,0 +1,60 @@
+"""CASIA Tampered Image Detection Evaluation Database 2.0: 7,491 untouched and 5,123 forged pictures, 240 to 900 pixels a side.
+
+Dong, Wang, Tan, "CASIA Image Tampering Detection Evaluation Database", ChinaSIP 2013,
+https://doi.org/10.1109/ChinaSIP.2013.6625374; masks by N. T. Pham, https://github.com/namtpham/casia2groundtruth.
+
+Layout: `Tp/`, `Au/`, `CASIA 2 Groundtruth/<stem>_gt.png`.  `Tp_D_*` has two sources (splicing), `Tp_S_*` one (copy-move);
+https://github.com/namtpham/casia2groundtruth says which names its authors got wrong.  17 masks have the wrong size or are rotated:
+`imgscan data check casia-v2 ROOT` names them, https://github.com/SunnyHaze/CASIA2.0-Corrected-Groundtruth has them corrected.
+5,123 forgeries are distributed; 5,105 (FOCAL's paper, CAT-Net's lists) and 5,063 (MVSS-Net's index) are those with a usable mask.
+
+The sets' own split does not exist and everyone's differs; here 90 % train, 10 % val by the hash of the picture that the forgery
+was pasted into (the second name in the file name), with its untouched original, so that one background is never in both.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from imgscan.datasets.entries import Entry
+from imgscan.datasets.info import SetInfo
+from imgscan.datasets.splits import HashSplit
+from imgscan.datasets.trees import Part, collect
+
+INFO = SetInfo(
+    name="casia-v2",
+    title="CASIA 2.0: splicing and copy-move, JPEG and TIFF",
+    licence="research only, as the authors state; no further licence",
+    where="https://github.com/namtpham/casia2groundtruth (corrected masks: SunnyHaze/CASIA2.0-Corrected-Groundtruth)",
+    forged=(5123, 5105, 5063),
+    authentic=(7491,),
+    splits=HashSplit(0.1, 0.0, "target picture in the file name, as nat00041"),
+    folders=("CASIA2", "CASIA2.0", "CASIA 2.0", "CASIA2.0_revised", "CASIAv2"),
+    remark="17 distributed masks have the wrong size or are rotated; use the corrected ones",
+)
+
+
+def _gt(stem: str) -> tuple[str, ...]:
+    return (f"{stem}_gt", stem)
+
+
+PARTS = (
+    Part(("Tp",), ("CASIA 2 Groundtruth", "CASIA2 Groundtruth", "groundtruth"), _gt, "any"),
+    Part(("Au",), optional=True),
+)
+_FORGED = re.compile(r"Tp_[DS]_.*_[a-z]{3}\d+_([a-z]{3}\d+)_\d+$", re.IGNORECASE)
+_AUTHENTIC = re.compile(r"Au_([a-z]{3})_(\d+)$", re.IGNORECASE)
+
+
+def target(image: Path) -> str:
+    """`nat00041` for Tp_S_NNN_S_N_nat00041_nat00041_00665.tif and for Au_nat_00041.jpg; "" for other names."""
+    forged, authentic = _FORGED.search(image.stem), _AUTHENTIC.search(image.stem)
+    if forged:
+        return forged[1].lower()
+    return (authentic[1] + authentic[2]).lower() if authentic else ""
+
+
+def entries(root: Path) -> list[Entry]:
+    """Every forgery of Tp/ and what of Au/ is there; InputError when the layout is not."""
+    return collect(INFO, root, PARTS, target)

@@ -1,0 +1,51 @@
+"""DEFACTO: splicing, copy-move and inpainting on MS COCO pictures, made by program; 149,000 pictures in all.
+
+Mahfoudi et al., "DEFACTO: Image and Face Manipulation Dataset", EUSIPCO 2019, https://defactodataset.github.io.
+
+Papers use two subsets that MVSS-Net drew: 84k to train on and 12k to test on (6,000 forged, 6,000 untouched).  They exist as text
+lists only (`image mask label` a line): where the root holds lists whose names have `84k` and `12k`, those are read and are the
+split (train and a tenth of it val; test).  Without lists the original layout is read whole, with the split by hash:
+`splicing_<k>_img/img/`, `splicing_<k>_annotations/probe_mask/`, `copymove_img/img/`, `copymove_annotations/probe_mask/`,
+`inpainting_img/img/`, `inpainting_annotations/inpaint_mask/`. That layout is given from memory of the distribution, and so
+uncertain; images/ and masks/ are taken too.  White is forged; its JPEG masks are not exact at their edges.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imgscan.datasets.entries import Entry
+from imgscan.datasets.info import SetInfo
+from imgscan.datasets.manifests import read_manifest
+from imgscan.datasets.splits import DEFAULT, BySource, HashSplit, TestOnly
+from imgscan.datasets.trees import Part, collect, pair, subfolders
+
+INFO = SetInfo(
+    name="defacto",
+    title="DEFACTO (MVSS-Net's 84k and 12k lists): splicing, copy-move, inpainting on COCO",
+    licence="research use; built on MS COCO (CC BY 4.0 annotations, pictures under their Flickr licences)",
+    where="https://defactodataset.github.io; lists: https://github.com/dong03/MVSS-Net",
+    forged=(),
+    authentic=(),
+    splits=BySource({"defacto-84k": HashSplit(0.1, 0.0), "defacto-12k": TestOnly(), "defacto": DEFAULT}),
+    folders=("DEFACTO",),
+    remark="always name the subset; 12k is 6,000 forged and 6,000 untouched pictures",
+)
+SUBSETS = ("84k", "12k")
+_KINDS = (("splicing", "probe_mask"), ("copymove", "probe_mask"), ("inpainting", "inpaint_mask"))
+
+
+def entries(root: Path) -> list[Entry]:
+    """What the lists name, or everything; InputError when there is neither."""
+    lists = {part: sorted(root.glob(f"*{part}*.txt")) for part in SUBSETS} if root.is_dir() else {}
+    listed = [e for part, files in lists.items() for f in files for e in read_manifest(f, [root], source=f"defacto-{part}")]
+    if listed:
+        return listed
+    made: list[Entry] = []
+    for place in (root, *subfolders(root)):
+        for folder in subfolders(place):
+            for kind, masks in _KINDS:
+                if folder.name.lower().startswith(kind) and folder.name.lower().endswith("_img"):
+                    notes = f"{folder.name[:-4]}_annotations/{masks}"
+                    made += pair(place, Part((f"{folder.name}/img", folder.name), (notes,)), INFO.name)
+    return made or collect(INFO, root, (Part(("splicing_1_img/img",), ("splicing_1_annotations/probe_mask",)),))

@@ -1,0 +1,178 @@
+"""Folders of pictures and masks into entries, paired by stem.
+
+Pairing by sorted order, as several tools do, mis-pairs a whole set as soon as one file is missing (SunnyHaze/IML-ViT issue 16).
+Here a picture without its mask becomes an entry whose mask does not exist: the doctor lists it and reading it fails, but it
+neither shifts its neighbours nor turns into an untouched picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from imgscan.datasets.entries import Entry, MaskRule
+from imgscan.datasets.info import SetInfo
+from imgscan.errors import InputError
+from imgscan.find import PICTURE_SUFFIXES
+
+
+def same_stem(stem: str) -> Sequence[str]:
+    """Stems a mask may have: the picture's own."""
+    return (stem,)
+
+
+def any_stem(stem: str) -> Sequence[str]:
+    """Stems a mask may have in a folder of unknown habits."""
+    return (stem, f"{stem}_gt", f"{stem}_mask")
+
+
+def own_stem(image: Path) -> str:
+    """The group of a picture that has no near-duplicates."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A folder of a set's layout, and the folder of its masks.  Names are compared without case; the first that exists counts."""
+
+    images: tuple[str, ...]  # folder below the root, parts joined by /
+    masks: tuple[str, ...] = ()  # empty: untouched pictures
+    mask_stems: Callable[[str], Sequence[str]] = same_stem
+    rule: MaskRule = "white"
+    pick: str = "*"  # of the pictures' file names
+    optional: bool = False
+
+
+GENERIC = (
+    (Part(("images",), ("masks",), any_stem), Part(("authentic", "Au"), optional=True)),
+    (Part(("Tp",), ("Gt",), any_stem), Part(("authentic", "Au"), optional=True)),
+)
+
+
+def below(root: Path, names: Sequence[str]) -> Path | None:
+    """The first of the folders `a/b` that exists below root, whatever the case of its letters."""
+    for name in names:
+        here: Path | None = root
+        for step in name.split("/"):
+            here = _child(here, step) if here else None
+        if here is not None:
+            return here
+    return None
+
+
+def _child(folder: Path, name: str) -> Path | None:
+    if (folder / name).is_dir():
+        return folder / name
+    if not folder.is_dir():
+        return None
+    return next((p for p in sorted(folder.iterdir()) if p.name.lower() == name.lower() and p.is_dir()), None)
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The picture files directly in a folder, in stable order; hidden files (macOS' `._x.jpg`) are none."""
+    return sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".") and p.is_file()
+    )
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders directly in a folder, in stable order; [] where it is none."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) if folder.is_dir() else []
+
+
+def by_stem(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Lower-case stem -> files."""
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        found.setdefault(path.stem.lower(), []).append(path)
+    return found
+
+
+def home(root: Path, parts: Sequence[Part]) -> Path | None:
+    """The root, or the first folder directly below it, that has every folder the parts need."""
+    for folder in (root, *subfolders(root)):
+        if all(below(folder, p.images) and (not p.masks or below(folder, p.masks)) for p in parts if not p.optional):
+            return folder
+    return None
+
+
+def pair(root: Path, part: Part, source: str, group: Callable[[Path], str] = own_stem) -> list[Entry]:
+    """The entries of one part; [] when an optional folder is not there.
+
+    Raises:
+        InputError: two masks claim one picture.
+    """
+    images = below(root, part.images)
+    masks = below(root, part.masks)
+    if images is None or (part.masks and masks is None):
+        return []
+    chosen = [path for path in pictures(images) if fnmatch(path.name, part.pick)]
+    if masks is None:
+        return [Entry(path, None, part.rule, source, group=group(path)) for path in chosen]
+    there = by_stem(pictures(masks))
+    made = []
+    for path in chosen:
+        stems = part.mask_stems(path.stem)
+        found = next((there[stem.lower()] for stem in stems if stem.lower() in there), [masks / f"{stems[0]}.png"])
+        if len(found) > 1:
+            raise InputError(f"{path}: {len(found)} masks, {found[0]} and {found[1]}; wanted one, remove the others")
+        made.append(Entry(path, found[0], part.rule, source, group=group(path)))
+    return made
+
+
+def collect(info: SetInfo, root: Path, parts: Sequence[Part], group: Callable[[Path], str] = own_stem) -> list[Entry]:
+    """The entries of a published layout at root or one folder below it, or else of a plain tree at root.
+
+    Args:
+        info: of the set; what it leaves out is left out.
+        root: the set's folder.
+        parts: its layout.
+        group: names the near-duplicates of a picture.
+
+    Raises:
+        InputError: neither layout is there; says what was expected and what was found.
+    """
+    for layout in (parts, *GENERIC):
+        place = home(root, layout)
+        # A plain tree one folder below could be any other set's.
+        if place is not None and (layout is parts or place == root):
+            made = [entry for part in layout for entry in pair(place, part, info.name, group)]
+            made = [entry for entry in made if not is_named(entry.image, info.left_out)]
+            if made:
+                return made
+    raise not_there(info.name, root, parts)
+
+
+def not_there(name: str, root: Path, parts: Sequence[Part]) -> InputError:
+    """The complaint about a layout that was not found."""
+    wanted = [f"{folder}/" for part in parts if not part.optional for folder in (*part.images[:1], *part.masks[:1])]
+    if not root.is_dir():
+        return InputError(f"{name}: {root} is not a folder; wanted one with {', '.join(dict.fromkeys(wanted))}")
+    found = sorted(f"{p.name}/" if p.is_dir() else p.name for p in root.iterdir())
+    shown = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
+    return InputError(
+        f"{name}: {root} has not the folders {', '.join(dict.fromkeys(wanted))} with pictures, nor images/ and masks/, "
+        f"nor Tp/ and Gt/; found {shown or 'nothing'}"
+    )
+
+
+def is_named(path: Path, names: Iterable[str]) -> bool:
+    """Whether the path without its suffix ends in one of the names (`folder/stem` or `stem`)."""
+    bare = path.with_suffix("").as_posix().lower()
+    return any(bare == name.lower() or bare.endswith("/" + name.lower()) for name in names)
+
+
+def generic(root: Path, source: str = "") -> list[Entry]:
+    """A folder with images/ and masks/ (or Tp/ and Gt/), and untouched pictures in authentic/ (or Au/) if it has them.
+
+    Raises:
+        InputError: the folders are not there or hold no pictures.
+    """
+    for layout in GENERIC:
+        if home(root, layout) == root:
+            made = [entry for part in layout for entry in pair(root, part, source or root.name)]
+            if made:
+                return made
+    raise not_there(str(root), root, GENERIC[0])

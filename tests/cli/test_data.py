@@ -1,0 +1,68 @@
+"""`imgscan data` as its user meets it."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from imgscan.datasets import DATASETS
+from imgscan.datasets.resolve import resolve
+from imgscan.errors import ExitCode
+from tests.cli.test_cli import run
+from tests.conftest import PHOTOS
+
+
+def test_list_names_every_set_and_imports_no_torch() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from imgscan.cli import app\n"
+        "done = CliRunner().invoke(app, ['data', 'list']); assert 'torch' not in sys.modules; print(done.output)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in (*DATASETS, "synth"):
+        assert f"\n{name}\t" in f"\n{done.stdout}"
+
+
+def test_synth_then_check(tmp_path: Path) -> None:
+    """What synth writes is a sound data set, resolves, and is the same again; then a mask is turned."""
+    out = tmp_path / "made"
+    call = ("data", "synth", "--data-root", PHOTOS, "--count", 6, "--side", 96, "--seed", 3, "--out")
+    done = run(*call, out, "--kind", "enhancement", "--kind", "copy-move")
+    assert done.returncode == ExitCode.CLEAN, done.stderr
+    with (out / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["kind"] for row in rows} <= {"enhancement", "copy-move"}
+    assert [row["image"] for row in rows] == [f"images/{k:06d}.png" for k in range(6)]
+    for row in rows:
+        mask = np.array(Image.open(out / row["mask"]))
+        assert mask.shape == (96, 96)
+        assert abs((mask == 255).mean() - float(row["forged_share"])) < 1e-4
+        assert set(np.unique(mask)) == {0, 255}
+    assert resolve(str(out), [], "all") != []
+    assert [e.image for e in resolve(str(out / "manifest.csv"), [], "all")] == [e.image for e in resolve(str(out), [], "all")]
+
+    done = run("data", "check", out)
+    assert done.returncode == ExitCode.CLEAN, done.stdout + done.stderr
+    assert done.stdout.endswith("verdict: sound\n")
+    Image.open(out / "masks/000002.png").crop((0, 0, 96, 64)).save(out / "masks/000002.png")
+    done = run("data", "check", out)
+    assert done.returncode == ExitCode.FINDINGS
+    assert "wrong-size" in done.stdout
+    assert "000002.png" in done.stdout
+    assert "defects found: 1 kinds of error, 0 of warning" in done.stdout
+
+    done = run(*call, out)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "holds a data set already" in done.stderr
+
+
+def test_what_cannot_be_checked(tmp_path: Path) -> None:
+    done = run("data", "check", "columbia", tmp_path)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "4cam_splc/" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imgscan.datasets.manifests import read_manifest, read_text_array
+from imgscan.errors import InputError
+from tests.datasets.test_published import make, mask, picture
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with three pictures and two masks, and an empty folder for lists."""
+    make(tmp_path / "data", {"img/a.jpg": "gt/a.png", "img/b 1.jpg": "gt folder/b 1.png", "img/c.jpg": None}, "white")
+    (tmp_path / "lists").mkdir()
+    return tmp_path / "data"
+
+
+def names(entries: Any, root: Path) -> list[tuple[str, str | None]]:
+    return [(e.image.relative_to(root).as_posix(), e.mask and e.mask.relative_to(root).as_posix()) for e in entries]
+
+
+PAIRS = [("img/a.jpg", "gt/a.png"), ("img/b 1.jpg", "gt folder/b 1.png"), ("img/c.jpg", None)]
+
+
+def test_imdlbenco_json_with_absolute_paths(root: Path) -> None:
+    data = [[str(root / image), str(root / mask) if mask else "Negative"] for image, mask in PAIRS]
+    (root / "../lists/x.json").write_text(json.dumps(data))
+    found = read_manifest(root / "../lists/x.json")
+    assert names(found, root) == PAIRS
+    assert {e.source for e in found} == {"x"}
+    assert {e.rule for e in found} == {"white"}
+
+
+def test_forensichub_json(root: Path) -> None:
+    data = [{"path": image, "mask": mask or "Negative", "label": int(mask is not None)} for image, mask in PAIRS]
+    (root / "x.json").write_text(json.dumps(data))
+    assert names(read_manifest(root / "x.json"), root) == PAIRS
+    (root / "y.json").write_text(json.dumps([{"path": "img/a.jpg", "label": 1}]))
+    with pytest.raises(InputError, match="label 1 and no mask"):
+        read_manifest(root / "y.json")
+
+
+def test_imdlbenco_lists_of_sets(root: Path) -> None:
+    make(root / "set", {"Tp/p.jpg": "Gt/p.png"}, "white")
+    (root / "inner.json").write_text(json.dumps([["img/a.jpg", "gt/a.png"]]))
+    (root / "outer.json").write_text(json.dumps([["ManiDataset", str(root / "set")], ["JsonDataset", str(root / "inner.json")]]))
+    wanted = [("set/Tp/p.jpg", "set/Gt/p.png"), ("img/a.jpg", "gt/a.png")]
+    assert names(read_manifest(root / "outer.json"), root) == wanted
+    (root / "tests.json").write_text(json.dumps({"first": str(root / "set"), "second": str(root / "inner.json")}))
+    assert names(read_manifest(root / "tests.json"), root) == wanted
+
+
+def test_cat_net_text_below_a_root(root: Path) -> None:
+    lines = ["img/a.jpg,gt/a.png,jpg/a.jpg", "img/b 1.jpg,gt folder/b 1.png,jpg/b.jpg,2", "img/c.jpg,None,jpg/c.jpg"]
+    (root / "../lists/x.txt").write_text("\n".join(lines) + "\n\n")
+    found = read_manifest(root / "../lists/x.txt", [root.parent / "elsewhere", root])
+    assert names(found, root) == PAIRS
+    assert {e.rule for e in found} == {"any"}
+
+
+def test_mvss_text_with_blanks_in_names(root: Path) -> None:
+    (root / "x.txt").write_text("img/a.jpg gt/a.png 1\nimg/b 1.jpg gt folder/b 1.png 3\nimg/c.jpg None 0\n")
+    assert names(read_manifest(root / "x.txt"), root) == PAIRS
+
+
+def test_lists_of_pictures_alone(root: Path) -> None:
+    """CFLNet's IMD2020 names say where the mask is, compRAISE's pictures are untouched."""
+    picture(root / "t/u_0.jpg")
+    mask(root / "t/u_0_mask.png")
+    (root / "x.txt").write_text("t/u_0.jpg\nimg/c.jpg\n")
+    assert names(read_manifest(root / "x.txt"), root) == [("t/u_0.jpg", "t/u_0_mask.png"), ("img/c.jpg", None)]
+
+
+def test_csv(root: Path) -> None:
+    (root / "manifest.csv").write_text("image,mask,kind\nimg/a.jpg,gt/a.png,splicing\nimg/c.jpg,,\n")
+    assert names(read_manifest(root / "manifest.csv"), root) == [PAIRS[0], PAIRS[2]]
+
+
+@pytest.mark.parametrize("kind", [np.str_, object])
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_focal_npy_plain_and_pickled(root: Path, kind: type, protocol: int) -> None:
+    rows = np.array([(image, mask or "") for image, mask in PAIRS], dtype=kind)
+    path = root / "x_3.npy"
+    save(path, rows, protocol)
+    assert names(read_manifest(path), root) == PAIRS
+    assert read_text_array(path).shape == (3, 2)
+
+
+def save(path: Path, array: Any, protocol: int, header: np.ndarray | None = None) -> None:
+    """As numpy.save does, with a protocol of choice and, perhaps, the header of another array."""
+    like = array if header is None else header
+    if like.dtype != object:
+        np.save(path, like)
+        return
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(like))
+        pickle.dump(array, file, protocol=protocol)
+
+
+class Harm:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_malicious_pickle_runs_nothing(tmp_path: Path, protocol: int, inside: bool) -> None:
+    rows = np.empty((1, 2), object)
+    rows[:] = "a.jpg"
+    harm: Any = Harm(tmp_path / "harmed")
+    if inside:
+        rows[0, 1] = harm
+    save(tmp_path / "x.npy", rows if inside else harm, protocol, header=rows)
+    with pytest.raises(InputError, match=r"asks for (posix|nt|os)\.mkdir; .*nothing of it was run"):
+        read_manifest(tmp_path / "x.npy")
+    assert not (tmp_path / "harmed").exists()
+    np.load(tmp_path / "x.npy", allow_pickle=True)  # the file is dangerous indeed: numpy's own reader runs it
+    assert (tmp_path / "harmed").exists()
+
+
+def test_npy_of_something_else(tmp_path: Path) -> None:
+    np.save(tmp_path / "numbers.npy", np.zeros((2, 2)))
+    with pytest.raises(InputError, match="array of float64; wanted text"):
+        read_manifest(tmp_path / "numbers.npy")
+    np.save(tmp_path / "flat.npy", np.array(["a.jpg"]))
+    with pytest.raises(InputError, match=r"shape \(1,\); wanted n x 2"):
+        read_manifest(tmp_path / "flat.npy")
+    mixed = np.array([["a.jpg", 3]], dtype=object)
+    np.save(tmp_path / "mixed.npy", mixed)
+    with pytest.raises(InputError, match="wanted text"):
+        read_manifest(tmp_path / "mixed.npy")
+    (tmp_path / "broken.npy").write_bytes(b"no array")
+    with pytest.raises(InputError, match=r"not a \.npy array"):
+        read_manifest(tmp_path / "broken.npy")
+
+
+def test_lists_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[["only one"]]')
+    with pytest.raises(InputError, match="item 0 is"):
+        read_manifest(tmp_path / "a.json")
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(InputError, match="not JSON"):
+        read_manifest(tmp_path / "b.json")
+    (tmp_path / "c.txt").write_text("img/none.jpg,None,x\n")
+    with pytest.raises(InputError, match=r"none of its 1 pictures is found, img/none\.jpg"):
+        read_manifest(tmp_path / "c.txt", [tmp_path / "root"])
+    (tmp_path / "d.txt").write_text("nonsense\n")
+    with pytest.raises(InputError, match="line 1 is 'nonsense'"):
+        read_manifest(tmp_path / "d.txt")
+    (tmp_path / "e.txt").write_text("\n")
+    with pytest.raises(InputError, match="empty list"):
+        read_manifest(tmp_path / "e.txt")
+    with pytest.raises(InputError, match="unknown kind of list"):
+        read_manifest(tmp_path / "f.yaml")
