@@ -45,7 +45,9 @@ class Log:
         if self._events is not None:
             self._events.close()
 
-    def line(self, *, step: int, epoch: int, loss: float, rate: float, seconds: float, pace: float, score: float | None) -> None:
+    def line(
+        self, *, step: int, epoch: int, loss: float | None, rate: float, seconds: float, pace: float, score: float | None
+    ) -> None:
         """A row of log.csv."""
         path = self.out / "log.csv"
         try:
@@ -55,13 +57,16 @@ class Log:
                 if new:
                     rows.writerow(COLUMNS)
                 scored = "" if score is None else f"{score:.4f}"
-                rows.writerow([step, epoch, f"{loss:.5f}", f"{rate:.3e}", f"{seconds:.0f}", f"{pace:.2f}", scored])
+                rows.writerow(
+                    [step, epoch, "" if loss is None else f"{loss:.5f}", f"{rate:.3e}", f"{seconds:.0f}", f"{pace:.2f}", scored]
+                )
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
         if self._events is not None:
-            self._events.add_scalar("train/loss", loss, step)
-            self._events.add_scalar("train/rate", rate, step)
-            self._events.add_scalar("train/pictures_per_second", pace, step)
+            if loss is not None:
+                self._events.add_scalar("train/loss", loss, step)
+                self._events.add_scalar("train/rate", rate, step)
+                self._events.add_scalar("train/pictures_per_second", pace, step)
             if score is not None:
                 self._events.add_scalar("validation/auc", score, step)
 

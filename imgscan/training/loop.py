@@ -41,7 +41,7 @@ class Progress:
 
     step: int
     steps: int
-    loss: float
+    loss: float | None  # mean since the last report; None: before the first step
     rate: float
     seconds: float  # of the run so far, resumed parts included
     pace: float  # pictures per second since the last report, of all processes
@@ -143,7 +143,8 @@ def train(
     trainee: Any = Trainee(run.model, recipe)
     if world.size > 1:
         # FOCAL's HRNet carries branches that nothing reads, and NCL's pivot rests where a batch has no contour.
-        trainee = DistributedDataParallel(trainee, find_unused_parameters=True)
+        seldom_used = recipe.method == "ncl" or recipe.model.size == "official"
+        trainee = DistributedDataParallel(trainee, find_unused_parameters=seldom_used)
     trainee.train()
     data = batches(
         samples,
@@ -158,6 +159,11 @@ def train(
     before, logged = run.seconds, run.step
     losses: list[float] = []
     with Log(out, recipe.data.unreadable) if world.first else nullcontext() as log:
+        if run.step == 0:  # where it starts from: a run that never leaves this learns nothing
+            run.last = validate(run.shipped, recipe, validation, world)
+            if log is not None:
+                log.line(step=0, epoch=0, loss=None, rate=0.0, seconds=0.0, pace=0.0, score=run.last)
+                report(Progress(0, settings.steps, None, 0.0, 0.0, 0.0, run.last))
         while run.step < settings.steps:
             rate = rate_at(settings, run.step, run.step // epoch) * run.plateau.factor
             for group in run.optimizer.param_groups:

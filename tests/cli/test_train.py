@@ -1,0 +1,173 @@
+"""`imgscan train` in real processes: the three methods, data sets, interruption, torchrun."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from imgscan.datasets.forge import forge
+from imgscan.errors import ExitCode
+from tests.conftest import PHOTOS
+
+TINY = ["--set", "model.size=tiny", "--set", "data.side=64", "--set", "data.workers=0", "--set", "data.validation=4"]
+TINY += ["--set", "train.log_every=1", "--set", "train.batch=2", "--set", "train.save_minutes=0.0", "--device", "cpu"]
+SMALL = {"focal": "compact-vit", "cfl-net": "small", "ncl": "small"}
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def run(*args: object, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *launcher, "-m", "imgscan", "train", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=ENVIRONMENT)
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    """Flags that name three photographs to train on and one to validate on."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number, photo in enumerate(sorted(PHOTOS.glob("*.jpg"))):
+        place = folder / ("validation" if number == 0 else "training")
+        place.mkdir(exist_ok=True)
+        (place / photo.name).write_bytes(photo.read_bytes())
+    return ["--data-root", folder / "training", "--validation-root", folder / "validation"]
+
+
+@pytest.fixture(scope="module")
+def casia(tmp_path_factory: pytest.TempPathFactory, photos: list[np.ndarray]) -> Path:
+    """A made-up tree in the layout of CASIA v2: 40 forgeries on 40 backgrounds, and untouched pictures."""
+    root = tmp_path_factory.mktemp("data") / "CASIA2"
+    for name in ("Tp", "Au", "CASIA 2 Groundtruth"):
+        (root / name).mkdir(parents=True)
+    for number in range(40):
+        made = forge(lambda host=photos[number % 4]: host, 96, np.random.default_rng(number), "splicing")
+        stem = f"Tp_D_NRN_S_N_ani{number:05d}_nat{number:05d}_{number:05d}"
+        Image.fromarray(made.rgb).save(root / "Tp" / f"{stem}.jpg", quality=95)
+        Image.fromarray((made.labels > 0).astype(np.uint8) * 255).save(root / "CASIA 2 Groundtruth" / f"{stem}_gt.png")
+        Image.fromarray(photos[number % 4][number : number + 96, :96]).save(root / "Au" / f"Au_nat_{number:05d}.jpg")
+    return root
+
+
+@pytest.mark.parametrize("method", ["focal", "cfl-net", "ncl"])
+def test_resume_and_scan_with_the_result(tmp_path: Path, roots: list[object], method: str) -> None:
+    base = [method, *roots, "--out", tmp_path / "t", "--size", SMALL[method]]
+    steps = ["--set", "train.steps=4", "--set", "train.warmup=0"]
+    first = run(*base, *TINY, *steps, "--minutes", "0.01", "--set", "train.batch=60")
+    assert first.returncode == 0, first.stderr
+    assert "before the first step  validation AUC 0." in first.stderr
+    assert "step 4/4" not in first.stderr, "nothing was left to resume"
+    again = run(*base, *TINY)
+    assert again.returncode == ExitCode.INCOMPLETE
+    assert "add --resume" in again.stderr
+    resumed = run(method, *roots, "--out", tmp_path / "t", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "step 4/4" in resumed.stderr
+    card = Path(resumed.stdout.strip())
+    network = tomllib.loads(card.read_text())["network"]
+    scan = [
+        sys.executable,
+        "-m",
+        "imgscan",
+        "scan",
+        PHOTOS / "budgie-eb1c4694.jpg",
+        "-m",
+        f"{network}@{card}",
+        "--out",
+        tmp_path / "o",
+    ]
+    done = subprocess.run(list(map(str, scan)), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "o" / "masks" / "budgie-eb1c4694.jpg.png") as mask:
+        assert mask.size == (768, 768)
+
+
+def test_a_data_set_in_its_published_layout(tmp_path: Path, casia: Path) -> None:
+    done = run("ncl", "--data", "casia-v2", "--data-root", casia, "--out", tmp_path, "--size", "small", *TINY, "--epochs", "1")
+    assert done.returncode == 0, done.stderr
+    card = tomllib.loads((tmp_path / "weights.toml").read_text())
+    assert card["training"]["data"] == "casia-v2"
+    assert 30 <= card["training"]["pictures"] < 40, "a tenth is kept aside for validation"
+    assert card["training"]["steps"] == card["training"]["pictures"] // 2
+    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".new")[:3] == [
+        "best.safetensors",
+        "checkpoint.safetensors",
+        "events",
+    ]
+
+
+def test_a_training_file_that_is_validated_on_is_refused(tmp_path: Path, casia: Path) -> None:
+    trained = sorted((casia / "Tp").iterdir())
+    other = tmp_path / "validation"
+    for name in ("images", "masks"):
+        (other / name).mkdir(parents=True)
+    for path in trained:  # all of them, so that the one from the training split is among them
+        (other / "images" / path.name).write_bytes(path.read_bytes())
+        mask = casia / "CASIA 2 Groundtruth" / f"{path.stem}_gt.png"
+        (other / "masks" / f"{path.stem}.png").write_bytes(mask.read_bytes())
+    done = run("ncl", "--data", "casia-v2", "--data-root", casia, "--validation-root", other, "--out", tmp_path / "t", *TINY)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "is the same file as" in done.stderr
+    assert "of the validation split" in done.stderr
+
+
+def start(*args: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "imgscan", "train", *map(str, args)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")
+
+
+def test_killed_and_resumed_ends_with_the_weights_of_a_run_left_alone(tmp_path: Path, roots: list[object]) -> None:
+    flags = [*TINY, "--set", "train.steps=40", "--set", "train.validate_every=1000"]
+    base = ["focal", *roots, "--size", "compact-vit"]
+    whole = run(*base, *flags, "--out", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    process = start(*base, *flags, "--out", tmp_path / "parts")
+    wait_for(tmp_path / "parts" / "checkpoint.safetensors")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "parts" / "weights.toml").exists(), "it was over before it was killed"
+    resumed = run("focal", *roots, "--resume", "--out", tmp_path / "parts")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (tmp_path / "whole" / "weights.safetensors").read_bytes() == (tmp_path / "parts" / "weights.safetensors").read_bytes()
+
+
+def test_sigterm_saves_and_exits_143(tmp_path: Path, roots: list[object]) -> None:
+    process = start("ncl", *roots, "--size", "small", *TINY, "--set", "train.steps=100000", "--out", tmp_path)
+    wait_for(tmp_path / "checkpoint.safetensors")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == ExitCode.TERMINATED
+    assert (tmp_path / "weights.toml").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one_with_twice_the_batch(tmp_path: Path, roots: list[object]) -> None:
+    """The ViT has no batch norm; untouched pictures and draws are off, so the mean over processes is that over the batch."""
+    flags = ["focal", *roots, "--size", "compact-vit", *TINY, "--set", "train.steps=3", "--set", "train.precision=float32"]
+    flags += ["--set", "data.untouched=0.0", "--set", "loss.max_keys=100000", "--set", "train.clip=0.0", "--set", "train.warmup=0"]
+    flags += ["--set", "train.optimizer=sgd", "--set", "train.rate=0.01"]
+    alone = run(*flags, "--out", tmp_path / "one", "--set", "train.batch=2")
+    assert alone.returncode == 0, alone.stderr
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    both = run(*flags, "--out", tmp_path / "two", "--set", "train.batch=1", launcher=launcher)
+    assert both.returncode == 0, both.stderr
+    assert both.stdout.count("weights.toml") == 1, "only the first process speaks"
+    one, two = (load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor.float(), two[name].float(), rtol=2e-3, atol=1e-4, msg=name)
