@@ -91,10 +91,10 @@ def test_resume_and_scan_with_the_result(tmp_path: Path, roots: list[object], me
 
 
 def test_a_data_set_in_its_published_layout(tmp_path: Path, casia: Path) -> None:
-    done = run("ncl", "--data", "casia-v2", "--data-root", casia, "--out", tmp_path, "--size", "small", *TINY, "--epochs", "1")
+    done = run("ncl", "--data", "casia", "--data-root", casia, "--out", tmp_path, "--size", "small", *TINY, "--epochs", "1")
     assert done.returncode == 0, done.stderr
     card = tomllib.loads((tmp_path / "weights.toml").read_text())
-    assert card["training"]["data"] == "casia-v2"
+    assert card["training"]["data"] == "casia"
     assert 30 <= card["training"]["pictures"] < 40, "a tenth is kept aside for validation"
     assert card["training"]["steps"] == card["training"]["pictures"] // 2
     assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".new")[:3] == [

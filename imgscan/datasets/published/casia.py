@@ -1,8 +1,9 @@
 """CASIA, as the field uses it: version 2.0 to train and validate on, version 1.0 to test on.
 
-Layout: a folder that holds both sets, each in a folder of its own (`CASIA2.0_revised/`, `CASIA 1.0 dataset/`, any names); see
-casia_v2.py and casia_v1.py.  CASIA 1.0's untouched pictures overlap those of 2.0 and are left out here: as negatives of a test
-they would be training pictures (MVSS-Net replaced them by others for the same reason).
+Layout: a folder that holds both sets, each in a folder of its own (`CASIA2.0_revised/`, `CASIA 1.0 dataset/`, any names), see
+casia_v2.py and casia_v1.py; or one of them alone, which then has no test or no training split.  CASIA 1.0's untouched pictures
+overlap those of 2.0 and are left out here: as negatives of a test they would be training pictures (MVSS-Net replaced them by
+others for the same reason).
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ INFO = SetInfo(
 
 
 def entries(root: Path) -> list[Entry]:
-    """CASIA 2.0 whole and CASIA 1.0's forgeries; InputError names the one that is missing."""
-    missing = [one.INFO.name for one in (casia_v2, casia_v1) if home(root, one.PARTS) is None]
-    if missing:
+    """CASIA 2.0 whole and CASIA 1.0's forgeries, or the one of them that is there; InputError when neither is."""
+    there = [one for one in (casia_v2, casia_v1) if home(root, one.PARTS) is not None]
+    if not there:
         raise InputError(
-            f"casia: {root} and the folders in it have no {' and no '.join(missing)}; wanted both versions, "
-            "each with Tp/, Au/ and its groundtruth folder in a folder of its own; one alone is --data casia-v2 or casia-v1"
+            f"casia: {root} and the folders in it have no casia-v2 (Tp/, Au/, CASIA 2 Groundtruth/) and no casia-v1 "
+            "(Tp/CM/, Tp/Sp/, Au/, CASIA 1.0 groundtruth/)"
         )
-    return casia_v2.entries(root) + [entry for entry in casia_v1.entries(root) if entry.mask is not None]
+    found = [entry for one in there for entry in one.entries(root)]
+    return [entry for entry in found if entry.mask is not None or entry.source != casia_v1.INFO.name]
