@@ -1,0 +1,57 @@
+"""The weight-free detectors: one literal table name -> Detector; one file per paper.  numpy and scipy only, no torch, no weights.
+
+They are the floor that every network has to beat.  Each of them measures one local statistic; `score` says how far it lies from the
+picture's own dominant value (inconsistency.py), `features` gives the same as unit vectors, for clustering or beside a network's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from imgscan.detectors import cfa1, ela, noi1, noi2, noi5
+from imgscan.detectors.inconsistency import Array, Features, Picture
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A statistic of a picture that needs no weights."""
+
+    title: str  # what it looks at, a few words
+    paper: str  # authors, title, venue, year
+    score: Callable[[Picture], Array]  # H x W x 3 uint8 -> H x W float32, 0..1, higher = more likely forged
+    features: Callable[[Picture], Features] | None  # H x W x 3 uint8 -> unit vectors D x h x w float32, cell; None: it has none
+
+
+DETECTORS: dict[str, Detector] = {
+    "ela": Detector(
+        title="error level after one more JPEG",
+        paper="Krawetz, A Picture's Worth, Black Hat 2007",
+        score=ela.score,
+        features=None,
+    ),
+    "noi1": Detector(
+        title="noise level in the finest diagonal wavelet band",
+        paper="Mahdian, Saic, Using noise inconsistencies for blind image forensics, Image and Vision Computing 2009",
+        score=noi1.score,
+        features=noi1.features,
+    ),
+    "cfa1": Detector(
+        title="demosaicing pattern in green",
+        paper="Ferrara et al., Image Forgery Localization via Fine-Grained Analysis of CFA Artifacts, TIFS 2012",
+        score=cfa1.score,
+        features=cfa1.features,
+    ),
+    "noi2": Detector(
+        title="noise level from the kurtosis of DCT bands",
+        paper="Lyu, Pan, Zhang, Exposing Region Splicing Forgeries with Blind Local Noise Estimation, IJCV 2014",
+        score=noi2.score,
+        features=noi2.features,
+    ),
+    "noi5": Detector(
+        title="noise level from principal components, two clusters",
+        paper="Zeng et al., Image splicing localization using PCA-based noise level estimation, Multimedia Tools and Applications 2017",
+        score=noi5.score,
+        features=noi5.features,
+    ),
+}

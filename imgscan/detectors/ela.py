@@ -1,0 +1,65 @@
+"""ELA, error level analysis: where one more JPEG compression changes a picture by another amount than elsewhere.
+
+Krawetz, "A Picture's Worth... Digital Image Analysis and Forensics", Black Hat Briefings, 2007.
+https://www.hackerfactor.com/papers/bh-usa-07-krawetz-wp.pdf
+
+The picture is saved once more as JPEG of quality q = 90; with x the picture and J_q(x) what comes back, the error level of an 8x8
+block B (the codec's own) is
+
+    E_B = mean over the pixels of B and the three channels of |J_q(x) - x| / 255
+
+A part that went through this compression before changes less than one that did not.  Krawetz looks at E with his eyes; here the
+statistic is log(E + 1/512) a block, and the score its inconsistency (inconsistency.py).  The 1/512 (half a grey level) keeps blocks
+that do not change at all on the scale.
+
+No features: E follows the texture at least as much as the history, so a clustering over it takes the picture's contents apart.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from imgscan.detectors.inconsistency import Array, Picture, block_mean, check_picture, enlarged, squashed, standardised
+
+QUALITY = 90
+BLOCK = 8
+LEAST = 1 / 512  # in E's unit; half a grey level
+FLOOR = 0.2  # log E of blocks with one history and one texture differs by about this much
+
+
+def error_level(rgb: Picture) -> Array:
+    """H x W x 3 uint8 -> H x W float32, 0..1 (E, the mean change in grey levels over 255): a ranking, not a probability."""
+    check_picture(rgb)
+    change = _change(rgb)
+    height, width = change.shape
+    padded = np.pad(change, ((0, -height % BLOCK), (0, -width % BLOCK)), mode="edge")
+    blocks = block_mean(padded, BLOCK)
+    return np.ascontiguousarray(np.repeat(np.repeat(blocks, BLOCK, 0), BLOCK, 1)[:height, :width])
+
+
+def statistic(rgb: Picture) -> Array:
+    """H x W x 3 uint8 -> H // 8 x W // 8 float32: log(E + 1/512) of each whole block."""
+    check_picture(rgb)
+    return np.log(block_mean(_change(rgb), BLOCK) + np.float32(LEAST))
+
+
+def score(rgb: Picture) -> Array:
+    """H x W x 3 uint8 -> H x W float32, 0..1: how far a block's error level lies from the picture's median."""
+    return enlarged(squashed(standardised(statistic(rgb), FLOOR)), BLOCK, *rgb.shape[:2])
+
+
+def _change(rgb: Picture) -> Array:
+    """|J_q(x) - x| / 255, the mean of the three channels: H x W float32."""
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=QUALITY)
+    again = np.asarray(Image.open(buffer))
+    # the difference of two bytes without leaving bytes, a fraction of the time of doing it in float32
+    difference = np.maximum(again, rgb) - np.minimum(again, rgb)
+    total = difference[..., 0].astype(np.float32)
+    total += difference[..., 1]
+    total += difference[..., 2]
+    total /= np.float32(3 * 255)
+    return total
