@@ -167,10 +167,10 @@ def scan(
 
 Size = Annotated[str | None, typer.Option(help="Which recipe of train/; by default the paper's own. Not needed with --resume.")]
 TrainData = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="synth (forgeries made on the fly from pristine photographs), a data set by name (imgscan data list), a folder with "
-        "images/ and masks/, or another tool's list; a+b joins, a*40 repeats."
+        help="synth (by default; forgeries made on the fly from pristine photographs), a data set by name (imgscan data list), a "
+        "folder with images/ and masks/, or another tool's list; a+b joins, a*40 repeats."
     ),
 ]
 Roots = Annotated[list[Path] | None, typer.Option("--data-root", help="Where the data is; repeatable.")]
@@ -186,7 +186,7 @@ Epochs = Annotated[int | None, typer.Option(min=1, help="In place of the recipe'
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe; repeatable.")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out, with its recipe and data.")]
 Compat = Annotated[
     str | None, typer.Option(help="official: as the authors' released code does it, where that differs from the paper.")
 ]
@@ -203,7 +203,7 @@ def _trainer(method: str, summary: str) -> None:
 
     def command(
         size: Size = None,
-        data: TrainData = "synth",
+        data: TrainData = None,
         roots: Roots = None,
         validation: ValidationRoots = None,
         out: TrainOut = Path("imgscan-train"),

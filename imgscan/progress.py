@@ -33,10 +33,10 @@ class _Rich:
 
 
 @contextmanager
-def bar(title: str, total: int) -> Iterator[Bar]:
-    """A bar of `total` units; content never depends on it."""
+def bar(title: str, total: int, shown: bool = True) -> Iterator[Bar]:
+    """A bar of `total` units, where `shown` and there is a terminal; content never depends on it."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not (shown and console.is_terminal):
         yield _Silent()
         return
     columns = (

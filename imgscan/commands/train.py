@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import sys
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imgscan.errors import ConfigError, ExitCode, InputError, unknown
 from imgscan.progress import bar
 from imgscan.training.recipe import Recipe, parse_setting, read_recipe, with_settings
 
 if TYPE_CHECKING:
+    import torch
+
     from imgscan.datasets.entries import Entry
     from imgscan.training.loop import Progress
 
@@ -28,7 +32,7 @@ class TrainOptions:
 
     method: str
     size: str | None
-    data: str
+    data: str | None  # None: synth, or with --resume what the checkpoint says
     roots: list[Path]
     validation: list[Path]
     out: Path
@@ -55,6 +59,23 @@ class Material:
         """In an epoch; 0: synth has none of its own."""
         return len(self.entries)
 
+    def described(self, options: TrainOptions, processes: int) -> dict[str, Any]:
+        """What a checkpoint remembers of it: flags, so that --resume need not repeat them, and what has to stay the same."""
+        names = [path.name for path in self.photos] + [entry.image.name for entry in self.entries]
+        return {
+            "data": options.data or SYNTH,
+            "roots": [str(root.resolve()) for root in options.roots],
+            "validation": [str(root.resolve()) for root in options.validation],
+            "names": hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest(),
+            "processes": processes,
+        }
+
+    @staticmethod
+    def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+        """What is no longer as it was, in words."""
+        said = {"names": "the training pictures have changed", "processes": "the number of processes has changed"}
+        return [text for key, text in said.items() if before[key] != now[key]]
+
 
 def recipes_folder() -> Path:
     """train/ of the checkout (editable install) or of the installed package."""
@@ -79,6 +100,8 @@ def find_recipe(method: str, size: str) -> Path:
 def train_command(options: TrainOptions) -> ExitCode:
     """Train, report, and write `weights.safetensors` and `weights.toml` beside the checkpoint."""
     file = options.out / "checkpoint.safetensors"
+    if options.resume and options.compat:
+        raise ConfigError("--compat chooses the recipe of a new run; with --resume the checkpoint's own holds")
     recipe = read_recipe(find_recipe(options.method, options.size or DEFAULT_SIZES[options.method]), options.compat)
     if not options.resume and options.profile is None and file.exists():
         raise InputError(
@@ -91,20 +114,11 @@ def train_command(options: TrainOptions) -> ExitCode:
     from imgscan.training.world import join
 
     place = choose_device(options.device)
-    if options.profile is not None:
-        from imgscan.training.profile import profile
-
-        recipe = _with_options(recipe, options)
-        cost = profile(recipe, place, options.profile)
-        print(
-            f"{recipe.model.network} {recipe.model.size}: {cost.parameters:,} parameters, batch {recipe.train.batch} of "
-            f"{recipe.data.side} x {recipe.data.side}, {recipe.train.precision}, {place}: {cost.seconds:.2f} s a step, "
-            f"{cost.gigabytes:.2f} GB"
-        )
-        return ExitCode.CLEAN
     if options.resume:
         wanted = recipe.model if options.size else None
-        recipe = _same_network(checkpoint.read_recipe_of(file), options, file)
+        recipe, material_of = checkpoint.read_header_of(file)
+        recipe = _same_network(recipe, options, file)
+        options = _same_data(options, material_of, file)
         if wanted and (wanted.network, wanted.size) != (recipe.model.network, recipe.model.size):
             raise ConfigError(
                 f"--size {options.size}: {file} holds a {recipe.model.network} {recipe.model.size}; leave --size out, or use "
@@ -112,14 +126,21 @@ def train_command(options: TrainOptions) -> ExitCode:
             )
     else:
         recipe = _with_options(recipe, options)
+        if recipe.method != options.method:
+            raise ConfigError(f"--set model.network: train a {recipe.model.network} with imgscan train {recipe.method}")
+    if options.profile is not None:
+        return _profile(recipe, place, options.profile)
     material = gather(options, recipe)
     stopped = _StopSignal()
     with join(place) as world:
         pictures = material.pictures or recipe.data.epoch
         recipe = loop.in_steps(recipe, pictures, world.size)
-        run = loop.start(recipe, world.device)
+        run = loop.start(recipe, world.device, resumes=options.resume)
+        run.material = material.described(options, world.size)
         if options.resume:
             checkpoint.load(run, file)
+            for difference in material.differences(material_of, run.material):
+                _say(world.first, f"imgscan: {difference}: the run goes on, but not to the weights of one left alone")
         samples = loop.training_samples(recipe, material.photos, material.entries, world.size)
         validation = validation_samples(recipe, material.kept_aside, material.held_out)
         _say(world.first, f"{options.method}: {recipe.model.network} {recipe.model.size}, {recipe.train.steps} steps of ", end="")
@@ -127,11 +148,13 @@ def train_command(options: TrainOptions) -> ExitCode:
             world.first,
             f"{recipe.train.batch} x {recipe.train.accumulate} x {world.size} pictures; validation on {len(validation)}",
         )
-        with bar("training", recipe.train.steps - run.step) as progress:
+        with bar("training", recipe.train.steps - run.step, shown=world.first) as progress:
             done = run.step
 
             def report(now: Progress) -> None:
                 nonlocal done
+                if not world.first:
+                    return
                 score = "" if now.score is None else f"  validation AUC {now.score:.4f}"
                 if now.loss is None:
                     _say(True, f"before the first step{score}")
@@ -155,7 +178,9 @@ def train_command(options: TrainOptions) -> ExitCode:
                 stop=lambda: stopped.by is not None,
             )
         if world.first:
-            print(write_weights(run, options.out, options.data, options.roots, len(material.entries) or len(material.photos)))
+            print(
+                write_weights(run, options.out, options.data or SYNTH, options.roots, len(material.entries) or len(material.photos))
+            )
     if stopped.by is not None:
         return ExitCode.TERMINATED if stopped.by == signal.SIGTERM else ExitCode.INTERRUPTED
     return ExitCode.CLEAN
@@ -163,19 +188,21 @@ def train_command(options: TrainOptions) -> ExitCode:
 
 def gather(options: TrainOptions, recipe: Recipe) -> Material:
     """Find what to train and to validate on; refuse training files that are also validated or tested on."""
-    if options.data == SYNTH:
+    if options.data in (None, SYNTH):
         return _photographs(options)
     from imgscan.datasets.doctor import leaked
     from imgscan.datasets.resolve import resolve
 
+    assert options.data is not None
     entries = resolve(options.data, options.roots, "train")
     # A repeated set (a*40) weighs more in training; validation and test see each picture once.
-    once = "+".join(part.split("*")[0] for part in options.data.split("+"))
-    held_out = [e for root in options.validation for e in resolve(str(root), [], "all")] or resolve(once, options.roots, "val")
-    try:
-        tested = resolve(once, options.roots, "test")
-    except InputError:
-        tested = []  # no test split of it is here
+    parts = [part.split("*")[0] for part in options.data.split("+")]
+    held_out = [e for root in options.validation for e in resolve(str(root), options.roots, "all")]
+    held_out = held_out or resolve("+".join(parts), options.roots, "val")
+    tested: list[Entry] = []
+    for part in parts:
+        with suppress(InputError):  # it has no test split, or that is not here
+            tested += resolve(part, options.roots, "test")
     if not recipe.data.authentic:
         entries, held_out, tested = ([e for e in one if e.mask is not None] for one in (entries, held_out, tested))
     if not entries:
@@ -192,30 +219,59 @@ def gather(options: TrainOptions, recipe: Recipe) -> Material:
 
 def _photographs(options: TrainOptions) -> Material:
     """Pristine photographs; without --validation-root a tenth of them, chosen by their names, is kept aside."""
+    from imgscan.datasets.doctor import leaked
+    from imgscan.datasets.entries import Entry
     from imgscan.datasets.synth import find_photos, keep_aside
 
     if not options.roots:
         raise InputError("--data synth needs pristine photographs: give --data-root DIR (repeatable)")
     photos = find_photos(options.roots)
-    if not options.validation:
-        photos, kept = keep_aside(photos)
-        return Material(photos=photos, kept_aside=kept)
-    kept = find_photos(options.validation)
-    both = {path.resolve() for path in photos} & {path.resolve() for path in kept}
-    if both:
+    photos, kept = (photos, find_photos(options.validation)) if options.validation else keep_aside(photos)
+    both = leaked([Entry(path, None) for path in photos], [Entry(path, None) for path in kept])
+    if both and options.validation:
         raise InputError(
-            f"--validation-root: {min(both)} is also trained on ({len(both)} such files); validation needs other photographs"
+            f"--validation-root: {both[0][1]} is also trained on, as {both[0][0]} ({len(both)} such files); validation needs other "
+            f"photographs"
         )
-    return Material(photos=photos, kept_aside=kept)
+    copies = {trained for trained, _ in both}
+    return Material(photos=[path for path in photos if path not in copies], kept_aside=kept)
 
 
 def _with_options(recipe: Recipe, options: TrainOptions) -> Recipe:
     """The recipe with --epochs and every --set."""
+    for text in options.settings:
+        setting = parse_setting(text)
+        if "steps" in setting.get("train", {}):  # it would not count beside the recipe's epochs
+            setting["train"] = {"epochs": 0, **setting["train"]}
+        recipe = with_settings(recipe, setting, f"--set {text}")
     if options.epochs is not None:
         recipe = with_settings(recipe, {"train": {"epochs": options.epochs}}, "--epochs")
-    for text in options.settings:
-        recipe = with_settings(recipe, parse_setting(text), f"--set {text}")
     return recipe
+
+
+def _profile(recipe: Recipe, device: torch.device, steps: int) -> ExitCode:
+    """Say what a step costs."""
+    from imgscan.training.profile import profile
+
+    cost = profile(recipe, device, steps)
+    print(
+        f"{recipe.model.network} {recipe.model.size}: {cost.parameters:,} parameters, batch {recipe.train.batch} of "
+        f"{recipe.data.side} x {recipe.data.side}, {recipe.train.precision}, {device}: {cost.seconds:.2f} s a step, "
+        f"{cost.gigabytes:.2f} GB"
+    )
+    return ExitCode.CLEAN
+
+
+def _same_data(options: TrainOptions, before: dict[str, Any], file: Path) -> TrainOptions:
+    """The options with what --resume need not repeat; ConfigError when the data is another."""
+    if options.data is not None and options.data != before["data"]:
+        raise ConfigError(f"--data {options.data}: {file} was trained on {before['data']}; another data set needs another --out")
+    return replace(
+        options,
+        data=before["data"],
+        roots=options.roots or [Path(root) for root in before["roots"]],
+        validation=options.validation or [Path(root) for root in before["validation"]],
+    )
 
 
 def _same_network(recipe: Recipe, options: TrainOptions, file: Path) -> Recipe:
@@ -223,6 +279,8 @@ def _same_network(recipe: Recipe, options: TrainOptions, file: Path) -> Recipe:
     if recipe.method != options.method:
         raise ConfigError(f"{file} holds a {recipe.model.network}; resume it with imgscan train {recipe.method}")
     changed = _with_options(recipe, options)
+    if changed.train.optimizer != recipe.train.optimizer:
+        raise ConfigError(f"--set train.optimizer: {file} holds the state of {recipe.train.optimizer}; another needs another --out")
     if changed.model != recipe.model:
         raise ConfigError(
             f"--set model.*: {file} holds a {recipe.model.network} {recipe.model.size}; another network needs another --out"

@@ -68,17 +68,20 @@ def keep_aside(photos: list[Path]) -> tuple[list[Path], list[Path]]:
     return rest, kept
 
 
-def cell_labels(labels: Tensor, stride: int) -> Tensor:
+def cell_labels(labels: Tensor, stride: int, ignore_contour: bool = True) -> Tensor:
     """Pixel labels B x H x W (integers) -> feature-cell labels B x H/stride x W/stride int64.
 
     A cell is a part when at least 75 % of it is that part, pristine when at most 10 % of it is forged, and -1 (ignored by the
-    loss) between: the contour belongs to both sides.
+    loss) between: the contour belongs to both sides.  Without `ignore_contour` a cell is forged when more than half of it is, as in
+    FOCAL's released code, and nothing is ignored.
     """
     high, wide = labels.shape[1] // stride, labels.shape[2] // stride
     cells = labels[:, : high * stride, : wide * stride].reshape(-1, high, stride, wide, stride).transpose(2, 3).flatten(3)
     part = cells.amax(3).long()
     share = (cells == part[..., None]).float().mean(3)
     forged = (cells > 0).float().mean(3)
+    if not ignore_contour:
+        return torch.where(forged > 0.5, part, 0)
     answer = torch.full_like(part, -1)
     clear = (part > 0) & (share >= CLEAR_FORGED)
     answer[clear] = part[clear]

@@ -33,18 +33,20 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
     Returns:
         The card's path; `--model NETWORK@that/path` uses it.
     """
-    model = run.shipped
+    model: Any = run.shipped
     state = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
     best = out / "best.safetensors"
-    if run.recipe.train.keep == "best" and best.exists():
+    kept = run.recipe.train.keep == "best" and best.exists()
+    if kept:
         state = load_file(best)
     half = {k: v.half() if v.dtype == torch.float32 and float(v.abs().max()) < _HALF else v for k, v in state.items()}
     file, card = out / "weights.safetensors", out / "weights.toml"
     section = run.recipe.model
     size = NETWORKS[section.network].SIZES[section.size]
-    focal = run.recipe.method == "focal"
-    native = focal and getattr(model, "multiple", 32) < 1024 and section.size != "official"
-    side = 512 if native else 1024 if focal else run.recipe.data.side
+    # As it was trained: on native pixels (forgeries made on the fly, windows of pictures) or on whole pictures resized.
+    focal, trained = run.recipe.method == "focal", run.recipe.data
+    native = (data == "synth" or trained.fit == "crop") and model.multiple < 1024
+    side = max(512 if focal else 256, trained.side) if native else trained.side
     table: dict[str, Any] = {
         "name": section.network,
         "tag": "mine",
@@ -54,7 +56,7 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
         "sha256": "",
         "licence": "unknown: state the licences of the training pictures here",
         "default": False,
-        "bf16": native,
+        "bf16": focal and section.size != "official",
         "backbone": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(size).items()},
         "input": {"mode": "native" if native else "resize", "side": side, "multiple": model.multiple}
         | ({"overlap": 64} if native else {}),
@@ -65,7 +67,7 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
             "pictures": pictures,
             "steps": run.step,
             "hours": round(run.seconds / 3600, 2),
-            "validation_auc": round(run.last, 4),  # of these weights
+            "validation_auc": round(run.plateau.best if kept else run.last, 4),  # of these weights
             "best_validation_auc": round(max(run.plateau.best, run.last), 4),  # on the way
         },
         "recipe": run.recipe.as_dict(),

@@ -30,6 +30,7 @@ class Run:
     seconds: float = 0.0  # spent on them
     last: float = 0.0  # latest validation score: that of the weights as they are
     plateau: Plateau = field(default_factory=Plateau)  # the best score and what it means for the rate
+    material: dict[str, Any] = field(default_factory=dict)  # what it learns from: flags, a digest of the file names, processes
 
     @property
     def shipped(self) -> nn.Module:
@@ -49,6 +50,7 @@ def save(run: Run, path: Path) -> None:
         "step": str(run.step),
         "seconds": repr(run.seconds),
         "last": repr(run.last),
+        "material": json.dumps(run.material),
         "plateau": json.dumps(asdict(run.plateau)),
         "scaler": json.dumps(run.scaler.state_dict()),
     }
@@ -67,11 +69,14 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str]
         raise OutputError(f"{what} {path}: cannot be written: {error}{kept}") from error
 
 
-def read_recipe_of(path: Path) -> Recipe:
-    """The recipe a checkpoint carries."""
+def read_header_of(path: Path) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe a checkpoint carries, and what it learned from."""
+    if not path.exists():
+        raise InputError(f"--resume: there is no checkpoint {path}; leave --resume out to begin a run there")
     try:
         with safe_open(path, "pt") as file:
-            return with_settings(Recipe(), json.loads(file.metadata()["recipe"]), str(path))
+            header = file.metadata()
+            return with_settings(Recipe(), json.loads(header["recipe"]), str(path)), json.loads(header["material"])
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise InputError(f"checkpoint {path}: not a checkpoint of imgscan train ({error})") from error
 

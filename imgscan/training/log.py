@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from imgscan.errors import InputError, OutputError
+from imgscan.training.world import World
 
 COLUMNS = ("step", "epoch", "loss", "rate", "seconds", "pictures_per_second", "validation_auc")
 
@@ -19,13 +20,14 @@ class Log:
     Args:
         out: the run's folder.
         most: unreadable pictures before the run ends.
+        world: only the first process writes; all of them count, so that all end together.
 
     Raises:
         OutputError: a file cannot be written.
     """
 
-    def __init__(self, out: Path, most: int) -> None:
-        self.out, self.most = out, most
+    def __init__(self, out: Path, most: int, world: World) -> None:
+        self.out, self.most, self.world = out, most, world
         self.ledger = out / "unreadable.txt"
         self.unreadable: set[str] = set()
         self._events: Any = None
@@ -33,6 +35,8 @@ class Log:
     def __enter__(self) -> Log:
         if self.ledger.exists():
             self.unreadable = set(self.ledger.read_text("utf-8").splitlines())
+        if not self.world.first:
+            return self
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -49,6 +53,8 @@ class Log:
         self, *, step: int, epoch: int, loss: float | None, rate: float, seconds: float, pace: float, score: float | None
     ) -> None:
         """A row of log.csv."""
+        if not self.world.first:
+            return
         path = self.out / "log.csv"
         try:
             new = not path.exists()
@@ -71,14 +77,19 @@ class Log:
                 self._events.add_scalar("validation/auc", score, step)
 
     def remark(self, remarks: list[str]) -> None:
-        """Enter pictures that could not be read into the ledger; InputError when there are more than allowed."""
-        new = sorted({one for text in remarks for one in text.splitlines()} - self.unreadable)
+        """Enter pictures that could not be read, by any process, into the ledger; InputError when there are more than allowed.
+
+        Every process has to call it, though it may have nothing to say.
+        """
+        said = [one for text in self.world.gather(remarks) for one in text.splitlines()]
+        new = sorted(set(said) - self.unreadable)
         if not new:
             return
         self.unreadable.update(new)
         try:
-            with self.ledger.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.writelines(f"{one}\n" for one in new)
+            if self.world.first:
+                with self.ledger.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                    file.writelines(f"{one}\n" for one in new)
         except OSError as error:
             raise OutputError(f"{self.ledger}: cannot be written: {error.strerror or error}") from error
         if len(self.unreadable) > self.most:

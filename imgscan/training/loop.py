@@ -27,7 +27,7 @@ from imgscan.models import build_named
 from imgscan.training import checkpoint
 from imgscan.training.checkpoint import Run
 from imgscan.training.log import Log
-from imgscan.training.objective import Trainee, counts
+from imgscan.training.objective import Trainee, check, counts
 from imgscan.training.recipe import Recipe, TrainSection
 from imgscan.training.schedule import rate_at
 from imgscan.training.sequence import EntryDataset, Samples, batches
@@ -51,11 +51,16 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
-def start(recipe: Recipe, device: torch.device) -> Run:
-    """A run at step 0."""
+def start(recipe: Recipe, device: torch.device, *, resumes: bool = False) -> Run:
+    """A run at step 0; one that `resumes` will be filled by checkpoint.load and does not read `init` again.
+
+    Raises:
+        ConfigError: settings that do not fit each other.
+    """
     torch.manual_seed(recipe.train.seed)
     model = build_named(recipe.model.network, recipe.model.size)
-    if recipe.model.init:
+    check(recipe, model, device)
+    if recipe.model.init and not resumes:
         from imgscan.weights import load_state
 
         model.load_state_dict(load_state(Path(recipe.model.init)))
@@ -77,16 +82,19 @@ def build_optimizer(model: nn.Module, train: TrainSection) -> torch.optim.Optimi
 
 
 def in_steps(recipe: Recipe, pictures: int, processes: int) -> Recipe:
-    """The recipe with `epochs` counted out as steps.
+    """The recipe with `epochs` and `validations` counted out as steps.
 
     Args:
-        recipe: epochs 0 leaves the steps as they are.
+        recipe: where they are 0, `steps` and `validate_every` hold.
         pictures: in an epoch.
         processes: that share a step.
     """
-    if not recipe.train.epochs:
-        return recipe
-    return replace(recipe, train=replace(recipe.train, steps=recipe.train.epochs * steps_per_epoch(recipe, pictures, processes)))
+    train, epoch = recipe.train, steps_per_epoch(recipe, pictures, processes)
+    if train.epochs:
+        train = replace(train, steps=train.epochs * epoch)
+    if train.validations:
+        train = replace(train, validate_every=max(1, epoch // train.validations))
+    return replace(recipe, train=train)
 
 
 def steps_per_epoch(recipe: Recipe, pictures: int, processes: int) -> int:
@@ -142,9 +150,7 @@ def train(
         run.model.compile()
     trainee: Any = Trainee(run.model, recipe)
     if world.size > 1:
-        # FOCAL's HRNet carries branches that nothing reads, and NCL's pivot rests where a batch has no contour.
-        seldom_used = recipe.method == "ncl" or recipe.model.size == "official"
-        trainee = DistributedDataParallel(trainee, find_unused_parameters=seldom_used)
+        trainee = DistributedDataParallel(trainee, find_unused_parameters=_has_idle_parameters(recipe))
     trainee.train()
     data = batches(
         samples,
@@ -158,60 +164,70 @@ def train(
     began = last_save = last_report = time.monotonic()
     before, logged = run.seconds, run.step
     losses: list[float] = []
-    with Log(out, recipe.data.unreadable) if world.first else nullcontext() as log:
+    with Log(out, recipe.data.unreadable, world) as log:
+        log.remark([f"{path}: cannot be opened" for path in getattr(samples, "unreadable", [])])
         if run.step == 0:  # where it starts from: a run that never leaves this learns nothing
-            run.last = validate(run.shipped, recipe, validation, world)
-            if log is not None:
-                log.line(step=0, epoch=0, loss=None, rate=0.0, seconds=0.0, pace=0.0, score=run.last)
-                report(Progress(0, settings.steps, None, 0.0, 0.0, 0.0, run.last))
+            run.last = validate(run.shipped, recipe, validation, world, log)
+            log.line(step=0, epoch=0, loss=None, rate=0.0, seconds=0.0, pace=0.0, score=run.last)
+            report(Progress(0, settings.steps, None, 0.0, 0.0, 0.0, run.last))
         while run.step < settings.steps:
             rate = rate_at(settings, run.step, run.step // epoch) * run.plateau.factor
             for group in run.optimizer.param_groups:
                 group["lr"] = rate
-            counted = loss = 0.0
-            for turn in range(settings.accumulate):
-                rgb, labels, remarks = next(data)
-                if log is not None:
-                    log.remark(remarks)
-                counted += counts(recipe, labels)
-                seed = ((settings.seed + run.step) * settings.accumulate + turn) * world.size + world.rank
-                torch.manual_seed(seed)  # dropout
-                last = turn == settings.accumulate - 1
-                with nullcontext() if last or world.size == 1 else trainee.no_sync():
-                    part: Tensor = trainee(
-                        rgb.to(world.device, non_blocking=True), labels.to(world.device, non_blocking=True), seed
-                    )
-                    torch.autograd.backward(run.scaler.scale(part / settings.accumulate))
-                loss += float(part.detach()) / settings.accumulate
-                if not math.isfinite(loss):
-                    _keep_batch(rgb, labels, run.step, out, world)
-            # One word among the processes a step: who has a loss, whose time is up, who was told to stop.
+            turns = [next(data) for _ in range(settings.accumulate)]
+            # A word among the processes before a step: what could not be read, whose time is up, who has a loss at all.
             now = time.monotonic()
             over = stop() or (minutes is not None and now - began > minutes * 60)
-            counted, loss, asked, failed = world.total(counted, loss, float(over), float(not math.isfinite(loss)))
-            if failed:
-                raise ImgscanError(
-                    f"the loss is not a number at step {run.step}; the batch is {out / 'bad-batch.safetensors'}, the last good "
-                    f"checkpoint {file}"
-                )
+            mine = [counts(recipe, labels) for _, labels, _ in turns]
+            counted, asked, remarks = world.total(sum(mine), float(over), sum(any(r) for _, _, r in turns))
+            if remarks:
+                log.remark([one for _, _, r in turns for one in r])
+            loss, bad = 0.0, None
             if counted:  # a step without any forged pixel would still move the weights by their momentum
+                for turn, (rgb, labels, _) in enumerate(turns):
+                    seed = ((settings.seed + run.step) * settings.accumulate + turn) * world.size + world.rank
+                    torch.manual_seed(seed)  # dropout
+                    with nullcontext() if turn == len(turns) - 1 or world.size == 1 else trainee.no_sync():
+                        part: Tensor = trainee(
+                            rgb.to(world.device, non_blocking=True), labels.to(world.device, non_blocking=True), seed
+                        )
+                        # DDP averages over the processes; FOCAL's mean is over the pictures that have both classes (Eq. 3).
+                        share = mine[turn] * world.size / counted if recipe.method == "focal" else 1 / settings.accumulate
+                        torch.autograd.backward(run.scaler.scale(part * share))
+                    loss += float(part.detach()) * share
+                    if bad is None and not math.isfinite(loss):
+                        bad = turn
+                sound = _sound(run, settings) if bad is None else False
+                loss, failed = world.total(loss, float(not sound))
+                if failed:
+                    where = _keep_batch(turns[bad or 0], run.step, out, world) if not sound else out
+                    raise ImgscanError(
+                        f"the loss or its gradient is not a number at step {run.step}; the batch is kept in {where}, the last good "
+                        f"checkpoint is {file}"
+                    )
                 _step(run, settings)
             run.optimizer.zero_grad()
             run.step += 1
             losses.append(loss / world.size)
 
             run.seconds = before + now - began
-            ends = run.step >= settings.steps or asked > 0
+            ends = run.step >= settings.steps
             score = None
             if run.step % settings.validate_every == 0 or ends:
-                score = run.last = validate(run.shipped, recipe, validation, world)
+                score = run.last = validate(run.shipped, recipe, validation, world, log)
                 if run.plateau.note(score, settings) and world.first:
                     header = {"step": str(run.step), "score": repr(score)}
                     checkpoint.write_tensors(dict(run.shipped.state_dict()), out / "best.safetensors", header, "the best weights")
-                if world.first:
-                    preview(run.shipped, recipe, validation, world.device, out / "previews" / f"{run.step:07d}.png")
                 ends = ends or run.plateau.ended(settings)
-            if log is not None and (run.step % settings.log_every == 0 or score is not None):
+            elif asked:
+                # First of all the checkpoint: whoever sent SIGTERM may not wait.  This score is for the log only; a run left alone
+                # would not have it, so neither the rate nor the best weights may depend on it.
+                if world.first:
+                    checkpoint.save(run, file)
+                score = run.last = validate(run.shipped, recipe, validation, world, log)
+            if score is not None and world.first:
+                preview(run.shipped, recipe, validation, world.device, out / "previews" / f"{run.step:07d}.png")
+            if run.step % settings.log_every == 0 or score is not None:
                 pictures = (run.step - logged) * settings.batch * settings.accumulate * world.size
                 pace = pictures / max(1e-9, now - last_report)
                 mean = sum(losses) / len(losses)
@@ -219,29 +235,44 @@ def train(
                 log.line(step=run.step, epoch=run.step // epoch, loss=mean, rate=rate, seconds=run.seconds, pace=pace, score=score)
                 logged, last_report = run.step, time.monotonic()
                 losses.clear()
-            if world.first and (ends or now - last_save > settings.save_minutes * 60):
+            if world.first and (ends or asked or now - last_save > settings.save_minutes * 60):
                 checkpoint.save(run, file)
                 last_save = time.monotonic()
-            if ends:
+            if ends or asked:
                 return
+
+
+def _has_idle_parameters(recipe: Recipe) -> bool:
+    """Whether some parameters may get no gradient in a step.
+
+    FOCAL's official HRNet carries branches that nothing reads, NCL's pivot rests where a batch has no contour, CFL-Net's projection
+    where there is no contrast.
+    """
+    without_contrast = recipe.method == "cfl-net" and not recipe.loss.weight
+    return recipe.method == "ncl" or recipe.model.size == "official" or without_contrast
+
+
+def _sound(run: Run, settings: TrainSection) -> bool:
+    """Clip the gradients; False when they are not finite, which a finite loss does not rule out."""
+    run.scaler.unscale_(run.optimizer)
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip or math.inf)
+    return run.scaler.is_enabled() or bool(norm.isfinite())  # the scaler passes over such a step by itself
 
 
 def _step(run: Run, settings: TrainSection) -> None:
     """One step of the optimizer and of the average."""
-    if settings.clip:
-        run.scaler.unscale_(run.optimizer)
-        nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip)
     run.scaler.step(run.optimizer)
     run.scaler.update()
     if run.average is not None:
         follow(run.average, run.model, min(settings.ema, (run.step + 1) / (run.step + 10)))
 
 
-def _keep_batch(rgb: Tensor, labels: Tensor, step: int, out: Path, world: World) -> None:
-    """Save the batch whose loss is not a number, for whoever wants to know why."""
-    name = "bad-batch.safetensors" if world.size == 1 else f"bad-batch.{world.rank}.safetensors"
-    header = {"step": str(step)}
-    checkpoint.write_tensors({"rgb": rgb, "labels": labels}, out / name, header, f"the batch of step {step}")
+def _keep_batch(batch: tuple[Tensor, Tensor, list[str]], step: int, out: Path, world: World) -> Path:
+    """Save the batch whose loss or gradient is not a number, for whoever wants to know why."""
+    path = out / ("bad-batch.safetensors" if world.size == 1 else f"bad-batch.{world.rank}.safetensors")
+    rgb, labels, _ = batch
+    checkpoint.write_tensors({"rgb": rgb, "labels": labels}, path, {"step": str(step)}, f"the batch of step {step}")
+    return path
 
 
 @torch.no_grad()

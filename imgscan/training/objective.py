@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imgscan.datasets.synth import cell_labels
+from imgscan.errors import ConfigError, unknown
 from imgscan.losses import CONTRASTS
 from imgscan.losses.cfl_net import patch_contrast, patch_contrast_released, patch_labels
 from imgscan.losses.focal import focal_loss
@@ -28,7 +29,7 @@ def _focal(network: nn.Module, answer: Tensor, labels: Tensor, loss: LossSection
     """FOCAL, Eq. 2 and 3."""
     return focal_loss(
         answer,
-        cell_labels(labels, int(network.stride)),  # type: ignore[arg-type]
+        cell_labels(labels, int(network.stride), loss.contour == "ignore"),  # type: ignore[arg-type]
         temperature=loss.temperature,
         max_keys=loss.max_keys,
         both_ways=loss.both_ways,
@@ -90,6 +91,18 @@ OBJECTIVES: dict[str, Objective] = {
     "cfl-net": _cfl_net,
     "ncl": _ncl,
 }
+
+
+def check(recipe: Recipe, network: nn.Module, device: torch.device) -> None:
+    """Refuse settings that do not fit each other, before anything is read; ConfigError says what would."""
+    side, multiple = recipe.data.side, int(network.multiple)  # type: ignore[arg-type]
+    if side % multiple:
+        raise ConfigError(f"data.side is {side}; {recipe.model.network} {recipe.model.size} wants a multiple of {multiple}")
+    known = {"focal": list(CONTRASTS), "cfl-net": [LossSection.contrast, "released"]}.get(recipe.method, [recipe.loss.contrast])
+    if recipe.loss.contrast not in known:
+        raise ConfigError(f"loss.contrast: {unknown(f'contrast of {recipe.method}', recipe.loss.contrast, known)}")
+    if recipe.method != "focal" and recipe.train.batch < 2 and not (recipe.train.sync_bn and device.type == "cuda"):
+        raise ConfigError("train.batch is 1; the image pooling's batch norm wants at least 2 pictures per process")
 
 
 def counts(recipe: Recipe, labels: Tensor) -> int:

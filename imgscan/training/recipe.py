@@ -39,6 +39,7 @@ class LossSection:
     whole_batch: bool = False  # FOCAL: one contrast over all pictures of a batch (the paper's Table 3)
     both_ways: bool = False  # FOCAL: forged parts as queries too; not in the paper
     floor: float = -1.0  # FOCAL: cosine above which untouched pictures are held together; -1: they are skipped, as in the paper
+    contour: str = "ignore"  # FOCAL: cells on it; majority: forged when more than half of the cell is, as the released code
     weight: float = 1.0  # of the contrast beside the cross-entropy (CFL-Net, NCL); 0: no contrast
     forged: float = 0.5  # CFL-Net: weight of forged pixels in the cross-entropy; pristine ones weigh the rest
     mu: float = 0.0  # NCL: weight of the contour in the pivot-consistent loss; 0: plain cross-entropy
@@ -69,6 +70,7 @@ class TrainSection:
     seed: int = 666666  # FOCAL's released code's
     log_every: int = 50  # steps
     validate_every: int = 1000  # steps
+    validations: int = 0  # per epoch, in place of validate_every, where not 0
     save_minutes: float = 5.0  # between checkpoints
     previews: int = 4  # validation pictures whose predictions are drawn at every validation
 
@@ -149,6 +151,14 @@ _LEGAL: dict[tuple[str, str], Rule] = {
     ("loss", "max_keys"): _at_least(2),
     ("loss", "forged"): (lambda value: 0 < value < 1, "between 0 and 1"),
     ("loss", "mu"): _SHARE,
+    ("loss", "contour"): _one_of("ignore", "majority"),
+    ("loss", "weight"): _at_least(0),
+    ("train", "warmup"): _at_least(0),
+    ("train", "patience"): _at_least(0),
+    ("train", "previews"): _at_least(0),
+    ("train", "seed"): _at_least(0),
+    ("train", "clip"): _at_least(0),
+    ("train", "validations"): _at_least(0),
     ("train", "steps"): _at_least(1),
     ("train", "epochs"): _at_least(0),
     ("train", "batch"): _at_least(1),

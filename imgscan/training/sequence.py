@@ -144,5 +144,8 @@ def batches(
         prefetch_factor=4 if workers else None,
         pin_memory=pin,
     )
-    for rgb, labels, remarks in loader:
-        yield rgb, labels, list(remarks)
+    try:
+        for rgb, labels, remarks in loader:
+            yield rgb, labels, list(remarks)
+    except InputError as error:  # a worker's comes with its traceback
+        raise InputError(str(error).strip().splitlines()[-1].removeprefix("imgscan.errors.InputError: ")) from error

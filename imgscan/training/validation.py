@@ -18,6 +18,7 @@ from imgscan.datasets.synth import Sample, SynthDataset, cell_labels
 from imgscan.errors import InputError
 from imgscan.models.segmentation import Segmentation
 from imgscan.store import replacing
+from imgscan.training.log import Log
 from imgscan.training.objective import autocast
 from imgscan.training.recipe import DataSection, Recipe
 from imgscan.training.sequence import Samples, fit, to_sample
@@ -69,38 +70,53 @@ def scores(network: nn.Module, rgb: Tensor, device: torch.device, precision: str
     return distance
 
 
-def validate(network: nn.Module, recipe: Recipe, samples: Samples, world: World) -> float:
+def validate(network: nn.Module, recipe: Recipe, samples: Samples, world: World, log: Log) -> float:
     """Mean pixel AUC over the pictures that have both classes; every process takes its share.
 
-    Features are scored cell by cell, where cells on a contour do not count; probabilities pixel by pixel.
+    Features are scored cell by cell, where cells on a contour may not count; probabilities pixel by pixel.  A network that answers
+    with what is not a number scores 0.
     """
+    world.share_buffers(network)
     was_training = network.training
     network.eval()
     total = count = 0.0
+    remarks: list[str] = []
     mine = range(world.rank, len(samples), world.size)
     for first in range(0, len(mine), BATCH):
-        rgb, labels = _stack([samples[i] for i in mine[first : first + BATCH]])
+        read = []
+        for index in mine[first : first + BATCH]:
+            try:
+                read.append(samples[index])
+            except InputError as error:
+                remarks.append(str(error))
+        if not read:
+            continue
+        rgb, labels = _stack(read)
         answer = scores(network, rgb, world.device, recipe.train.precision)
-        truths = labels if answer.shape == labels.shape else cell_labels(labels, labels.shape[-1] // answer.shape[-1])
+        ignore = recipe.loss.contour == "ignore"
+        truths = labels if answer.shape == labels.shape else cell_labels(labels, labels.shape[-1] // answer.shape[-1], ignore)
         for score, truth in zip(answer, truths, strict=True):
             value = auc(truth, score)
             if value is not None:
                 total, count = total + value, count + 1
     network.train(was_training)
     total, count = world.total(total, count)
+    log.remark(remarks)
     return total / count if count else 0.0
 
 
 def auc(labels: Tensor, score: Tensor) -> float | None:
-    """Pixel AUC of one picture; labels > 0 forged, 0 pristine, < 0 ignored; None with one class only."""
+    """Pixel AUC of one picture; labels > 0 forged, 0 pristine, < 0 ignored; None: one class only.  0: a score is not a number."""
     from sklearn.metrics import roc_auc_score
 
     truth, value = labels.flatten().to(torch.int64), score.flatten()
     step = -(-len(truth) // _MOST)
     truth, value = truth[::step], value[::step]
     clear = truth >= 0
-    if not (truth[clear] > 0).any() or not (truth[clear] == 0).any() or not bool(value.isfinite().all()):
+    if not (truth[clear] > 0).any() or not (truth[clear] == 0).any():
         return None
+    if not bool(value.isfinite().all()):
+        return 0.0
     return float(roc_auc_score((truth[clear] > 0).numpy(), value[clear].numpy()))
 
 
@@ -113,13 +129,18 @@ def preview(network: nn.Module, recipe: Recipe, samples: Samples, device: torch.
     network.eval()
     rows = []
     for number in range(count):
-        rgb, labels = _stack([samples[number]])
+        try:
+            rgb, labels = _stack([samples[number]])
+        except InputError:
+            continue  # in the ledger since the validation
         score = scores(network, torch.cat((rgb, rgb)), device, recipe.train.precision)[:1]  # a batch: as in training
         low, high = score.min(), score.max()
         grey = F.interpolate(((score - low) / (high - low).clamp(min=1e-9))[None], size=rgb.shape[-2:])[0, 0]
         truth = (labels[0] > 0).to(torch.uint8) * 255
         rows.append(torch.cat((rgb[0], truth.expand(3, -1, -1), (grey * 255).to(torch.uint8).expand(3, -1, -1)), 2))
     network.train(was_training)
+    if not rows:
+        return
     sheet = torch.cat(rows, 1).permute(1, 2, 0).contiguous().numpy()
     with replacing(path) as new:
         Image.fromarray(sheet).save(new, "PNG")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from imgscan.errors import InputError
 
@@ -33,6 +34,20 @@ class World:
         tensor = torch.tensor(numbers, dtype=torch.float64, device=self.device if self.device.type == "cuda" else "cpu")
         dist.all_reduce(tensor)
         return tuple(tensor.tolist())
+
+    def gather(self, texts: Sequence[str]) -> list[str]:
+        """The texts of all processes."""
+        if self.size == 1:
+            return list(texts)
+        found: list[list[str]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(found, list(texts))
+        return [text for one in found for text in one]
+
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give every process the first one's buffers: batch norm counts what each process saw; only the first one's are kept."""
+        if self.size > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, 0)
 
 
 @contextmanager

@@ -28,7 +28,15 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 def run(*args: object, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *launcher, "-m", "imgscan", "train", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=ENVIRONMENT)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # torchrun's workers too
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +76,7 @@ def test_resume_and_scan_with_the_result(tmp_path: Path, roots: list[object], me
     again = run(*base, *TINY)
     assert again.returncode == ExitCode.INCOMPLETE
     assert "add --resume" in again.stderr
-    resumed = run(method, *roots, "--out", tmp_path / "t", "--resume")
+    resumed = run(method, "--out", tmp_path / "t", "--resume")  # the checkpoint knows its data
     assert resumed.returncode == 0, resumed.stderr
     assert "step 4/4" in resumed.stderr
     card = Path(resumed.stdout.strip())
@@ -117,6 +125,14 @@ def test_a_training_file_that_is_validated_on_is_refused(tmp_path: Path, casia: 
     assert done.returncode == ExitCode.INCOMPLETE
     assert "is the same file as" in done.stderr
     assert "of the validation split" in done.stderr
+
+
+def test_a_copy_of_a_training_photograph_is_not_validated_on(tmp_path: Path, roots: list[object]) -> None:
+    photo = sorted(Path(str(roots[1])).iterdir())[0]
+    (tmp_path / "other.jpg").write_bytes(photo.read_bytes())
+    done = run("focal", "--data-root", roots[1], "--validation-root", tmp_path, "--out", tmp_path / "t", *TINY)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "other.jpg is also trained on" in done.stderr
 
 
 def start(*args: object) -> subprocess.Popen[str]:

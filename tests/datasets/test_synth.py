@@ -73,6 +73,14 @@ def test_cell_labels_by_hand() -> None:
     assert cell_labels(labels[None].to(torch.uint8), 4).tolist() == [[[2, 1, -1], [0, -1, 0]]]
 
 
+def test_by_majority_no_cell_is_left_out() -> None:
+    labels = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    labels[0, :4, :3] = 2  # 12 of 16 pixels
+    labels[0, :4, 4:6] = 1  # half, which is no majority
+    labels[0, 4:, :] = 1
+    assert cell_labels(labels, 4, ignore_contour=False).tolist() == [[[2, 0], [1, 1]]]
+
+
 def dataset(**changes: object) -> SynthDataset:
     settings: dict[str, object] = {"side": 96, "seed": 1, "length": 6}
     return SynthDataset(find_photos([PHOTOS]), **(settings | changes))  # type: ignore[arg-type]

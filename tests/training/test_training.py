@@ -16,7 +16,7 @@ from imgscan.datasets.entries import Entry
 from imgscan.datasets.synth import find_photos
 from imgscan.errors import ConfigError, ImgscanError, InputError
 from imgscan.training import checkpoint, loop, objective
-from imgscan.training.card import to_toml
+from imgscan.training.card import to_toml, write_weights
 from imgscan.training.objective import to_patches
 from imgscan.training.recipe import DataSection, Recipe, TrainSection, parse_setting, read_recipe, with_settings
 from imgscan.training.schedule import Plateau, rate_at
@@ -77,14 +77,16 @@ def assert_equal_weights(one: torch.nn.Module | None, other: torch.nn.Module | N
         ("cfl-net", {"schedule": "step", "every": 1}),
         ("ncl", {"optimizer": "sgd", "schedule": "poly", "decay": 5e-4}),
         ("ncl", {"schedule": "plateau", "every": 1, "validate_every": 1}),
+        ("cfl-net", {"schedule": "plateau", "every": 1, "validate_every": 3, "steps": 9}),
     ],
 )
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, network: str, train: dict[str, object]) -> None:
     recipe = tiny(network, **train)
     whole = go(recipe, tmp_path / "whole")
     go(recipe, tmp_path / "parts", until=2)
-    resumed = go(checkpoint.read_recipe_of(tmp_path / "parts" / "checkpoint.safetensors"), tmp_path / "parts", resume=True)
-    assert resumed.step == whole.step == 6
+    resumed = go(checkpoint.read_header_of(tmp_path / "parts" / "checkpoint.safetensors")[0], tmp_path / "parts", resume=True)
+    assert resumed.step == whole.step == recipe.train.steps
+    assert resumed.plateau == whole.plateau
     assert_equal_weights(whole.model, resumed.model)
     assert_equal_weights(whole.average, resumed.average)
 
@@ -122,10 +124,55 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(tmp_path: Pa
     go(recipe, tmp_path, until=3)
     good = (tmp_path / "checkpoint.safetensors").read_bytes()
     monkeypatch.setattr(objective, "focal_loss", nan_loss)
-    with pytest.raises(ImgscanError, match=r"not a number at step 3; the batch is .*bad-batch\.safetensors"):
+    with pytest.raises(ImgscanError, match=r"not a number at step 3; the batch is kept in .*bad-batch\.safetensors"):
         go(recipe, tmp_path, resume=True)
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == good
     assert load_file(tmp_path / "bad-batch.safetensors")["rgb"].shape == (2, 3, 64, 64)
+
+
+def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weights(tmp_path: Path) -> None:
+    recipe = tiny(steps=20, save_minutes=0.0)
+    go(recipe, tmp_path, until=3)
+    good = (tmp_path / "checkpoint.safetensors").read_bytes()
+    run = loop.start(recipe, CPU)
+    checkpoint.load(run, tmp_path / "checkpoint.safetensors")
+    next(run.model.parameters()).register_hook(lambda gradient: gradient * float("nan"))
+    samples = loop.training_samples(recipe, find_photos([PHOTOS]), [], 1)
+    with pytest.raises(ImgscanError, match="gradient is not a number at step 3"):
+        loop.train(run, samples, samples, tmp_path, ALONE, epoch=3, minutes=None, report=lambda now: None)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == good
+
+
+@pytest.mark.parametrize(
+    ("network", "settings", "message"),
+    [
+        ("focal-hrnet", {"loss": {"contrast": "circel"}}, "did you mean circle"),
+        ("cfl-net", {"loss": {"contrast": "relesed"}}, "did you mean released"),
+        ("cfl-net", {"data": {"side": 72}}, "wants a multiple of 16"),
+        ("ncl", {"train": {"batch": 1}}, "at least 2 pictures"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other(network: str, settings: dict[str, dict[str, object]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        loop.start(with_settings(tiny(network), settings, "test"), CPU)
+
+
+@pytest.mark.parametrize(
+    ("network", "data", "fit", "mode"),
+    [("ncl", "synth", "resize", "native"), ("ncl", "casia", "crop", "native"), ("ncl", "casia", "resize", "resize")],
+)
+def test_a_card_scans_as_it_was_trained(tmp_path: Path, network: str, data: str, fit: str, mode: str) -> None:
+    run = loop.start(with_settings(tiny(network), {"data": {"fit": fit}}, "test"), CPU)
+    card = tomllib.loads(write_weights(run, tmp_path, data, [PHOTOS], 4).read_text())
+    assert card["input"]["mode"] == mode
+    assert card["input"]["side"] == (256 if mode == "native" else 64)
+
+
+def test_epochs_and_validations_in_steps() -> None:
+    recipe = with_settings(Recipe(), {"train": {"epochs": 3, "validations": 5, "batch": 2, "accumulate": 2}}, "test")
+    counted = loop.in_steps(recipe, 1000, 5)
+    assert (counted.train.steps, counted.train.validate_every) == (150, 10)
+    assert loop.in_steps(Recipe(), 1000, 5) == Recipe()
 
 
 def test_a_step_without_forged_pixels_changes_nothing(tmp_path: Path) -> None:
@@ -139,6 +186,23 @@ def test_a_step_without_forged_pixels_changes_nothing(tmp_path: Path) -> None:
     assert run.step == 4
     for name, tensor in run.model.named_parameters():
         assert torch.equal(tensor, before[name]), name
+
+
+def test_pictures_without_forged_pixels_do_not_shrink_a_step(tmp_path: Path) -> None:
+    """FOCAL's mean is over the pictures that count, also where they fall into several passes (Eq. 3, F7)."""
+    settings = {"ema": 0.0, "clip": 0.0, "steps": 1, "precision": "float32", "optimizer": "sgd", "rate": 0.1}
+    plain = {"loss": {"floor": -1.0, "max_keys": 100_000}}
+    made = loop.training_samples(tiny("focal-vit"), find_photos([PHOTOS]), [], 1)
+    forged = [one for one in (made[k] for k in range(12)) if one[1].any()][:2]
+    clean = (forged[0][0], torch.zeros_like(forged[0][1]), "")
+    weights = []
+    for name, batch, passes in (("one", 4, 1), ("two", 2, 2)):
+        run = loop.start(with_settings(tiny("focal-vit", batch=batch, accumulate=passes, **settings), plain, "test"), CPU)
+        samples = [*forged, clean, clean]
+        loop.train(run, samples, forged, tmp_path / name, ALONE, epoch=3, minutes=None, report=lambda now: None)
+        weights.append(run.model.state_dict())
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_gradients_accumulate_to_those_of_the_larger_batch(tmp_path: Path) -> None:
@@ -187,7 +251,7 @@ def test_an_average_may_start_on_resume(tmp_path: Path) -> None:
 
 def test_minutes_end_a_run_with_a_checkpoint(tmp_path: Path) -> None:
     assert go(tiny(), tmp_path, minutes=0).step == 1
-    assert checkpoint.read_recipe_of(tmp_path / "checkpoint.safetensors") == tiny()
+    assert checkpoint.read_header_of(tmp_path / "checkpoint.safetensors")[0] == tiny()
 
 
 def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +271,7 @@ def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: 
 def test_not_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"nonsense")
     with pytest.raises(InputError, match="not a checkpoint"):
-        checkpoint.read_recipe_of(tmp_path / "x")
+        checkpoint.read_header_of(tmp_path / "x")
 
 
 def test_an_epoch_sees_every_picture_once_whatever_the_processes() -> None:
