@@ -246,33 +246,66 @@ _trainer("ncl", "Train NCL: DeepLabV3+ from scratch with the non-mutually exclus
 @app.command()
 @exits
 def evaluate(
-    models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Models as for scan --model, and ela, the weight-free floor.")
+    data: Annotated[
+        list[str],
+        typer.Option(
+            help="A folder with images/ and masks/, one of untouched pictures, a data set by name (its test split), or a list; "
+            "repeatable."
+        ),
     ],
-    data: Annotated[list[Path], typer.Option(help="A folder with images/ and masks/, or one of untouched pictures; repeatable.")],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL...", help="Models as for scan --model, and ela, noi1, cfa1, noi2, noi5, which need no weights."
+        ),
+    ] = None,
+    roots: Roots = None,
+    masks: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Also measure another tool's predictions: a folder of PNG or npz maps named after the pictures; repeatable."
+        ),
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="native, or as a paper measures: focal, cfl-net, ncl, trufor, imdlbenco.")
+    ] = "native",
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also after an attack: all, a group (jpeg, blur, ...), a suite (ncl-3, sweep, social) or one; repeatable."
+        ),
+    ] = None,
+    device: Device = "auto",
     jobs: Jobs = None,
     batch: Batch = None,
     cluster: Annotated[str | None, typer.Option(help="hdbscan or kmeans.")] = None,
     grid: Annotated[int | None, typer.Option(min=8, max=128, help="Most cells along the longer side that are clustered.")] = None,
     side: Annotated[int | None, typer.Option(min=64, help="Longest side in pixels that a network sees at once.")] = None,
     beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile or shrink.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON line per model and folder in place of the table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON line per model and set in place of the tables.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Also write every metric of every picture to this file.")] = None,
 ) -> ExitCode:
-    """Measure models: pixel AUC, F1, macro F1 and IoU (means over forged pictures, native resolution), false alarms."""
-    from imgscan.commands.evaluate import evaluate_command
+    """Measure models: localization with intervals and baselines, false alarms, image level, robustness."""
+    from imgscan.commands.evaluate import EvaluateOptions, evaluate_command
 
     return evaluate_command(
-        models,
-        data=data,
-        device=device,
-        jobs=jobs,
-        batch=batch,
-        cluster=cluster,
-        grid=grid,
-        side=side,
-        beyond=beyond,
-        as_json=as_json,
+        EvaluateOptions(
+            models=models or [],
+            data=data,
+            roots=roots or [],
+            masks=masks or [],
+            protocol=protocol,
+            attacks=attack or [],
+            device=device,
+            jobs=jobs,
+            batch=batch,
+            cluster=cluster,
+            grid=grid,
+            side=side,
+            beyond=beyond,
+            as_json=as_json,
+            csv=csv,
+        )
     )
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from imgscan.datasets.forge import forge
 from imgscan.errors import InputError, WorkerError
-from imgscan.evaluation.metrics import pixel_scores
+from imgscan.evaluation.pixel import score_metrics
 from imgscan.find import find
 from imgscan.records import Assessed, Skipped, Source, Timings
 from imgscan.scan import _batch_by_batch, _each, network_rate, scan
@@ -128,7 +128,7 @@ def test_the_weights_that_ship_find_forgeries(forged: tuple[Path, dict[str, np.n
     for result in scan(find([root]), scanner):
         assert isinstance(result, Assessed)
         truth = truths[result.finding.picture.name]
-        auc = pixel_scores(truth, result.mask.probability, None).auc
+        auc = score_metrics(truth, result.mask.probability).auc
         assert auc is not None
         aucs.append(auc)
     assert np.mean(aucs) > 0.75

@@ -27,7 +27,7 @@ DETECTORS: dict[str, Detector] = {
     "ela": Detector(
         title="error level after one more JPEG",
         paper="Krawetz, A Picture's Worth, Black Hat 2007",
-        score=ela.score,
+        score=ela.error_level,  # as it is: pasted parts mostly change more, and its distance from the median ranks worse
         features=None,
     ),
     "noi1": Detector(
@@ -50,7 +50,7 @@ DETECTORS: dict[str, Detector] = {
     ),
     "noi5": Detector(
         title="noise level from principal components, two clusters",
-        paper="Zeng et al., Image splicing localization using PCA-based noise level estimation, Multimedia Tools and Applications 2017",
+        paper="Zeng et al., Image splicing localization using PCA-based noise level estimation, Multimedia Tools and Appl. 2017",
         score=noi5.score,
         features=noi5.features,
     ),

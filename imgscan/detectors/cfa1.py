@@ -4,20 +4,20 @@ Ferrara, Bianchi, De Rosa, Piva, "Image Forgery Localization via Fine-Grained An
 https://doi.org/10.1109/TIFS.2012.2202227
 
 A Bayer sensor measures green at every second pixel, as on a chess board; the others are interpolated.  An interpolated pixel is
-predicted well by its neighbours, a measured one is not.  With e = G - (mean of the four neighbours), and s_A, s_I its Gaussian-weighted
-variance over the measured (A) and the interpolated (I) pixels of a neighbourhood, the statistic of a block is (Eq. 10 to 13)
+predicted well by its neighbours, a measured one is not.  With e = G - (mean of the four neighbours), and s_A, s_I its
+Gaussian-weighted variance over the measured (A) and the interpolated (I) pixels of a neighbourhood, the statistic of a block is
 
     L = mean over the block of log s_A - mean over the block of log s_I
 
 What is done differently:
 
-* The paper has to be told which of the two chess boards was measured.  L is kept signed instead, for one fixed board (x + y even): about
-  0 where there is no pattern, positive or negative by the board.  A paste from another camera, or from another place, may turn
-  the sign, and counts as well as one that has no pattern.
+* The paper has to be told which of the two chess boards was measured.  L is kept signed instead, for one fixed board (x + y
+  even): about 0 where there is no pattern, positive or negative by the board.  A paste from another camera, or from another
+  place, may turn the sign, and counts as well as one that has no pattern.
 * The paper fits two Gaussians to the L of the picture (one at 0) by EM and answers the probability of the one at 0: it takes for
   granted that the forged part has no pattern and the rest has.  Here the score is the inconsistency (inconsistency.py).
-* s is evaluated once for each 2x2 pixels instead of at each, and 1/12 (1 + 1/4), the variance that rounding alone gives e, is added to it.
-  Blocks where nothing but rounding is left cannot tell, and have no statistic.
+* s is evaluated once for each 2x2 pixels instead of at each, and 1/12 (1 + 1/4), the variance that rounding alone gives e, is
+  added to it.  Pixels where nothing but rounding is left do not count, and a block of them has no statistic.
 
 JPEG below a quality of about 95, and any resizing of the whole picture, removes the pattern; the map is then empty of meaning.
 """

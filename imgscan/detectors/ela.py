@@ -8,9 +8,9 @@ block B (the codec's own) is
 
     E_B = mean over the pixels of B and the three channels of |J_q(x) - x| / 255
 
-A part that went through this compression before changes less than one that did not.  Krawetz looks at E with his eyes; here the
-statistic is log(E + 1/512) a block, and the score its inconsistency (inconsistency.py).  The 1/512 (half a grey level) keeps blocks
-that do not change at all on the scale.
+A part that went through this compression before changes less than one that did not.  Krawetz looks at E with his eyes; here E is
+the score as it is, unlike the other detectors', whose score is the distance from the picture's median: pasted parts mostly change more,
+and on real forgeries that distance ranked worse (pixel AUC 0.74 against 0.85 on MISD's splicing).
 
 No features: E follows the texture at least as much as the history, so a clustering over it takes the picture's contents apart.
 """
@@ -22,12 +22,10 @@ import io
 import numpy as np
 from PIL import Image
 
-from imgscan.detectors.inconsistency import Array, Picture, block_mean, check_picture, enlarged, squashed, standardised
+from imgscan.detectors.inconsistency import Array, Picture, block_mean, check_picture
 
 QUALITY = 90
 BLOCK = 8
-LEAST = 1 / 512  # in E's unit; half a grey level
-FLOOR = 0.2  # log E of blocks with one history and one texture differs by about this much
 
 
 def error_level(rgb: Picture) -> Array:
@@ -40,17 +38,6 @@ def error_level(rgb: Picture) -> Array:
     return np.ascontiguousarray(np.repeat(np.repeat(blocks, BLOCK, 0), BLOCK, 1)[:height, :width])
 
 
-def statistic(rgb: Picture) -> Array:
-    """H x W x 3 uint8 -> H // 8 x W // 8 float32: log(E + 1/512) of each whole block."""
-    check_picture(rgb)
-    return np.log(block_mean(_change(rgb), BLOCK) + np.float32(LEAST))
-
-
-def score(rgb: Picture) -> Array:
-    """H x W x 3 uint8 -> H x W float32, 0..1: how far a block's error level lies from the picture's median."""
-    return enlarged(squashed(standardised(statistic(rgb), FLOOR)), BLOCK, *rgb.shape[:2])
-
-
 def _change(rgb: Picture) -> Array:
     """|J_q(x) - x| / 255, the mean of the three channels: H x W float32."""
     buffer = io.BytesIO()
@@ -58,7 +45,7 @@ def _change(rgb: Picture) -> Array:
     again = np.asarray(Image.open(buffer))
     # the difference of two bytes without leaving bytes, a fraction of the time of doing it in float32
     difference = np.maximum(again, rgb) - np.minimum(again, rgb)
-    total = difference[..., 0].astype(np.float32)
+    total: Array = difference[..., 0].astype(np.float32)
     total += difference[..., 1]
     total += difference[..., 2]
     total /= np.float32(3 * 255)

@@ -8,8 +8,8 @@ noise level is the median absolute deviation (Donoho's estimator: image structur
 
     sigma = median(|HH|) / 0.6745
 
-What is done differently: the paper then merges neighbouring blocks whose sigma differs by less than a threshold that the user has to
-choose, and shows the segments.  Here the statistic log sigma (3x3 median over the blocks) keeps its values, and the score is its
+What is done differently: the paper then merges neighbouring blocks whose sigma differs by less than a threshold that the user has
+to choose, and shows the segments.  Here the statistic log sigma (3x3 median over the blocks) keeps its values, and the score is its
 inconsistency (inconsistency.py).  The features are the same for red, green and blue apart.
 """
 
@@ -69,10 +69,11 @@ def diagonal_band(plane: Array) -> Array:
 
 
 def _halved(plane: Array, taps: Array, axis: int) -> Array:
-    """Filter along an axis and keep every second value; the filter reaches seven pixels back and eight ahead, mirrored at the edge."""
-    # upfirdn answers the full convolution from its first overlap on; seven outputs later the filter is centred on the first pair
+    """Filter along an axis and keep every second value; the picture is mirrored at its edges."""
+    # upfirdn answers from the first overlap on; the high-pass filter has its weight in its last taps, so that six outputs later
+    # the coefficient of the first pair of pixels comes
     filtered: Array = signal.upfirdn(taps, plane, down=2, axis=axis, mode="symmetric")
-    return filtered[:, 4:] if axis else filtered[4:]
+    return filtered[:, 6:] if axis else filtered[6:]
 
 
 def noise_level(plane: Array) -> Array:

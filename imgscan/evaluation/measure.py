@@ -1,150 +1,293 @@
-"""Measure a model on folders of pictures: pixel metrics where there are masks, false alarms where there are none."""
+"""Measure models, detectors and other tools' masks on pictures with known truth, and on untouched ones.
+
+A contestant answers every picture; a protocol (protocols.py) says how answers are compared with truths; everything else is means
+over pictures with their intervals, beside what answering "nothing" and "everything" would score.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imgscan.datasets.entries import Entry, masks_of, read_forged, read_rgb, size_complaint
+from imgscan.datasets.resolve import resolve
 from imgscan.decode import decode_all
+from imgscan.detectors import DETECTORS
 from imgscan.errors import InputError
-from imgscan.evaluation.metrics import PixelScores, pixel_scores
+from imgscan.evaluation.attacks import attack
+from imgscan.evaluation.image import FalseAlarms, ImageMetrics, false_alarms, image_metrics, leak_score
+from imgscan.evaluation.pixel import BoolMap, PixelMetrics, pixel_metrics
+from imgscan.evaluation.protocols import Protocol, apply, reported
+from imgscan.evaluation.statistics import BASELINES, bootstrap
 from imgscan.find import find
-from imgscan.models.ela import error_level
 from imgscan.records import Assessed, Picture, Skipped, Source
 from imgscan.scan import scan
 from imgscan.scanner import Scanner
 
-ELA = "ela"
+Step = Callable[[Skipped | None], None]
+BASELINE_COLUMNS = ("f1", "macro_f1", "permute_f1", "iou")  # what a baseline has; the others rank pixels
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A picture and its truth."""
+class Answer:
+    """What a contestant says of one picture."""
 
-    source: Source
-    mask: Path | None  # None: untouched
+    score: npt.NDArray[np.float32]  # H x W, higher is more likely forged
+    mask: BoolMap | None  # H x W; None: it ranks pixels only
+    strength: float | None  # the picture's own score; None: it has none
+    quality: int | None  # of the file, for the leak score
+    container: str
 
 
 @dataclass(frozen=True)
-class FolderScores:
-    """One model on one folder."""
+class Contestant:
+    """Anything that can be measured."""
 
-    model: str
-    folder: str
-    pictures: int  # measured
-    skipped: int  # unreadable
-    auc: float | None  # means over forged pictures; None where the folder is untouched or the model has no masks
-    f1: float | None
-    macro_f1: float | None
-    iou: float | None
-    marked: float | None  # share of pictures with any pixel marked as forged
-    area: float | None  # mean share of pixels marked
+    name: str
+    answers: Callable[[Sequence[Source]], Iterator[Answer | Skipped]]  # one per source, in order
+    decides: bool = True  # False: scores have no threshold of their own, so there is no F1 and no IoU
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # operating points of its card
+    weights: str = ""  # hash; "": it has none
 
 
-def read_pairs(root: Path) -> list[Pair]:
-    """A folder with images/ and masks/ paired by stem, or a folder of untouched pictures.
+def of_scanner(name: str, scanner: Scanner, weights: str) -> Contestant:
+    """A model, run as `imgscan scan` runs it."""
+
+    def answers(sources: Sequence[Source]) -> Iterator[Answer | Skipped]:
+        for one in scan(sources, scanner):
+            if isinstance(one, Assessed):
+                facts = one.finding.picture
+                yield Answer(one.mask.probability, one.mask.forged, one.finding.score, facts.jpeg_quality, facts.format)
+            else:
+                yield one
+
+    return Contestant(name, answers, thresholds={point.level: point.score for point in scanner.points}, weights=weights)
+
+
+def of_detector(name: str, jobs: int) -> Contestant:
+    """A weight-free detector of DETECTORS."""
+
+    def answers(sources: Sequence[Source]) -> Iterator[Answer | Skipped]:
+        for one in decode_all(sources, jobs):
+            if isinstance(one, Picture):
+                yield Answer(DETECTORS[name].score(one.rgb), None, None, one.jpeg_quality, one.format)
+            else:
+                yield one
+
+    return Contestant(name, answers, decides=False)
+
+
+def of_masks(folder: Path, jobs: int) -> Contestant:
+    """Another tool's predictions: for a/b.jpg a file a/b.jpg.png, b.jpg.png, b.png or b.npz (its first array) in the folder.
+
+    PNG levels 0..255 are probabilities 0..1, as are the floats of an npz; the protocol's threshold decides.
 
     Raises:
-        InputError: a picture without its mask, or no pictures.
+        InputError: no such folder.
     """
+    if not folder.is_dir():
+        raise InputError(f"--masks {folder}: is not a folder; wanted a folder of PNG or npz maps named after the pictures")
+
+    def answers(sources: Sequence[Source]) -> Iterator[Answer | Skipped]:
+        for one in decode_all(sources, jobs):
+            yield _read_prediction(one, folder) if isinstance(one, Picture) else one
+
+    return Contestant(f"masks:{folder}", answers)
+
+
+def _read_prediction(picture: Picture, folder: Path) -> Answer | Skipped:
+    """The map of one picture; a Skipped says what was looked for, or which size it has."""
+    name = Path(picture.source.name)
+    names = [f"{name}.png", f"{name.name}.png", f"{name.stem}.png", f"{name.stem}.npz"]
+    path = next((folder / one for one in names if (folder / one).is_file()), None)
+    if path is None:
+        return Skipped(picture.source, f"no prediction in {folder}: looked for {', '.join(dict.fromkeys(names))}")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                score = np.asarray(arrays[arrays.files[0]], np.float32)
+        else:
+            with Image.open(path) as file:
+                score = np.asarray(file.convert("L"), np.float32) / np.float32(255)
+    except Exception as error:  # decoders raise nearly anything on broken files
+        return Skipped(picture.source, f"prediction {path} cannot be read: {error}")
+    if score.shape != (picture.height, picture.width):
+        return Skipped(picture.source, size_complaint(picture.source.path, (picture.height, picture.width), path, score.shape))
+    return Answer(score, None, float(score.max()), picture.jpeg_quality, picture.format)
+
+
+def read_set(text: str, roots: Sequence[Path] = ()) -> list[Entry]:
+    """What --data names: a folder with images/ and masks/, a folder of untouched pictures, a data set's test split, or a list.
+
+    Raises:
+        InputError: nothing of that name, half a layout, or no pictures.
+    """
+    root = Path(text)
+    if not root.is_dir():
+        return resolve(text, roots, "all" if root.is_file() else "test")
     images, masks = root / "images", root / "masks"
-    if images.is_dir() != masks.is_dir():
+    if images.is_dir() != masks.is_dir() and not (root / "Tp").is_dir():
         raise InputError(
             f"{root}: has {'images/' if images.is_dir() else 'masks/'} only; wanted both, or a folder of untouched pictures"
         )
-    sources = find([images if images.is_dir() else root])
+    if images.is_dir() or (root / "Tp").is_dir():
+        entries = resolve(text, roots, "all")
+        missing = [entry for entry in entries if entry.mask is not None and not entry.mask.exists()]
+        if missing:
+            raise InputError(f"{missing[0].image}: no mask with this stem in {masks} ({len(missing)} such pictures)")
+        return entries
+    sources = find([root])
     if not sources:
         raise InputError(f"{root}: no pictures; wanted images/ and masks/, or a folder of untouched pictures")
-    if not images.is_dir():
-        return [Pair(source, None) for source in sources]
-    by_stem: dict[str, list[Path]] = {}
-    for path in sorted(masks.iterdir()):
-        by_stem.setdefault(path.stem, []).append(path)
-    pairs = []
-    for source in sources:
-        found = by_stem.get(source.path.stem, [])
-        if len(found) != 1:
-            raise InputError(f"{source.path}: {len(found)} masks with this stem in {masks}; wanted exactly one")
-        pairs.append(Pair(source, found[0]))
-    return pairs
+    return [Entry(source.path, None) for source in sources]
 
 
-def read_mask(path: Path, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Forged pixels of a mask file: over 127 of its grey picture; another size than the picture's is resized by nearest."""
-    with Image.open(path) as file:
-        grey = file.convert("L")
-        if grey.size != (width, height):
-            grey = grey.resize((width, height), Image.Resampling.NEAREST)
-        return np.asarray(grey) > 127
+def attacked(entries: Sequence[Entry], name: str, folder: Path) -> list[Entry]:
+    """Entries after an attack, written to images/ and masks/ of a folder without loss; unreadable ones stay as they were."""
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    made = []
+    for number, entry in enumerate(entries):
+        try:
+            rgb = read_rgb(entry.image)
+            forged = _truth(entry, rgb.shape[:2]) if entry.mask is not None else np.zeros(rgb.shape[:2], bool)
+        except InputError:
+            made.append(entry)
+            continue
+        rgb, forged = attack(name, rgb, forged, seed=number)
+        image, mask = folder / "images" / f"{number:06d}.png", folder / "masks" / f"{number:06d}.png"
+        Image.fromarray(rgb).save(image, compress_level=1)
+        Image.fromarray(forged.astype(np.uint8) * 255).save(mask, compress_level=1)
+        made.append(Entry(image, mask if entry.mask is not None else None, source=entry.source))
+    return made
+
+
+def _truth(entry: Entry, size: tuple[int, ...]) -> BoolMap:
+    """Forged pixels of an entry with masks; InputError when they are not of the picture's size, H x W."""
+    truth = np.zeros(size, bool)
+    for mask in masks_of(entry):
+        forged = read_forged(mask, entry.rule)
+        if forged.shape != size:
+            raise InputError(size_complaint(entry.image, size, mask, forged.shape))
+        truth |= forged
+    return truth
+
+
+@dataclass(frozen=True)
+class PictureScores:
+    """One contestant on one picture."""
+
+    name: str
+    forged: bool  # its truth has forged pixels
+    metrics: PixelMetrics  # under the protocol
+    columns: dict[str, float | None]  # the protocol's; None: it does not enter that mean
+    area: float | None  # share marked as forged, at the picture's own size; None: the contestant does not decide
+    strength: float | None
+    quality: int | None
+    container: str
 
 
 def measure(
-    name: str, scanner: Scanner | None, root: Path, jobs: int, step: Callable[[Skipped | None], None] = lambda _: None
-) -> FolderScores:
-    """One model on one folder; `scanner` None means ELA, which ranks pixels and marks none.
+    contestant: Contestant, entries: Sequence[Entry], protocol: Protocol, step: Step = lambda _: None
+) -> list[PictureScores]:
+    """Every picture that can be read; `step` is called for each, with what could not."""
+    rows = []
+    sources = [Source(entry.image, entry.image.name) for entry in entries]
+    for entry, source, answer in zip(entries, sources, contestant.answers(sources), strict=True):
+        row: PictureScores | Skipped
+        try:
+            row = _compare(contestant, entry, answer, protocol) if isinstance(answer, Answer) else answer
+        except InputError as error:
+            row = Skipped(source, str(error))
+        step(row if isinstance(row, Skipped) else None)
+        if isinstance(row, PictureScores):
+            rows.append(row)
+    return rows
 
-    A pair whose mask is empty counts as untouched: it has no F1 and no IoU.
 
-    Args:
-        name: of the model, for the table.
-        scanner: from build_scanner.
-        root: see read_pairs.
-        jobs: decoding processes.
-        step: called after every picture, with what could not be read.
-    """
-    pairs = read_pairs(root)
-    forged: list[PixelScores] = []
-    areas: list[float] = []
-    skipped = 0
-    for pair, answer in zip(pairs, _answers(pairs, scanner, jobs), strict=True):
-        step(answer if isinstance(answer, Skipped) else None)
-        if isinstance(answer, Skipped):
-            skipped += 1
-            continue
-        score, mask = answer
-        if mask is not None:
-            areas.append(float(mask.mean()))
-        if pair.mask is not None:
-            truth = read_mask(pair.mask, *score.shape)
-            if truth.any():
-                forged.append(pixel_scores(truth, score, mask))
-
-    return FolderScores(
-        model=name,
-        folder=str(root),
-        pictures=len(pairs) - skipped,
-        skipped=skipped,
-        auc=_mean([one.auc for one in forged]),
-        f1=_mean([one.f1 for one in forged]),
-        macro_f1=_mean([one.macro_f1 for one in forged]),
-        iou=_mean([one.iou for one in forged]),
-        marked=_mean([float(area > 0) for area in areas]),
-        area=_mean(areas),
+def _compare(contestant: Contestant, entry: Entry, answer: Answer, protocol: Protocol) -> PictureScores:
+    truth = _truth(entry, answer.score.shape) if entry.mask is not None else np.zeros(answer.score.shape, bool)
+    seen, score, mask, valid = apply(protocol, truth, answer.score, answer.mask)
+    metrics = pixel_metrics(seen, score, mask if contestant.decides else None, valid)
+    marked = answer.mask if answer.mask is not None else answer.score > protocol.threshold
+    return PictureScores(
+        name=str(entry.image),
+        forged=bool(truth.any()),
+        metrics=metrics,
+        columns=reported(protocol, metrics),
+        area=float(marked.mean()) if contestant.decides else None,
+        strength=answer.strength,
+        quality=answer.quality,
+        container=answer.container,
     )
 
 
-Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]  # scores, mask
+@dataclass(frozen=True)
+class Mean:
+    """Of a column over the pictures that have it."""
+
+    mean: float
+    low: float | None  # 95 % bootstrap interval over pictures; None for fewer than two
+    high: float | None
+    pictures: int
 
 
-def _answers(pairs: Sequence[Pair], scanner: Scanner | None, jobs: int) -> Iterator[Answer | Skipped]:
-    sources = [pair.source for pair in pairs]
-    if scanner is None:
-        for item in decode_all(sources, jobs):
-            yield (error_level(item.rgb), None) if isinstance(item, Picture) else item
-        return
-    for result in scan(sources, scanner):
-        yield (result.mask.probability, result.mask.forged) if isinstance(result, Assessed) else result
+@dataclass(frozen=True)
+class SetScores:
+    """One contestant on one set, under one protocol."""
+
+    model: str
+    data: str
+    pictures: int  # measured
+    forged: int  # of them
+    skipped: int
+    columns: dict[str, Mean | None]  # None: no picture has it
+    baselines: dict[str, dict[str, float]]  # what answering nothing, or everything, scores on the same truths
+    untouched: FalseAlarms | None
+    image: ImageMetrics | None  # where the set has forged and untouched pictures and the contestant scores pictures
+    leak: float | None  # AUC of a rule that sees container and JPEG quality only
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Mean of the values that are defined; None when none is."""
+def summarise(contestant: Contestant, data: str, rows: Sequence[PictureScores], skipped: int, protocol: Protocol) -> SetScores:
+    """Means with intervals, baselines, false alarms and, where they make sense, image-level numbers."""
+    columns = {column: _mean([row.columns[column] for row in rows]) for column in protocol.columns}
+    counted = [row for row in rows if row.metrics.forged]
+    shares = [row.metrics.forged / row.metrics.pixels for row in counted]
+    baselines = {
+        name: {c: float(np.mean([getattr(rule(share), c) for share in shares])) for c in BASELINE_COLUMNS if c in columns}
+        for name, rule in BASELINES.items()
+        if shares
+    }
+    both = {row.forged for row in rows} == {True, False}
+    graded = [row for row in rows if row.strength is not None] if both else []
+    labels = [row.forged for row in rows]
+    return SetScores(
+        model=contestant.name,
+        data=data,
+        pictures=len(rows),
+        forged=sum(labels),
+        skipped=skipped,
+        columns=columns,
+        baselines=baselines,
+        untouched=false_alarms([row.area for row in rows if not row.forged and row.area is not None]),
+        image=image_metrics([row.strength or 0.0 for row in graded], [row.forged for row in graded], contestant.thresholds)
+        if graded
+        else None,
+        leak=leak_score([row.quality for row in rows], [row.container for row in rows], labels) if both else None,
+    )
+
+
+def _mean(values: Sequence[float | None]) -> Mean | None:
     present = [value for value in values if value is not None]
-    return sum(present) / len(present) if present else None
+    if not present:
+        return None
+    low, high = bootstrap(present) or (None, None)
+    return Mean(sum(present) / len(present), low, high, len(present))
 
 
 def untouched_scores(scanner: Scanner, sources: Sequence[Source], step: Callable[[], None]) -> tuple[list[float], list[Skipped]]:

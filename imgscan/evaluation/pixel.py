@@ -8,8 +8,8 @@ The field's numbers contradict each other because one name stands for several th
 * `permute_f1` is max(f1, f1 of the inverted answer) (TruFor, CVPR 2023, metrics.py; IMDLBenCo's mode "double").  An answer that
   marks nothing has 2p / (1 + p), never 0.
 * `auc` is plain; `flipped_auc` = max(auc, 1 - auc) is what CFL-Net's released code calls AUC (WACV 2023).
-* `best_f1` knows the truth: the largest f1 over all thresholds.  Per picture it is TruFor's "best threshold" without the inversion;
-  `pooled_best_f1` takes one threshold for the set.
+* `best_f1` knows the truth: the largest f1 over all thresholds of this picture; `best_permute_f1` may also invert (TruFor's "best
+  threshold").  `pooled_scores` takes one threshold for the whole set.
 
 All ranking metrics of a picture come from one sort.  A metric that is undefined is None, never 0 and never NaN.
 """
@@ -17,7 +17,8 @@ All ranking metrics of a picture come from one sort.  A metric that is undefined
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +69,11 @@ class ScoreMetrics:
     flipped_auc: float | None  # as auc
     best_f1: float | None  # None when nothing is forged
     best_threshold: float | None  # `score >= best_threshold` has best_f1; the highest such score; None as best_f1
+    best_permute_f1: float | None  # as best_f1
     average_precision: float | None  # None when nothing is forged; sum of (R_n - R_n-1) P_n, as scikit-learn
+
+
+UNDEFINED = ScoreMetrics(None, None, None, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class PixelMetrics:
     flipped_auc: float | None
     best_f1: float | None
     best_threshold: float | None
+    best_permute_f1: float | None
     average_precision: float | None
 
 
@@ -123,12 +129,11 @@ def mask_metrics(counts: Confusion) -> MaskMetrics:
     if not total:
         raise ValueError("no pixel was counted; wanted at least one valid pixel")
     forged_f1, pristine_f1 = f1_of(tp, fp, fn), f1_of(tn, fn, fp)
-    occurring = [one for one, there in ((forged_f1, tp + fp + fn), (pristine_f1, tn + fn + fp)) if there]
     inverted = counts.inverted()
     product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     return MaskMetrics(
         f1=forged_f1,
-        macro_f1=sum(occurring) / len(occurring),
+        macro_f1=(forged_f1 + pristine_f1) / 2,  # a class that occurs nowhere has 1, and so does the other: the mean is the same
         permute_f1=max(forged_f1, f1_of(inverted.tp, inverted.fp, inverted.fn)),
         iou=tp / (tp + fp + fn) if tp + fp + fn else 1.0,
         mcc=(tp * tn - fp * fn) / product**0.5 if product else None,
@@ -158,15 +163,22 @@ def score_metrics(truth: BoolMap, score: ScoreMap, valid: BoolMap | None = None)
     flat = np.ascontiguousarray(score).ravel()
     forged = int(np.count_nonzero(truth))
     if not forged:
-        return ScoreMetrics(None, None, None, None, None)
+        return UNDEFINED
     levels, positives, totals = _levels(flat, truth.ravel())
     tp, marked = np.cumsum(positives), np.cumsum(totals)  # at thresholds from the highest score down
     f1 = 2 * tp / (marked + forged)
     best = int(np.argmax(f1))
+    inverse = 2 * (forged - tp) / (flat.size - marked + forged)  # of marking all pixels below the threshold
     precision = float(np.dot(positives / forged, tp / marked))
     auc = _area(positives, totals - positives)
-    flipped = None if auc is None else max(auc, 1 - auc)
-    return ScoreMetrics(auc, flipped, float(f1[best]), float(levels[best]), precision)
+    return ScoreMetrics(
+        auc=auc,
+        flipped_auc=None if auc is None else max(auc, 1 - auc),
+        best_f1=float(f1[best]),
+        best_threshold=float(levels[best]),
+        best_permute_f1=float(max(f1[best], inverse.max())),
+        average_precision=precision,
+    )
 
 
 def pixel_metrics(
@@ -188,29 +200,13 @@ def pixel_metrics(
     counted = truth if valid is None else truth[valid]
     if not counted.size:
         raise ValueError(f"no pixel of {truth.shape} counts; wanted at least one valid pixel")
-    ranking = ScoreMetrics(None, None, None, None, None) if score is None else score_metrics(truth, score, valid)
     counts = None if mask is None else confusion(truth, mask, valid)
-    marking = None if counts is None else mask_metrics(counts)
     return PixelMetrics(
         pixels=int(counted.size),
         forged=int(np.count_nonzero(counted)),
-        tp=counts.tp if counts else None,
-        fp=counts.fp if counts else None,
-        fn=counts.fn if counts else None,
-        tn=counts.tn if counts else None,
-        f1=marking.f1 if marking else None,
-        macro_f1=marking.macro_f1 if marking else None,
-        permute_f1=marking.permute_f1 if marking else None,
-        iou=marking.iou if marking else None,
-        mcc=marking.mcc if marking else None,
-        precision=marking.precision if marking else None,
-        recall=marking.recall if marking else None,
-        area=marking.area if marking else None,
-        auc=ranking.auc,
-        flipped_auc=ranking.flipped_auc,
-        best_f1=ranking.best_f1,
-        best_threshold=ranking.best_threshold,
-        average_precision=ranking.average_precision,
+        **_values(Confusion, counts),
+        **_values(MaskMetrics, None if counts is None else mask_metrics(counts)),
+        **_values(ScoreMetrics, None if score is None else score_metrics(truth, score, valid)),
     )
 
 
@@ -269,6 +265,13 @@ def pooled_scores(histograms: Sequence[Counts]) -> PooledScores:
     f1 = 2 * tp / (marked + total)
     best = int(np.argmax(f1))
     return PooledScores(_area(forged, pristine), float(f1[best]), (BINS - 1 - best) / BINS)
+
+
+def _values(
+    kind: type[Confusion | MaskMetrics | ScoreMetrics], one: Confusion | MaskMetrics | ScoreMetrics | None
+) -> dict[str, Any]:
+    """The fields of a record by name, all None where there is no record."""
+    return {field.name: None if one is None else getattr(one, field.name) for field in fields(kind)}
 
 
 def _check(truth: BoolMap, name: str, other: npt.NDArray[np.generic]) -> None:

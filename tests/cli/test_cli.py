@@ -202,9 +202,45 @@ def test_evaluate_prints_a_row_per_model_and_folder(tmp_path: Path, tiny_model: 
     assert done.returncode == 0, done.stderr
     ela, ours = (json.loads(line) for line in done.stdout.splitlines())
     assert ela["model"] == "ela"
-    assert ela["f1"] is None
-    assert 0 <= ours["auc"] <= 1
-    assert 0 <= ours["f1"] <= 1
+    assert ela["columns"]["f1"] is None
+    assert 0 <= ours["columns"]["auc"]["mean"] <= 1
+    assert 0 <= ours["columns"]["f1"]["mean"] <= 1
+    assert ours["protocol"] == "native"
+    assert len(ours["weights"]) == 2 * 64 + 1
+
+
+def test_evaluate_prints_tables_and_writes_every_metric(tmp_path: Path, photos: list[np.ndarray]) -> None:
+    for name in ("images", "masks", "authentic"):
+        (tmp_path / "d" / name).mkdir(parents=True)
+    for number in range(2):
+        Image.fromarray(photos[number][:96, :128]).save(tmp_path / "d" / "images" / f"{number}.png")
+        Image.fromarray(np.eye(96, 128, dtype=np.uint8) * 255).save(tmp_path / "d" / "masks" / f"{number}.png")
+        Image.fromarray(photos[number][96:192, :128]).save(tmp_path / "d" / "authentic" / f"{number}.png")
+    masks = ["--masks", tmp_path / "d" / "masks"]
+    done = run("evaluate", "noi1", *masks, "--data", tmp_path / "d", "--attack", "jpeg-50", "--csv", tmp_path / "all.csv")
+    assert done.returncode == ExitCode.INCOMPLETE, "the untouched pictures have no prediction"
+    assert "protocol native" in done.stdout
+    for text in ("all-pristine", "all-forged", "robustness", "jpeg-50"):
+        assert text in done.stdout
+    assert "looked for" in done.stderr
+    header = (tmp_path / "all.csv").read_text().splitlines()[0]
+    assert header.startswith("protocol,attack,model,data,picture,")
+    assert "mcc" in header
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["ela", "--protocol", "focl"], "did you mean focal"),
+        (["ela", "--attack", "jpge"], "did you mean jpeg"),
+        (["--masks", "/no/such"], "/no/such"),
+        ([], "give models, or --masks"),
+    ],
+)
+def test_what_evaluate_refuses(args: list[object], message: str) -> None:
+    done = run("evaluate", *args, "--data", PHOTOS)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert message in done.stderr
 
 
 def test_models_list_show_and_verify() -> None:

@@ -1,65 +1,18 @@
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.metrics import f1_score, jaccard_score
 
 from imgscan.commands.calibrate import threshold
 from imgscan.errors import InputError
-from imgscan.evaluation.measure import measure, read_mask, read_pairs
-from imgscan.evaluation.metrics import confusion, pixel_scores
+from imgscan.evaluation.measure import attacked, measure, of_detector, of_masks, read_set, summarise
+from imgscan.evaluation.protocols import PROTOCOLS
+from imgscan.records import Skipped
 
-
-def maps(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    truth = rng.random((20, 30)) < 0.2
-    score = (rng.random((20, 30)) + 0.5 * truth).astype(np.float32)
-    return truth, score, score > 0.8
-
-
-def test_metrics_equal_scikit_learn() -> None:
-    truth, score, mask = maps()
-    scores = pixel_scores(truth, score, mask)
-    assert scores.f1 == pytest.approx(f1_score(truth.ravel(), mask.ravel()))
-    assert scores.macro_f1 == pytest.approx(f1_score(truth.ravel(), mask.ravel(), average="macro"))
-    assert scores.iou == pytest.approx(jaccard_score(truth.ravel(), mask.ravel()))
-
-
-def test_confusion_by_hand() -> None:
-    truth = np.array([[1, 1, 0, 0]], bool)
-    mask = np.array([[1, 0, 1, 0]], bool)
-    assert confusion(mask, truth) == (1, 1, 1, 1)
-
-
-def test_auc_by_hand() -> None:
-    """Of the 2 x 2 pairs of forged and pristine pixels three are in order: 0.75."""
-    truth = np.array([[1, 0, 1, 0]], bool)
-    score = np.array([[0.9, 0.5, 0.4, 0.1]], np.float32)
-    assert pixel_scores(truth, score, None).auc == 0.75
-
-
-@pytest.mark.parametrize("share", [0.05, 0.2])
-def test_a_blank_mask_has_the_macro_f1_of_the_formula(share: float) -> None:
-    """(1 - p) / (2 - p) for a forged share p: never compare macro F1 with binary F1."""
-    truth = np.zeros((20, 20), bool)
-    truth.flat[: int(400 * share)] = True
-    scores = pixel_scores(truth, None, np.zeros_like(truth))
-    assert scores.macro_f1 == pytest.approx((1 - share) / (2 - share))
-    assert (scores.f1, scores.iou) == (0, 0)
-
-
-def test_degenerate_cases() -> None:
-    nothing = np.zeros((4, 4), bool)
-    both_empty = pixel_scores(nothing, np.zeros((4, 4), np.float32), nothing)
-    assert (both_empty.auc, both_empty.f1, both_empty.macro_f1, both_empty.iou) == (None, 1.0, 1.0, 1.0)
-    everything = ~nothing
-    assert pixel_scores(everything, np.zeros((4, 4), np.float32), everything).auc is None
-    half = nothing.copy()
-    half[:2] = True
-    assert pixel_scores(half, np.zeros((4, 4), np.float32), None).auc == 0.5, "a constant score ranks nothing"
-    with pytest.raises(ValueError, match="same size"):
-        pixel_scores(half, None, np.zeros((4, 5), bool))
+NATIVE = PROTOCOLS["native"]
 
 
 @pytest.fixture
@@ -74,31 +27,91 @@ def benchmark(tmp_path: Path, photos: list[np.ndarray]) -> Path:
 
 
 def test_pairs_are_made_by_stem(benchmark: Path) -> None:
-    (pair,) = read_pairs(benchmark)
-    assert pair.mask == benchmark / "masks" / "x.png"
+    (entry,) = read_set(str(benchmark))
+    assert entry.mask == benchmark / "masks" / "x.png"
     (benchmark / "masks" / "x.png").rename(benchmark / "masks" / "y.png")
-    with pytest.raises(InputError, match="0 masks with this stem"):
-        read_pairs(benchmark)
+    with pytest.raises(InputError, match="no mask with this stem"):
+        read_set(str(benchmark))
 
 
 def test_a_folder_with_half_the_layout(benchmark: Path) -> None:
     (benchmark / "masks" / "x.png").unlink()
     (benchmark / "masks").rmdir()
     with pytest.raises(InputError, match="images/ only"):
-        read_pairs(benchmark)
+        read_set(str(benchmark))
 
 
-def test_masks_of_another_size_and_soft_masks(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[0, 127], [128, 255]], np.uint8)).save(tmp_path / "m.png")
-    assert read_mask(tmp_path / "m.png", 2, 2).tolist() == [[False, False], [True, True]]
-    assert read_mask(tmp_path / "m.png", 4, 4).sum() == 8
+def test_a_folder_of_pictures_is_untouched(benchmark: Path) -> None:
+    assert [entry.mask for entry in read_set(str(benchmark / "images"))] == [None]
+    (benchmark / "empty").mkdir()
+    with pytest.raises(InputError, match="no pictures"):
+        read_set(str(benchmark / "empty"))
 
 
 def test_ela_ranks_and_marks_nothing(benchmark: Path) -> None:
-    row = measure("ela", None, benchmark, 0)
-    assert row.pictures == 1
-    assert row.auc is not None
-    assert (row.f1, row.iou, row.marked) == (None, None, None)
+    ela = of_detector("ela", 0)
+    rows = measure(ela, read_set(str(benchmark)), NATIVE)
+    scores = summarise(ela, "x", rows, 0, NATIVE)
+    assert scores.columns["auc"] is not None
+    assert (scores.columns["f1"], scores.columns["iou"], scores.untouched) == (None, None, None)
+
+
+def test_other_tools_maps_are_measured_and_a_perfect_one_is_perfect(benchmark: Path, tmp_path: Path) -> None:
+    maps = of_masks(benchmark / "masks", 0)
+    (row,) = measure(maps, read_set(str(benchmark)), NATIVE)
+    assert row.columns["f1"] == row.columns["iou"] == row.columns["auc"] == 1.0
+    assert row.area == pytest.approx(30 * 50 / (96 * 128))
+
+    other = tmp_path / "other"
+    other.mkdir()
+    np.savez(other / "x.npz", np.full((96, 128), 0.7, np.float32))
+    (row,) = measure(of_masks(other, 0), read_set(str(benchmark)), NATIVE)
+    assert row.metrics.recall == 1.0
+    assert row.columns["auc"] == 0.5
+    scores = summarise(maps, "x", [row], 0, NATIVE)
+    assert scores.baselines["all-forged"]["iou"] == pytest.approx(row.columns["iou"]), "marking everything is that baseline"
+
+
+@pytest.mark.parametrize(("shape", "message"), [(None, r"looked for x\.jpg\.png, x\.png, x\.npz"), ((48, 128), "128 x 48")])
+def test_a_missing_or_misfit_prediction_is_skipped_and_named(benchmark: Path, shape: tuple[int, int] | None, message: str) -> None:
+    predictions = benchmark / "predictions"
+    predictions.mkdir()
+    if shape is not None:
+        Image.fromarray(np.zeros(shape, np.uint8)).save(predictions / "x.png")
+    skipped: list[Skipped | None] = []
+    assert measure(of_masks(predictions, 0), read_set(str(benchmark)), NATIVE, skipped.append) == []
+    assert skipped[0] is not None
+    assert re.search(message, skipped[0].reason)
+
+
+def test_a_mask_of_another_size_is_skipped_and_named(benchmark: Path) -> None:
+    Image.fromarray(np.zeros((128, 96), np.uint8)).save(benchmark / "masks" / "x.png")
+    skipped: list[Skipped | None] = []
+    assert measure(of_detector("ela", 0), read_set(str(benchmark)), NATIVE, skipped.append) == []
+    assert skipped[0] is not None
+    assert "96 x 128" in skipped[0].reason
+
+
+def test_image_level_counts_both_kinds_and_says_what_leaks(benchmark: Path) -> None:
+    """Forged pictures with strength 0.8 and 0.2, untouched ones with 0.5 and 0.1: three of four pairs are in order."""
+    (row,) = measure(of_masks(benchmark / "masks", 0), read_set(str(benchmark)), NATIVE)
+    strengths = [(True, 0.8), (True, 0.2), (False, 0.5), (False, 0.1)]
+    rows = [replace(row, forged=forged, strength=strength, area=strength / 10) for forged, strength in strengths]
+    model = replace(of_masks(benchmark / "masks", 0), thresholds={"possible": 0.5})
+    scores = summarise(model, "x", rows, 0, NATIVE)
+    assert scores.image is not None
+    assert scores.image.auc == 0.75
+    assert (scores.image.decisions["possible"].tpr, scores.image.decisions["possible"].fpr) == (0.5, 0.5)
+    assert scores.untouched is not None
+    assert scores.untouched.area == pytest.approx(0.03)
+    assert scores.leak is None, "five pictures of a class are the least it can be measured on"
+
+
+def test_attacks_move_the_truth_with_the_picture(benchmark: Path, tmp_path: Path) -> None:
+    entries = attacked(read_set(str(benchmark)), "resize-0.78", tmp_path / "a")
+    (row,) = measure(of_masks(tmp_path / "a" / "masks", 0), entries, NATIVE)
+    assert row.metrics.pixels == 75 * 100
+    assert row.columns["f1"] == 1.0
 
 
 def test_thresholds_by_hand() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imgscan.models.ela import error_level
+from imgscan.detectors.ela import error_level
 from imgscan.models.noise_view import CHANNELS, GHOST_QUALITIES, NoiseView, quantization_table
 
 

@@ -1,0 +1,33 @@
+import numpy as np
+
+from imgscan.detectors import ela
+from tests.detectors.scenes import auc, dead_leaves, grey, jpeg, noisy, square
+
+
+def test_error_level_by_hand() -> None:
+    """A flat grey picture survives JPEG unchanged; noise does not, and its error is constant within 8x8 blocks."""
+    flat = np.full((32, 41, 3), 128, np.uint8)
+    assert ela.error_level(flat).max() == 0
+    noise = flat.copy()
+    noise[8:16, 16:24] = np.random.default_rng(0).integers(0, 256, (8, 8, 3))
+    level = ela.error_level(noise)
+    assert level.shape == (32, 41)
+    assert (level[8:16, 16:24] == level[8, 16]).all()
+    assert level[8, 16] == level.max() > 0
+
+
+def test_error_level_is_the_mean_change_of_a_second_compression() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    change = np.abs(jpeg(rgb, 90).astype(float) - rgb)
+    assert abs(float(ela.error_level(rgb)[3, 11]) - change[:8, 8:].mean() / 255) < 1e-6
+
+
+def test_a_patch_of_another_quality_stands_out() -> None:
+    patch = square(256, 64, 96, 96)
+    plain = grey(noisy(dead_leaves(1), 4, 4, patch, seed=2))
+    rgb = np.where(patch[..., None], plain, jpeg(plain, 60))
+    assert auc(patch, ela.error_level(rgb)) > 0.85
+    rgb = np.where(patch[..., None], jpeg(plain, 60), plain)
+    assert auc(patch, ela.error_level(rgb)) < 0.15, (
+        "it changes less: a ranking by error level cannot know which of the two is pasted"
+    )
