@@ -9,8 +9,8 @@ block B (the codec's own) is
     E_B = mean over the pixels of B and the three channels of |J_q(x) - x| / 255
 
 A part that went through this compression before changes less than one that did not.  Krawetz looks at E with his eyes; here E is
-the score as it is, unlike the other detectors', whose score is the distance from the picture's median: pasted parts mostly change more,
-and on real forgeries that distance ranked worse (pixel AUC 0.74 against 0.85 on MISD's splicing).
+the score as it is, unlike the other detectors', whose score is the distance from the picture's median: pasted parts mostly change
+more, and on real forgeries that distance ranked worse (pixel AUC 0.74 against 0.85 on MISD's splicing).
 
 No features: E follows the texture at least as much as the history, so a clustering over it takes the picture's contents apart.
 """
