@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from imgscan import __version__
+from imgscan.datasets.doctor import check
 from imgscan.detectors import DETECTORS
 from imgscan.errors import ExitCode, InputError, OutputError
 from imgscan.evaluation.attacks import find_attacks
@@ -77,6 +78,8 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
     attacks = [UNATTACKED, *dict.fromkeys(name for text in options.attacks for name in find_attacks(text))]
     sets = {text: read_set(text, options.roots) for text in options.data}
     contestants = list(_contestants(options))
+    for text in sets:
+        _examine(text)
     found: dict[str, list[SetScores]] = {name: [] for name in attacks}
     pictures: list[tuple[str, str, str, PictureScores]] = []  # attack, model, set
     with bar("evaluating", sum(map(len, sets.values())) * len(contestants) * len(attacks)) as progress:
@@ -99,16 +102,34 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
                         found[name].append(scores)
                         if options.as_json:
                             print(json.dumps(_line(scores, contestant, protocol, name)), flush=True)
+    together = [_together(contestant, pictures, protocol) for contestant in contestants] if len(sets) > 1 else []
     if options.csv is not None:
         write_csv(options.csv, protocol, pictures)
     if not options.as_json:
         print(localization_table(found[UNATTACKED], protocol))
-        for table in (untouched_table(found[UNATTACKED]), image_table(found[UNATTACKED])):
+        for table in (untouched_table(found[UNATTACKED]), image_table([*found[UNATTACKED], *together])):
             if table:
                 print("\n" + table)
         if len(attacks) > 1:
             print("\n" + attack_table(found, protocol))
     return ExitCode.INCOMPLETE if any(row.skipped for rows in found.values() for row in rows) else ExitCode.CLEAN
+
+
+def _examine(text: str) -> None:
+    """Say what is wrong with a folder of pictures and masks before hours are spent on it; such pictures are skipped later."""
+    if not (Path(text) / "images").is_dir():
+        return
+    for finding in check(text).findings:
+        if finding.severity == "error" and finding.kind not in ("unreadable-image", "across-splits"):
+            files = ", ".join(printable(str(path)) for path in finding.files[:3])
+            more = f" and {len(finding.files) - 3} more" if len(finding.files) > 3 else ""
+            print(f"imgscan: {printable(text)}: {finding.text}: {files}{more}", file=sys.stderr)
+
+
+def _together(contestant: Contestant, pictures: list[tuple[str, str, str, PictureScores]], protocol: Protocol) -> SetScores:
+    """All sets as one, for the image level: many a folder has forged pictures only, or untouched ones."""
+    rows = [row for attack, model, _, row in pictures if attack == UNATTACKED and model == contestant.name]
+    return summarise(contestant, "all together", rows, 0, protocol)
 
 
 def _contestants(options: EvaluateOptions) -> Iterator[Contestant]:

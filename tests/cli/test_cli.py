@@ -223,6 +223,10 @@ def test_evaluate_prints_tables_and_writes_every_metric(tmp_path: Path, photos: 
     for text in ("all-pristine", "all-forged", "robustness", "jpeg-50"):
         assert text in done.stdout
     assert "looked for" in done.stderr
+    Image.fromarray(np.zeros((128, 96), np.uint8)).save(tmp_path / "d" / "masks" / "1.png")
+    sick = run("evaluate", "ela", "--data", tmp_path / "d")
+    assert sick.returncode == ExitCode.INCOMPLETE
+    assert sick.stderr.splitlines()[0].endswith("masks rotated by 90 degrees: " + str(tmp_path / "d" / "masks" / "1.png"))
     header = (tmp_path / "all.csv").read_text().splitlines()[0]
     assert header.startswith("protocol,attack,model,data,picture,")
     assert "mcc" in header
