@@ -129,7 +129,7 @@ def test_trunks_that_are_not_there() -> None:
         match=r"did you mean resnet101\? known: resnet101, resnet18, resnet18-half, resnet50, tiny, vit-small",
     ):
         build(dataclasses.replace(SIZES["tiny"], trunk="resnet102"))
-    with pytest.raises(ConfigError, match=r"multi-grid of resnet18 is \(1, 2, 4\); wanted 2 factors"):
+    with pytest.raises(ConfigError, match=r"multi-grid of resnet18-half is \(1, 2, 4\); wanted 2 factors"):
         build(dataclasses.replace(SIZES["small"], multi_grid=(1, 2, 4)))
     with pytest.raises(ConfigError, match=r"rates are \(12, 24\); wanted three"):
         build(dataclasses.replace(SIZES["tiny"], rates=(12, 24)))
