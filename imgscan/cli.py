@@ -39,6 +39,10 @@ app.add_typer(models_app, name="models")
 
 P = ParamSpec("P")
 
+# Flags of several commands
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Cluster = Annotated[str | None, typer.Option(help="hdbscan or kmeans; by default what the weights' card says.")]
+Grid = Annotated[int | None, typer.Option(min=8, max=128, help="Most cells along the longer side that are clustered.")]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -127,11 +131,11 @@ def scan(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, and folders to search for pictures.")],
     model: Annotated[str, typer.Option("--model", "-m", help="NAME, NAME@TAG, NAME@FILE, or a+b to fuse.")] = "focal-fusion",
     out: Annotated[Path, typer.Option(help="Folder for masks, overlays, features and results.")] = Path("imgscan-out"),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Device = "auto",
     jobs: Jobs = None,
     batch: Batch = None,
-    cluster: Annotated[str | None, typer.Option(help="hdbscan or kmeans; by default what the weights' card says.")] = None,
-    grid: Annotated[int | None, typer.Option(min=8, max=128, help="Most cells along the longer side that are clustered.")] = None,
+    cluster: Cluster = None,
+    grid: Grid = None,
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -190,8 +194,6 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoin
 Compat = Annotated[
     str | None, typer.Option(help="official: as the authors' released code does it, where that differs from the paper.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-
 Profile = Annotated[
     int | None,
     typer.Option(min=1, metavar="STEPS", help="Only measure seconds and memory of a step on made-up pictures; write nothing."),
@@ -278,8 +280,8 @@ def evaluate(
     device: Device = "auto",
     jobs: Jobs = None,
     batch: Batch = None,
-    cluster: Annotated[str | None, typer.Option(help="hdbscan or kmeans.")] = None,
-    grid: Annotated[int | None, typer.Option(min=8, max=128, help="Most cells along the longer side that are clustered.")] = None,
+    cluster: Cluster = None,
+    grid: Grid = None,
     side: Annotated[int | None, typer.Option(min=64, help="Longest side in pixels that a network sees at once.")] = None,
     beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile or shrink.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON line per model and set in place of the tables.")] = False,
@@ -314,7 +316,7 @@ def evaluate(
 def calibrate(
     model: Annotated[str, typer.Argument(help="A model as for scan --model.")],
     pristine: Annotated[list[Path], typer.Option(help="Untouched pictures, like those that will be scanned; repeatable.")],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Device = "auto",
     jobs: Jobs = None,
     batch: Batch = None,
 ) -> ExitCode:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imgscan.errors import InputError, WeightsError, unknown
+from imgscan.packaged import packaged
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -86,12 +87,11 @@ class Model:
 
 
 def weights_folder() -> Path:
-    """weights/ of the checkout (editable install) or of the installed package."""
-    here = Path(__file__).parent
-    for folder in (here / "_weights", here.parent / "weights"):
-        if folder.is_dir() and any(folder.glob("*.toml")):
-            return folder
-    raise WeightsError(f"no weights cards in {here.parent / 'weights'} or {here / '_weights'}; reinstall imgscan")
+    """weights/ of the checkout or of the installed package; WeightsError when neither is there."""
+    folder = packaged("weights")
+    if folder is None:
+        raise WeightsError("the weights cards that ship with imgscan are not there; reinstall imgscan")
+    return folder
 
 
 def read_card(path: Path) -> Card:
@@ -178,11 +178,8 @@ def _find_card(text: str) -> Card:
 
 def file_sha256(path: Path) -> str:
     """64 hexadecimal digits of a file's SHA-256."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_state(path: Path) -> dict[str, Tensor]:

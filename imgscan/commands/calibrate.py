@@ -17,15 +17,20 @@ LEVEL_RATES = {"possible": 0.05, "likely": 0.01, "certain": 0.001}  # level -> s
 
 
 def threshold(scores: list[float], rate: float) -> float | None:
-    """The smallest score, rounded up to 4 digits, that at most `rate` of the untouched pictures reach.
+    """A score, to 4 digits, that at most `rate` of the untouched pictures reach.
+
+    It lies in the middle between the highest score that has to stay under it and the next one above: right on a picture's own score
+    the last digit of the arithmetic, which differs between machines, would decide about that picture.
 
     None when there are fewer than 1 / rate pictures: a rate that one picture already exceeds cannot be measured.
     """
     if len(scores) * rate < 1:
         return None
     allowed = math.floor(len(scores) * rate)
-    over = sorted(scores, reverse=True)[allowed]  # the highest score that must stay under the threshold
-    return math.floor(over * 10_000 + 1) / 10_000
+    falling = sorted(scores, reverse=True)
+    under = falling[allowed]
+    above = next((score for score in reversed(falling[:allowed]) if score > under), 1.0)
+    return max(round((under + above) / 2, 4), math.floor(under * 10_000 + 1) / 10_000)
 
 
 def calibrate_command(model: str, *, pristine: list[Path], device: str, jobs: int | None, batch: int | None) -> ExitCode:

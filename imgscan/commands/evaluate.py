@@ -88,6 +88,8 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
                 with TemporaryDirectory() as folder:
                     seen = entries if name == UNATTACKED else attacked(entries, name, Path(folder))
                     for contestant in contestants:
+                        if contestant.fixed and name != UNATTACKED:
+                            continue
                         skipped: list[Skipped] = []
 
                         def step(one: Skipped | None, skipped: list[Skipped] = skipped) -> None:
@@ -96,7 +98,7 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
                                 skipped.append(one)
                                 print(f"imgscan: skipped {printable(str(one.source.path))}: {one.reason}", file=sys.stderr)
 
-                        rows = measure(contestant, seen, protocol, step)
+                        rows = measure(contestant, seen, protocol, step, [str(entry.image) for entry in entries])
                         pictures += [(name, contestant.name, text, row) for row in rows]
                         scores = summarise(contestant, text, rows, len(skipped), protocol)
                         found[name].append(scores)
@@ -157,14 +159,21 @@ def _line(scores: SetScores, contestant: Contestant, protocol: Protocol, attack:
 def localization_table(rows: list[SetScores], protocol: Protocol) -> str:
     """The protocol's columns with 95 % intervals, and beside them what answering nothing or everything would score."""
     rows = [row for row in rows if row.forged]
-    head = ["model", "data", "n", *(SHORT.get(column, column) for column in protocol.columns)]
-    body = [[row.model, row.data, str(row.forged), *(_interval(row.columns[c]) for c in protocol.columns)] for row in rows]
+    head = ["model", "data", "n", *(SHORT.get(column, column) for column in protocol.columns), "pooled F1"]
+    body = [
+        [
+            *(row.model, row.data, str(row.forged)),
+            *(_interval(row.columns[c]) for c in protocol.columns),
+            _number(row.pooled.f1 if row.pooled else None),
+        ]
+        for row in rows
+    ]
     for data in dict.fromkeys(row.data for row in rows):
         row = next(one for one in rows if one.data == data)
         for name, values in row.baselines.items():
             cells = [f"{values[c]:.3f}" if c in values else "-" for c in protocol.columns]
-            body.append([name, data, str(row.forged), *cells])
-    title = f"localization, protocol {protocol.name}: means over forged pictures, [95 % bootstrap interval]"
+            body.append([name, data, str(row.forged), *cells, "-"])
+    title = f"localization, protocol {protocol.name}: means over forged pictures [95 % bootstrap interval]"
     return f"{title}\n{_aligned([head, *body])}" if body else "localization: no forged pictures"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgscan.errors import ConfigError, ExitCode, InputError, unknown
 from imgscan.progress import bar
-from imgscan.training.recipe import Recipe, parse_setting, read_recipe, with_settings
+from imgscan.training.recipe import Recipe, parse_setting, read_recipe, recipes_folder, with_settings
 
 if TYPE_CHECKING:
     import torch
@@ -75,15 +75,6 @@ class Material:
         """What is no longer as it was, in words."""
         said = {"names": "the training pictures have changed", "processes": "the number of processes has changed"}
         return [text for key, text in said.items() if before[key] != now[key]]
-
-
-def recipes_folder() -> Path:
-    """train/ of the checkout (editable install) or of the installed package."""
-    here = Path(__file__).parent.parent
-    for folder in (here / "_train", here.parent / "train"):
-        if folder.is_dir() and any(folder.glob("*.toml")):
-            return folder
-    raise ConfigError(f"no recipes in {here.parent / 'train'} or {here / '_train'}; reinstall imgscan")
 
 
 def find_recipe(method: str, size: str) -> Path:
@@ -156,14 +147,15 @@ def train_command(options: TrainOptions) -> ExitCode:
                 if not world.first:
                     return
                 score = "" if now.score is None else f"  validation AUC {now.score:.4f}"
-                if now.loss is None:
+                if now.step == 0:
                     _say(True, f"before the first step{score}")
                     return
-                progress.advance(f"loss {now.loss:.3f}  {now.pace:.1f} pictures/s{score}", now.step - done)
+                loss = "no forged pixels" if now.loss is None else f"loss {now.loss:.4f}"
+                progress.advance(f"{loss}  {now.pace:.1f} pictures/s{score}", now.step - done)
                 done = now.step
                 if not sys.stderr.isatty() or now.score is not None:  # on a terminal the bar says the rest
                     left = (now.steps - now.step) * recipe.train.batch * recipe.train.accumulate * world.size / max(now.pace, 1e-9)
-                    line = f"step {now.step}/{now.steps}  loss {now.loss:.4f}  rate {now.rate:.2e}  {now.pace:.1f} pictures/s"
+                    line = f"step {now.step}/{now.steps}  {loss}  rate {now.rate:.2e}  {now.pace:.1f} pictures/s"
                     _say(True, f"{line}  {left / 60:.0f} min left{score}")
 
             loop.train(

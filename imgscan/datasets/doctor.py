@@ -7,7 +7,6 @@ other polarity, unreadable files, one file in two splits, files known to be bad,
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from imgscan.datasets.splits import Split, SplitRule
 from imgscan.datasets.trees import is_named, pictures
 from imgscan.errors import InputError
 from imgscan.find import PICTURE_SUFFIXES
+from imgscan.weights import file_sha256
 
 Severity = Literal["error", "warning", "note"]
 
@@ -242,14 +242,9 @@ def identical(paths: Iterable[Path]) -> list[list[Path]]:
     for same in by_size.values():
         by_hash: dict[str, list[Path]] = {}
         for path in same if len(same) > 1 else []:
-            by_hash.setdefault(_sha256(path), []).append(path)
+            by_hash.setdefault(file_sha256(path), []).append(path)
         groups += [group for group in by_hash.values() if len(group) > 1]
     return groups
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def leaked(train: Sequence[Entry], test: Sequence[Entry]) -> list[tuple[Path, Path]]:
@@ -265,6 +260,6 @@ def leaked(train: Sequence[Entry], test: Sequence[Entry]) -> list[tuple[Path, Pa
     hashes: dict[str, Path] = {}
     for path in test_files:
         if path.is_file() and path.stat().st_size in sizes:
-            hashes.setdefault(_sha256(path), path)
-    pairs = ((path, hashes.get(_sha256(path))) for path in close)
+            hashes.setdefault(file_sha256(path), path)
+    pairs = ((path, hashes.get(file_sha256(path))) for path in close)
     return [(path, double) for path, double in pairs if double is not None]

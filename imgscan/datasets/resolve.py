@@ -164,11 +164,3 @@ def rule_of_list(path: Path) -> SplitRule:
     if {"val", "valid", "validation"} & set(words):
         return _Only("val")
     return HashSplit(0.1, 0.0) if "train" in words else DEFAULT
-
-
-def describe_split(name: str) -> str:
-    """The rule of a set, folder or list in one sentence."""
-    if name in DATASETS:
-        return data_set(name).INFO.splits.describe()
-    path = Path(name)
-    return (rule_of_list(path) if path.suffix.lower() in READERS else DEFAULT).describe()

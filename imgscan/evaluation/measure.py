@@ -21,7 +21,7 @@ from imgscan.detectors import DETECTORS
 from imgscan.errors import InputError
 from imgscan.evaluation.attacks import attack
 from imgscan.evaluation.image import FalseAlarms, ImageMetrics, false_alarms, image_metrics, leak_score
-from imgscan.evaluation.pixel import BoolMap, PixelMetrics, pixel_metrics
+from imgscan.evaluation.pixel import BoolMap, Confusion, MaskMetrics, PixelMetrics, pixel_metrics, pooled
 from imgscan.evaluation.protocols import Protocol, apply, reported
 from imgscan.evaluation.statistics import BASELINES, bootstrap
 from imgscan.find import find
@@ -53,6 +53,7 @@ class Contestant:
     decides: bool = True  # False: scores have no threshold of their own, so there is no F1 and no IoU
     thresholds: Mapping[str, float] = field(default_factory=dict)  # operating points of its card
     weights: str = ""  # hash; "": it has none
+    fixed: bool = False  # True: its answers are files, made for the pictures as they were; no attack can be tried on it
 
 
 def of_scanner(name: str, scanner: Scanner, weights: str) -> Contestant:
@@ -97,7 +98,7 @@ def of_masks(folder: Path, jobs: int) -> Contestant:
         for one in decode_all(sources, jobs):
             yield _read_prediction(one, folder) if isinstance(one, Picture) else one
 
-    return Contestant(f"masks:{folder}", answers)
+    return Contestant(f"masks:{folder}", answers, fixed=True)
 
 
 def _read_prediction(picture: Picture, folder: Path) -> Answer | Skipped:
@@ -193,15 +194,28 @@ class PictureScores:
 
 
 def measure(
-    contestant: Contestant, entries: Sequence[Entry], protocol: Protocol, step: Step = lambda _: None
+    contestant: Contestant,
+    entries: Sequence[Entry],
+    protocol: Protocol,
+    step: Step = lambda _: None,
+    names: Sequence[str] | None = None,
 ) -> list[PictureScores]:
-    """Every picture that can be read; `step` is called for each, with what could not."""
+    """Every picture that can be read.
+
+    Args:
+        contestant: what is measured.
+        entries: pictures and truths.
+        protocol: how they are compared.
+        step: called after each picture, with what could not be read.
+        names: what the rows call the pictures; None: their paths.
+    """
     rows = []
     sources = [Source(entry.image, entry.image.name) for entry in entries]
-    for entry, source, answer in zip(entries, sources, contestant.answers(sources), strict=True):
+    called = names or [str(entry.image) for entry in entries]
+    for name, entry, source, answer in zip(called, entries, sources, contestant.answers(sources), strict=True):
         row: PictureScores | Skipped
         try:
-            row = _compare(contestant, entry, answer, protocol) if isinstance(answer, Answer) else answer
+            row = _compare(contestant, name, entry, answer, protocol) if isinstance(answer, Answer) else answer
         except InputError as error:
             row = Skipped(source, str(error))
         step(row if isinstance(row, Skipped) else None)
@@ -210,13 +224,13 @@ def measure(
     return rows
 
 
-def _compare(contestant: Contestant, entry: Entry, answer: Answer, protocol: Protocol) -> PictureScores:
+def _compare(contestant: Contestant, name: str, entry: Entry, answer: Answer, protocol: Protocol) -> PictureScores:
     truth = _truth(entry, answer.score.shape) if entry.mask is not None else np.zeros(answer.score.shape, bool)
     seen, score, mask, valid = apply(protocol, truth, answer.score, answer.mask)
     metrics = pixel_metrics(seen, score, mask if contestant.decides else None, valid)
     marked = answer.mask if answer.mask is not None else answer.score > protocol.threshold
     return PictureScores(
-        name=str(entry.image),
+        name=name,
         forged=bool(truth.any()),
         metrics=metrics,
         columns=reported(protocol, metrics),
@@ -247,6 +261,7 @@ class SetScores:
     forged: int  # of them
     skipped: int
     columns: dict[str, Mean | None]  # None: no picture has it
+    pooled: MaskMetrics | None  # of the summed pixel counts of the forged pictures; None: nothing was marked by rule
     baselines: dict[str, dict[str, float]]  # what answering nothing, or everything, scores on the same truths
     untouched: FalseAlarms | None
     image: ImageMetrics | None  # where the set has forged and untouched pictures and the contestant scores pictures
@@ -273,6 +288,7 @@ def summarise(contestant: Contestant, data: str, rows: Sequence[PictureScores], 
         forged=sum(labels),
         skipped=skipped,
         columns=columns,
+        pooled=_pooled([row.metrics for row in counted]),
         baselines=baselines,
         untouched=false_alarms([row.area for row in rows if not row.forged and row.area is not None]),
         image=image_metrics([row.strength or 0.0 for row in graded], [row.forged for row in graded], contestant.thresholds)
@@ -280,6 +296,16 @@ def summarise(contestant: Contestant, data: str, rows: Sequence[PictureScores], 
         else None,
         leak=leak_score([row.quality for row in rows], [row.container for row in rows], labels) if both else None,
     )
+
+
+def _pooled(metrics: Sequence[PixelMetrics]) -> MaskMetrics | None:
+    """Every pixel weighs the same, so large pictures dominate."""
+    counts = [
+        Confusion(one.tp, one.fp, one.fn, one.tn)
+        for one in metrics
+        if one.tp is not None and one.fp is not None and one.fn is not None and one.tn is not None
+    ]
+    return pooled(counts) if counts else None
 
 
 def _mean(values: Sequence[float | None]) -> Mean | None:

@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgscan.commands.train import recipes_folder
 from imgscan.errors import ConfigError, unknown
+from imgscan.training.recipe import recipes_folder
 
 Cell = float | int | str  # a number as printed; "-" where the paper has a dash; text in FOCAL's list of data sets
 UNITS = {"percent": 100.0, "fraction": 1.0, "count": float("inf")}  # unit -> the largest value there can be

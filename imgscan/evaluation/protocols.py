@@ -32,7 +32,6 @@ class Protocol:
     grid: int | None = None  # side of the square on which truth and answer are compared, where that is not `resize`
     truth: Literal["nearest", "bilinear"] = "nearest"  # how the truth is resized; bilinear: at least half after it
     threshold: float = 0.5  # a score above it is forged, where the answer comes without a mask
-    averaging: Literal["pictures", "pooled"] = "pictures"  # mean of the pictures' values, or metrics of summed counts
     empty: Literal["skip", "count", "zero"] = "skip"  # a truth without forged pixels: left out, as pixel.py says, or worth 0
     ignore_border: tuple[int, int] | None = None  # pixels a side of the erosion and dilation between which nothing counts
     permute: bool = False  # whether an answer may be inverted after seeing the truth: other baselines, see statistics.py

@@ -41,7 +41,7 @@ class Progress:
 
     step: int
     steps: int
-    loss: float | None  # mean since the last report; None: before the first step
+    loss: float | None  # mean since the last report; None: no step had one
     rate: float
     seconds: float  # of the run so far, resumed parts included
     pace: float  # pictures per second since the last report, of all processes
@@ -134,7 +134,7 @@ def train(
         epoch: steps in an epoch.
         minutes: of this call; None: no limit.
         report: called every `log_every` steps, in the first process.
-        stop: asked after every step; True ends the run with a checkpoint.
+        stop: asked in every step; True ends the run after it, with a checkpoint.
 
     Raises:
         ImgscanError: the loss is not a number (the batch is saved, the checkpoint before it stays), too many unreadable
@@ -197,7 +197,7 @@ def train(
                     loss += float(part.detach()) * share
                     if bad is None and not math.isfinite(loss):
                         bad = turn
-                sound = _sound(run, settings) if bad is None else False
+                sound = bad is None and _sound(run, settings)
                 loss, failed = world.total(loss, float(not sound))
                 if failed:
                     where = _keep_batch(turns[bad or 0], run.step, out, world) if not sound else out
@@ -206,9 +206,9 @@ def train(
                         f"checkpoint is {file}"
                     )
                 _step(run, settings)
+                losses.append(loss / world.size)
             run.optimizer.zero_grad()
             run.step += 1
-            losses.append(loss / world.size)
 
             run.seconds = before + now - began
             ends = run.step >= settings.steps
@@ -224,13 +224,14 @@ def train(
                 # would not have it, so neither the rate nor the best weights may depend on it.
                 if world.first:
                     checkpoint.save(run, file)
-                score = run.last = validate(run.shipped, recipe, validation, world, log)
+                score = validate(run.shipped, recipe, validation, world, log)
+                run.last = score
             if score is not None and world.first:
                 preview(run.shipped, recipe, validation, world.device, out / "previews" / f"{run.step:07d}.png")
             if run.step % settings.log_every == 0 or score is not None:
                 pictures = (run.step - logged) * settings.batch * settings.accumulate * world.size
                 pace = pictures / max(1e-9, now - last_report)
-                mean = sum(losses) / len(losses)
+                mean = sum(losses) / len(losses) if losses else None
                 report(Progress(run.step, settings.steps, mean, rate, run.seconds, pace, score))
                 log.line(step=run.step, epoch=run.step // epoch, loss=mean, rate=rate, seconds=run.seconds, pace=pace, score=score)
                 logged, last_report = run.step, time.monotonic()

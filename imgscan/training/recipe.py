@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imgscan.errors import ConfigError, unknown
+from imgscan.packaged import packaged
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,14 @@ _LEGAL: dict[tuple[str, str], Rule] = {
     ("train", "log_every"): _at_least(1),
     ("train", "validate_every"): _at_least(1),
 }
+
+
+def recipes_folder() -> Path:
+    """train/ of the checkout or of the installed package; ConfigError when neither is there."""
+    folder = packaged("train")
+    if folder is None:
+        raise ConfigError("the recipes that ship with imgscan are not there; reinstall imgscan")
+    return folder
 
 
 def read_recipe(path: Path, compat: str | None = None) -> Recipe:

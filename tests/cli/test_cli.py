@@ -218,7 +218,7 @@ def test_evaluate_prints_tables_and_writes_every_metric(tmp_path: Path, photos: 
     for number in range(2):
         Image.fromarray(photos[number][:96, :128]).save(tmp_path / "d" / "images" / f"{number}.png")
         Image.fromarray(np.eye(96, 128, dtype=np.uint8) * 255).save(tmp_path / "d" / "masks" / f"{number}.png")
-        Image.fromarray(photos[number][96:192, :128]).save(tmp_path / "d" / "authentic" / f"{number}.png")
+        Image.fromarray(photos[number][96:192, :128]).save(tmp_path / "d" / "authentic" / f"clean{number}.png")
     masks = ["--masks", tmp_path / "d" / "masks"]
     done = run("evaluate", "noi1", *masks, "--data", tmp_path / "d", "--attack", "jpeg-50", "--csv", tmp_path / "all.csv")
     assert done.returncode == ExitCode.INCOMPLETE, "the untouched pictures have no prediction"
@@ -230,7 +230,9 @@ def test_evaluate_prints_tables_and_writes_every_metric(tmp_path: Path, photos: 
     sick = run("evaluate", "ela", "--data", tmp_path / "d")
     assert sick.returncode == ExitCode.INCOMPLETE
     assert sick.stderr.splitlines()[0].endswith("masks rotated by 90 degrees: " + str(tmp_path / "d" / "masks" / "1.png"))
-    header = (tmp_path / "all.csv").read_text().splitlines()[0]
+    header, *rows = (tmp_path / "all.csv").read_text().splitlines()
+    assert all(str(tmp_path / "d") in row for row in rows), "attacked pictures keep their names"
+    assert {row.split(",")[1] for row in rows if "masks:" in row} == {"none"}, "predictions are of the pictures as they were"
     assert header.startswith("protocol,attack,model,data,picture,")
     assert "mcc" in header
 

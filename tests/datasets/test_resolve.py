@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from imgscan.datasets import data_set
 from imgscan.datasets.entries import Entry
-from imgscan.datasets.resolve import describe_split, find, parse, resolve
+from imgscan.datasets.resolve import find, parse, resolve, rule_of_list
 from imgscan.datasets.splits import DEFAULT, HashSplit, position
 from imgscan.errors import InputError
 from tests.datasets.test_published import TREES, make
@@ -159,12 +160,12 @@ def test_lists_are_the_split_that_their_name_says(tmp_path: Path) -> None:
     train, val = (resolve(str(folder / "x_train_list.txt"), [], split) for split in ("train", "val"))
     assert len(train) + len(val) == 30
     assert val
-    assert "test up to 0.2" in describe_split(str(folder / "plain.txt"))
-    assert "val only" in describe_split(str(folder / "x_valid_list.txt"))
+    assert "test up to 0.2" in rule_of_list(folder / "plain.txt").describe()
+    assert "val only" in rule_of_list(folder / "x_valid_list.txt").describe()
 
 
 def test_series_stay_together(tmp_path: Path) -> None:
     TREES["nist16"](tmp_path)
     entries, rule = find("nist16", [tmp_path])
     assert len({rule.of(entry) for entry in entries}) == 1
-    assert "name of the untouched original" in describe_split("nist16")
+    assert "name of the untouched original" in data_set("nist16").INFO.splits.describe()

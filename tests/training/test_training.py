@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from imgscan.commands.train import DEFAULT_SIZES, find_recipe, recipes_folder
+from imgscan.commands.train import DEFAULT_SIZES, find_recipe
 from imgscan.datasets.augment import AUGMENTATIONS
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.synth import find_photos
@@ -18,7 +18,7 @@ from imgscan.errors import ConfigError, ImgscanError, InputError
 from imgscan.training import checkpoint, loop, objective
 from imgscan.training.card import to_toml, write_weights
 from imgscan.training.objective import to_patches
-from imgscan.training.recipe import DataSection, Recipe, TrainSection, parse_setting, read_recipe, with_settings
+from imgscan.training.recipe import DataSection, Recipe, TrainSection, parse_setting, read_recipe, recipes_folder, with_settings
 from imgscan.training.schedule import Plateau, rate_at
 from imgscan.training.sequence import _order, _Shares, fit
 from imgscan.training.validation import validation_samples
