@@ -129,7 +129,9 @@ def main(
 @exits
 def scan(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, and folders to search for pictures.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="NAME, NAME@TAG, NAME@FILE, or a+b to fuse.")] = "focal-fusion",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="NAME, NAME@TAG, NAME@FILE, a+b to fuse, or ela, noi1, cfa1, noi2, noi5.")
+    ] = "focal-fusion",
     out: Annotated[Path, typer.Option(help="Folder for masks, overlays, features and results.")] = Path("imgscan-out"),
     device: Device = "auto",
     jobs: Jobs = None,
@@ -240,6 +242,47 @@ def _trainer(method: str, summary: str) -> None:
     train_app.command(method, help=summary, epilog=TORCHRUN)(exits(command))
 
 
+@train_app.command("table")
+@exits
+def train_table(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A table of the papers or a grid, as for evaluate --table.")],
+    method: Annotated[str | None, typer.Option(help="Only what this method trains: focal, cfl-net or ncl.")] = None,
+    size: Size = None,
+    data: TrainData = None,
+    roots: Roots = None,
+    validation: ValidationRoots = None,
+    out: TrainOut = Path("imgscan-runs"),
+    minutes: Minutes = None,
+    epochs: Epochs = None,
+    settings: Settings = None,
+    compat: Compat = None,
+    device: Device = "auto",
+) -> ExitCode:
+    """Train all weights that a table of a paper or a grid needs, each in a folder of its own under --out."""
+    from imgscan.commands.table import train_table_command
+    from imgscan.commands.train import TrainOptions
+
+    return train_table_command(
+        name,
+        TrainOptions(
+            method="",
+            size=size,
+            data=data,
+            roots=roots or [],
+            validation=validation or [],
+            out=out,
+            minutes=minutes,
+            epochs=epochs,
+            settings=settings or [],
+            resume=False,
+            compat=compat,
+            device=device,
+            profile=None,
+        ),
+        method,
+    )
+
+
 _trainer("focal", "Train a FOCAL extractor: contrast of pristine and forged pixels, image by image.")
 _trainer("cfl-net", "Train CFL-Net: two streams, cross-entropy and a contrast of patches.")
 _trainer("ncl", "Train NCL: DeepLabV3+ from scratch with the non-mutually exclusive contrast and the pivot-consistent loss.")
@@ -249,19 +292,31 @@ _trainer("ncl", "Train NCL: DeepLabV3+ from scratch with the non-mutually exclus
 @exits
 def evaluate(
     data: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help="A folder with images/ and masks/, one of untouched pictures, a data set by name (its test split), or a list; "
             "repeatable."
         ),
-    ],
+    ] = None,
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="MODEL...", help="Models as for scan --model, and ela, noi1, cfa1, noi2, noi5, which need no weights."
+            metavar="MODEL...",
+            help="Models as for scan --model; 'a|b' and 'a&b' measure the union and the intersection of two models' masks.",
         ),
     ] = None,
     roots: Roots = None,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Fill a table of the papers (focal-1, cfl-net-2, ncl-3, ...), a grid, or a grid's file, with the data sets of "
+            "--data-root; MODELs are the weights to take, others come from --runs.",
+        ),
+    ] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Option(help="With --table: a folder of training runs to look for weights in; repeatable.")
+    ] = None,
     masks: Annotated[
         list[Path] | None,
         typer.Option(
@@ -284,31 +339,44 @@ def evaluate(
     grid: Grid = None,
     side: Annotated[int | None, typer.Option(min=64, help="Longest side in pixels that a network sees at once.")] = None,
     beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile or shrink.")] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder that remembers what was measured (measured.jsonl) and receives --figures.")
+    ] = Path("imgscan-evaluation"),
+    force: Annotated[bool, typer.Option("--force", help="Measure again what --out remembers.")] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Draw contact sheets, ROC, robustness and t-SNE (needs imgscan[figures]).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON line per model and set in place of the tables.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Also write every metric of every picture to this file.")] = None,
 ) -> ExitCode:
     """Measure models: localization with intervals and baselines, false alarms, image level, robustness."""
     from imgscan.commands.evaluate import EvaluateOptions, evaluate_command
 
-    return evaluate_command(
-        EvaluateOptions(
-            models=models or [],
-            data=data,
-            roots=roots or [],
-            masks=masks or [],
-            protocol=protocol,
-            attacks=attack or [],
-            device=device,
-            jobs=jobs,
-            batch=batch,
-            cluster=cluster,
-            grid=grid,
-            side=side,
-            beyond=beyond,
-            as_json=as_json,
-            csv=csv,
-        )
+    options = EvaluateOptions(
+        models=models or [],
+        data=data or [],
+        roots=roots or [],
+        masks=masks or [],
+        protocol=protocol,
+        attacks=attack or [],
+        out=out,
+        force=force,
+        figures=figures,
+        device=device,
+        jobs=jobs,
+        batch=batch,
+        cluster=cluster,
+        grid=grid,
+        side=side,
+        beyond=beyond,
+        as_json=as_json,
+        csv=csv,
     )
+    if table is not None:
+        from imgscan.commands.table import table_command
+
+        return table_command(table, options, runs or [])
+    return evaluate_command(options)
 
 
 @app.command()

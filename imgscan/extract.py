@@ -1,4 +1,4 @@
-"""Extract: the features of every cell of a picture, from one network."""
+"""Extract: the features of every cell of a picture, from one network or from a detector that needs no weights."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from imgscan.detectors import DETECTORS
 from imgscan.models.segmentation import Segmentation
-from imgscan.records import Features, Map, Placement, Tensor
+from imgscan.records import Features, Map, Picture, Placement, Tensor
+
+BLOCK = 8  # pixels, of JPEG: cells of a detector that has no features of its own
 
 
 @torch.inference_mode()
@@ -51,6 +54,25 @@ def extract(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, 
             features = replace(features, probability=Map(values[0].contiguous(), cell))
         found.append(features)
     return found
+
+
+def detect(name: str, picture: Picture) -> Features:
+    """What a weight-free detector says: its local features, and its score as the probability.
+
+    Args:
+        name: of detectors.DETECTORS.
+        picture: decoded.
+
+    Returns:
+        D x h x w unit vectors (a detector without features: equal ones, so that only its score speaks) and H x W scores.
+    """
+    detector = DETECTORS[name]
+    score = Map(torch.from_numpy(detector.score(picture.rgb)), (1.0, 1.0))
+    if detector.features is None:
+        rows, columns = (max(1, length // BLOCK) for length in (picture.height, picture.width))
+        return Features(torch.ones(1, rows, columns), (picture.height / rows, picture.width / columns), score)
+    vectors, cell = detector.features(picture.rgb)
+    return Features(torch.from_numpy(vectors), cell, score)
 
 
 def join(maps: torch.Tensor, placement: Placement) -> Features:

@@ -8,25 +8,22 @@ ahead and clustered behind it by the same number of processes.
 
 from __future__ import annotations
 
-import pickle
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from imgscan.cluster import ClusterSettings, cluster
-from imgscan.decode import as_is, decode, decode_all
-from imgscan.errors import WorkerError
-from imgscan.extract import extract
+from imgscan.decode import decode, decode_all
+from imgscan.extract import detect, extract
 from imgscan.fuse import fuse
 from imgscan.judge import judge
 from imgscan.localize import localize
@@ -34,6 +31,7 @@ from imgscan.prepare import prepare
 from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Source, Timings
 from imgscan.scanner import Scanner
 from imgscan.segment import segment
+from imgscan.workers import busy, each
 
 AHEAD = 4  # batches decoded and grouped by size before the network sees them
 SAMPLE = 24  # pictures that the network is timed on alone, for -v
@@ -42,18 +40,32 @@ WINDOW_PIXELS = 16_000_000  # ... but no more than this: features at stride 4 ta
 
 def scan(sources: Sequence[Source], scanner: Scanner) -> Iterator[Assessed | Skipped]:
     """Assess every source, in the order given, whatever the number of workers."""
-    if scanner.device.type == "cpu":
-        yield from _picture_by_picture(sources, scanner)
+    if scanner.device.type == "cpu":  # whole pictures in worker processes
+        for result, timings in each(sources, partial(assess, scanner=scanner), busy(sources, scanner.jobs)):
+            scanner.timings.include(timings)
+            yield result
     else:
-        yield from _batch_by_batch(sources, scanner)
+        yield from examine(_timed(decode_all(sources, scanner.jobs), scanner.timings), scanner)
 
 
-def assess(source: Source, scanner: Scanner, timings: Timings) -> Assessed | Skipped:
-    """One picture through all stages."""
+def assess(source: Source, scanner: Scanner) -> tuple[Assessed | Skipped, Timings]:
+    """One picture through all stages, on the CPU."""
+    timings = Timings()
     with _clock(timings, "decode"):
         picture = decode(source)
-    if isinstance(picture, Skipped):
-        return picture
+    return picture if isinstance(picture, Skipped) else _one(picture, scanner, timings), timings
+
+
+def examine(pictures: Iterable[Picture | Skipped], scanner: Scanner) -> Iterator[Assessed | Skipped]:
+    """Pictures that are decoded already through the other stages, in the order given, in this process; `scan` decodes too."""
+    if scanner.device.type == "cpu":
+        for picture in pictures:
+            yield picture if isinstance(picture, Skipped) else _one(picture, scanner, scanner.timings)
+    else:
+        yield from _batch_by_batch(pictures, scanner)
+
+
+def _one(picture: Picture, scanner: Scanner, timings: Timings) -> Assessed:
     features = next(_forward_batch([picture], scanner, timings))
     with _clock(timings, "cluster"):
         clusters = segment(features) if features.probability is not None else cluster(features, scanner.clustering)
@@ -69,6 +81,9 @@ def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timin
             inputs = [prepare(picture, plan) for picture in pictures]
         with _clock(timings, "extract"):
             parts.append(extract(network, inputs, scanner.device, batch=scanner.batch, amp=scanner.amp))
+    for name in scanner.detectors:
+        with _clock(timings, "extract"):
+            parts.append([detect(name, picture) for picture in pictures])
     timings.forward(pictures, timings.seconds["extract"] - before)
     for one in zip(*parts, strict=True):
         with _clock(timings, "fuse"):
@@ -92,70 +107,9 @@ def _clock(timings: Timings, stage: str) -> Iterator[None]:
     timings.add(stage, time.perf_counter() - began)
 
 
-Work = Callable[[Source, Scanner, Timings], Any]
-
-
-class _Works(Dataset[tuple[int, bytes]]):
-    """What `work` makes of each source, with its number; pickled, for the loader would send tensors through /dev/shm."""
-
-    def __init__(self, sources: Sequence[Source], scanner: Scanner, work: Work) -> None:
-        self.sources, self.scanner, self.work = sources, scanner, work
-
-    def __len__(self) -> int:
-        return len(self.sources)
-
-    def __getitem__(self, index: int) -> tuple[int, bytes]:
-        timings = Timings()
-        return index, pickle.dumps((self.work(self.sources[index], self.scanner, timings), timings), protocol=5)
-
-
-def _workers(sources: Sequence[Any], scanner: Scanner) -> int:
-    """Processes for these sources: none when there are too few to keep the workers busy; one picture then gets all threads."""
-    return scanner.jobs if len(sources) >= 2 * scanner.jobs else 0
-
-
-def _each(sources: Sequence[Source], scanner: Scanner, work: Work, workers: int) -> Iterator[tuple[Any, Timings]]:
-    """What `work` makes of every source, in order: here, or in processes of one thread each."""
-    if workers == 0:
-        for source in sources:
-            timings = Timings()
-            yield work(source, scanner, timings), timings
-        return
-    # Whoever is free takes the next picture (sizes differ, turns would leave workers idle); results that are early wait here.
-    works = _Works(sources, scanner, work)
-    loader = DataLoader(works, batch_size=None, num_workers=workers, prefetch_factor=2, collate_fn=as_is, in_order=False)
-    early: dict[int, bytes] = {}
-    turn = 0
-    for index, packed in _alive(loader):
-        early[index] = packed
-        while turn in early:
-            yield pickle.loads(early.pop(turn))
-            turn += 1
-
-
-def _alive(loader: DataLoader[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """What the workers deliver; WorkerError when one of them died."""
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if "exited unexpectedly" not in str(error):
-            raise
-        raise WorkerError(
-            "a worker process was killed, most likely for lack of memory; fewer --jobs or a smaller --batch need less"
-        ) from error
-
-
-def _picture_by_picture(sources: Sequence[Source], scanner: Scanner) -> Iterator[Assessed | Skipped]:
-    """On the CPU: whole pictures in worker processes."""
-    for result, timings in _each(sources, scanner, assess, _workers(sources, scanner)):
-        scanner.timings.include(timings)
-        yield result
-
-
-def _batch_by_batch(sources: Sequence[Source], scanner: Scanner) -> Iterator[Assessed | Skipped]:
+def _batch_by_batch(pictures: Iterable[Picture | Skipped], scanner: Scanner) -> Iterator[Assessed | Skipped]:
     """On a GPU: decoded ahead, forwarded in batches of like size, clustered behind."""
     waiting: deque[Skipped | _Clustering] = deque()
-    pictures = _timed(decode_all(sources, scanner.jobs), scanner.timings)
     with _processes(scanner.jobs) as processes:
         try:
             for window in _windows(pictures, scanner.batch * AHEAD):
@@ -262,9 +216,9 @@ def network_rate(scanner: Scanner) -> float | None:
     sources = [source for source, _ in sample]
     alone = Timings()
     if scanner.device.type == "cpu":
-        workers = _workers(sources, scanner) if _workers(forwarded, scanner) else 0
-        rounds = list(_each([*sources, *sources], scanner, _forward, workers))
-        for _, one in rounds[len(sample) :]:
+        workers = busy(sources, scanner.jobs) if busy(forwarded, scanner.jobs) else 0
+        rounds = list(each([*sources, *sources], partial(_forward, scanner=scanner), workers))
+        for one in rounds[len(sample) :]:
             alone.include(one)
     else:
         workers = 0
@@ -279,8 +233,10 @@ def network_rate(scanner: Scanner) -> float | None:
     return max(1, workers) * len(forwarded) / total
 
 
-def _forward(source: Source, scanner: Scanner, timings: Timings) -> None:
+def _forward(source: Source, scanner: Scanner) -> Timings:
     """A picture through the networks only."""
+    timings = Timings()
     picture = decode(source)
     if isinstance(picture, Picture):
         list(_forward_batch([picture], scanner, timings))
+    return timings

@@ -13,7 +13,7 @@ from imgscan.errors import InputError, unknown
 from imgscan.localize import LocalizeSettings
 from imgscan.prepare import InputPlan
 from imgscan.records import Timings
-from imgscan.weights import Card, Model, OperatingPoint, load_network
+from imgscan.weights import Card, Model, OperatingPoint, load_network, settings
 
 MOST_JOBS = 8  # by default: each holds the activations of a forward pass, or a batch of decoded pictures
 GPU_BATCH = 8  # by default; on the CPU a picture at a time is as fast
@@ -32,6 +32,7 @@ class Scanner:
     batch: int = 1  # most tiles in one forward pass
     jobs: int = 0  # worker processes; see scan
     amp: bool = True  # bf16 autocast
+    detectors: tuple[str, ...] = ()  # weight-free ones, of detectors.DETECTORS
     timings: Timings = field(default_factory=Timings)
 
 
@@ -97,11 +98,11 @@ def build_scanner(
     Raises:
         WeightsError, InputError: see load_network and Card.section.
     """
-    first = model.cards[0]
-    clustering = first.check("clustering", ClusterSettings, model.settings.get("clustering", {}))
+    origin = f"weights card {model.path or (model.cards[0].path if model.cards else model.name)}"
+    clustering = settings("clustering", ClusterSettings, model.settings.get("clustering", {}), origin)
     if clustering.method not in CLUSTERINGS:
         raise InputError(f"--cluster: {unknown('clustering', clustering.method, CLUSTERINGS)}")
-    localizing = first.check("localize", LocalizeSettings, model.settings.get("localize", {}))
+    localizing = settings("localize", LocalizeSettings, model.settings.get("localize", {}), origin)
     if model.points and not everything:
         localizing = replace(localizing, strength=min(point.score for point in model.points))
     networks = []
@@ -118,4 +119,5 @@ def build_scanner(
         batch=batch or (1 if device.type == "cpu" else GPU_BATCH),
         jobs=default_jobs() if jobs is None else jobs,
         amp=bf16_is_fast(device) and all(card.data.get("bf16", False) for card in model.cards) if amp is None else amp,
+        detectors=model.detectors,
     )

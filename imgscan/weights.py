@@ -57,14 +57,19 @@ class Card:
 
     def check(self, name: str, kind: type[Section], table: dict[str, Any]) -> Section:
         """The same for a table that was put together from a card and flags."""
-        known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-        for key in table:
-            if key not in known:
-                raise WeightsError(f"weights card {self.path}: {unknown(f'key in [{name}]', key, known)}")
-        try:
-            return kind(**table)
-        except TypeError as error:
-            raise WeightsError(f"weights card {self.path}: [{name}] is incomplete: {error}") from error
+        return settings(name, kind, table, f"weights card {self.path}")
+
+
+def settings(name: str, kind: type[Section], table: dict[str, Any], origin: str) -> Section:
+    """A table as a settings record; WeightsError, which names the origin, for a key that the record does not have."""
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            raise WeightsError(f"{origin}: {unknown(f'key in [{name}]', key, known)}")
+    try:
+        return kind(**table)
+    except TypeError as error:
+        raise WeightsError(f"{origin}: [{name}] is incomplete: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,11 @@ class Model:
     """What `--model` names: one card, or several to fuse."""
 
     name: str  # as the user may type it again: focal-hrnet@open+focal-vit@open
-    cards: tuple[Card, ...]
+    cards: tuple[Card, ...]  # none where all parts are detectors
     points: tuple[OperatingPoint, ...]  # of this very combination; empty: never measured
     settings: dict[str, Any]  # clustering and localize tables of this combination
     path: Path | None = None  # of the combination's own card
+    detectors: tuple[str, ...] = ()  # of detectors.DETECTORS; they need no weights
 
     def with_clustering(self, method: str | None, grid: int | None) -> Model:
         """The model with another clustering; the operating points go, for they were measured with the card's own."""
@@ -136,25 +142,34 @@ def find_model(text: str) -> Model:
     """The model a user names.
 
     Args:
-        text: focal-fusion, focal-hrnet, focal-hrnet@open, focal-hrnet@run/weights.safetensors, a+b, ...
+        text: focal-fusion, focal-hrnet, focal-hrnet@open, focal-hrnet@run/weights.safetensors, a+b, ela, focal-hrnet+noi1, ...
 
     Raises:
-        WeightsError: an unknown name or tag (with the near miss), or a card that cannot be read.
+        WeightsError: an unknown name or tag (with the near miss), a card that cannot be read, or a detector without features
+            beside others.
     """
+    from imgscan.detectors import DETECTORS
+
     alias, at, tag = text.partition("@")
     if alias in ALIASES:  # focal-fusion@open: the tag goes to every part
         text = "+".join(part + at + tag for part in ALIASES[alias].split("+"))
-    found = tuple(_find_card(part) for part in text.split("+"))
-    name = "+".join(card.full_name for card in found)
-    if len(found) == 1:
-        return Model(name, found, found[0].points, found[0].data)
-    for path in sorted(weights_folder().glob("*.toml")):
+    parts = text.split("+")
+    detectors = tuple(part for part in parts if part in DETECTORS)
+    mute = [part for part in detectors if DETECTORS[part].features is None]
+    if mute and len(parts) > 1:
+        able = ", ".join(name for name, one in DETECTORS.items() if one.features is not None)
+        raise WeightsError(f"model {text!r}: {mute[0]} has no features to fuse; use it alone, or one of {able}")
+    found = tuple(_find_card(part) for part in parts if part not in DETECTORS)
+    name = "+".join([*(card.full_name for card in found), *detectors])
+    if len(parts) == 1:
+        return Model(name, found, found[0].points, found[0].data) if found else Model(name, (), (), {}, detectors=detectors)
+    for path in [] if detectors else sorted(weights_folder().glob("*.toml")):
         data = tomllib.loads(path.read_text("utf-8"))
         if data.get("fuses") == [card.full_name for card in found]:
             wanted = {card.full_name: card.sha256 for card in found}
             # Measured with other weights than those installed: its settings hold, its thresholds do not.
             return Model(name, found, _points(data, path) if data.get("weights") == wanted else (), data, path)
-    return Model(name, found, (), found[0].data)
+    return Model(name, found, (), found[0].data if found else {}, detectors=detectors)
 
 
 def _find_card(text: str) -> Card:
@@ -168,7 +183,9 @@ def _find_card(text: str) -> Card:
     shipped = cards()
     names = {card.name for card in shipped}
     if name not in names:
-        raise WeightsError(unknown("model", text, names | set(ALIASES)))
+        from imgscan.detectors import DETECTORS
+
+        raise WeightsError(unknown("model", text, [*ALIASES, *sorted(names), *DETECTORS]))
     tagged = [card for card in shipped if card.name == name and (card.tag == tag if at else card.data.get("default"))]
     if not tagged:
         tags = [f"{card.name}@{card.tag}" for card in shipped if card.name == name]

@@ -9,13 +9,16 @@ import torch
 from PIL import Image
 
 from imgscan.datasets.forge import forge
+from imgscan.decode import decode
+from imgscan.detectors import DETECTORS
 from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.pixel import score_metrics
 from imgscan.find import find
-from imgscan.records import Assessed, Skipped, Source, Timings
-from imgscan.scan import _batch_by_batch, _each, network_rate, scan
+from imgscan.records import Assessed, Skipped, Source
+from imgscan.scan import _batch_by_batch, examine, network_rate, scan
 from imgscan.scanner import Scanner, build_scanner, choose_device
 from imgscan.weights import find_model
+from imgscan.workers import each
 
 CPU = torch.device("cpu")
 
@@ -53,7 +56,7 @@ def test_batch_and_jobs_change_nothing(folder: Path, tiny_model: str) -> None:
 def test_the_way_of_a_gpu_gives_the_same(folder: Path, tiny_model: str, jobs: int) -> None:
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     alone = list(scan(find([folder]), tiny_scanner(tiny_model)))
-    batched = list(_batch_by_batch(find([folder]), tiny_scanner(tiny_model, batch=4, jobs=jobs)))
+    batched = list(_batch_by_batch(map(decode, find([folder])), tiny_scanner(tiny_model, batch=4, jobs=jobs)))
     assert isinstance(batched[0], Skipped)
     check_equal(alone[1:], batched[1:])
 
@@ -70,10 +73,10 @@ def check_equal(some: Sequence[Assessed | Skipped], others: Sequence[Assessed | 
 
 def test_a_worker_that_dies_is_an_error_not_a_hang(folder: Path, tiny_model: str) -> None:
     with pytest.raises(WorkerError, match="fewer --jobs"):
-        list(_each(find([folder]), tiny_scanner(tiny_model), die, workers=1))
+        list(each(find([folder]), die, workers=1))
 
 
-def die(source: Source, scanner: Scanner, timings: Timings) -> None:
+def die(source: Source) -> None:
     os._exit(9)
 
 
@@ -132,3 +135,31 @@ def test_the_weights_that_ship_find_forgeries(forged: tuple[Path, dict[str, np.n
         assert auc is not None
         aucs.append(auc)
     assert np.mean(aucs) > 0.75
+
+
+def test_a_detector_is_a_model(folder: Path) -> None:
+    """Its score is the map, the half is the mask; it has no operating points."""
+    scanner = build_scanner(find_model("noi1"), device=CPU, jobs=0)
+    (result,) = scan(find([folder / "forged.png"]), scanner)
+    assert isinstance(result, Assessed)
+    np.testing.assert_allclose(result.mask.probability, DETECTORS["noi1"].score(result.picture.rgb), atol=1e-6)
+    assert not (result.mask.forged & (result.mask.probability <= 0.5)).any()
+    assert result.finding.level == "none"
+    assert (result.finding.method, scanner.points) == ("mask head", ())
+
+
+def test_a_detector_is_fused_with_a_network(folder: Path, tiny_model: str) -> None:
+    one = tiny_model.split("+")[0]
+    scanner = build_scanner(find_model(f"{one}+noi1"), device=CPU, jobs=0, amp=False)
+    (result,) = scan(find([folder / "forged.png"]), scanner)
+    assert isinstance(result, Assessed)
+    assert result.features.vectors.shape[0] == 16 + 4, "a tiny network's 16 numbers and noi1's four"
+    np.testing.assert_allclose(result.features.vectors.norm(dim=0), 1, atol=1e-5)
+    halves = result.features.vectors[:16].norm(dim=0) ** 2
+    np.testing.assert_allclose(halves, 0.5, atol=1e-5, err_msg="each part has the same say")
+    assert result.finding.method != "mask head", "beside others all are judged by their features"
+
+
+def test_examine_takes_decoded_pictures(folder: Path, tiny_model: str) -> None:
+    pictures = [decode(source) for source in find([folder])]
+    check_equal(list(scan(find([folder]), tiny_scanner(tiny_model))), list(examine(pictures, tiny_scanner(tiny_model))))

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 from imgscan.errors import ExitCode, InputError
-from imgscan.evaluation.measure import untouched_scores
 from imgscan.find import find
 from imgscan.progress import bar
+from imgscan.records import Skipped
+from imgscan.report.human import printable
+from imgscan.scan import scan
 from imgscan.scanner import build_scanner, choose_device
 from imgscan.weights import find_model
 
@@ -40,10 +42,15 @@ def calibrate_command(model: str, *, pristine: list[Path], device: str, jobs: in
         raise InputError(f"no pictures in {', '.join(map(str, pristine))}; wanted untouched pictures")
     chosen = find_model(model)
     scanner = build_scanner(chosen, device=choose_device(device), batch=batch, jobs=jobs, everything=True)
+    scores, skipped = [], 0
     with bar("calibrating", len(sources)) as progress:
-        scores, skipped = untouched_scores(scanner, sources, progress.advance)
-    for item in skipped:
-        print(f"imgscan: skipped {item.source.path}: {item.reason}", file=sys.stderr)
+        for result in scan(sources, scanner):
+            progress.advance()
+            if isinstance(result, Skipped):
+                skipped += 1
+                print(f"imgscan: skipped {printable(str(result.source.path))}: {result.reason}", file=sys.stderr)
+            else:
+                scores.append(result.finding.score)
     for level, rate in LEVEL_RATES.items():
         score = threshold(scores, rate)
         if score is None:

@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
 
 from imgscan import __version__
 from imgscan.datasets.doctor import check
-from imgscan.detectors import DETECTORS
-from imgscan.errors import ExitCode, InputError, OutputError
+from imgscan.datasets.entries import Entry
+from imgscan.errors import ExitCode, InputError
 from imgscan.evaluation.attacks import find_attacks
+from imgscan.evaluation.contestants import Contestant, ModelOptions, of_masks, of_model
+from imgscan.evaluation.ledger import Ledger, key_of
 from imgscan.evaluation.measure import (
-    Contestant,
-    Mean,
+    UNATTACKED,
+    Measured,
     PictureScores,
-    SetScores,
-    attacked,
+    Question,
+    Task,
+    entry_sha256,
     measure,
-    of_detector,
-    of_masks,
-    of_scanner,
     read_set,
-    summarise,
+    set_sha256,
 )
-from imgscan.evaluation.pixel import PixelMetrics
 from imgscan.evaluation.protocols import Protocol, find_protocol
-from imgscan.progress import bar
+from imgscan.evaluation.summary import SetScores, summarise
+from imgscan.evaluation.tables import Row, attack_table, image_table, localization_table, show, untouched_table, write_csv
+from imgscan.progress import Bar, bar
 from imgscan.records import Skipped
 from imgscan.report.human import printable
-from imgscan.scanner import build_scanner, choose_device, default_jobs
-from imgscan.store import replacing
-from imgscan.weights import find_model
+from imgscan.scanner import choose_device, default_jobs
 
-UNATTACKED = "none"
-SHORT = {
-    "auc": "pixel AUC",
-    "average_precision": "pixel AP",
-    "f1": "F1",
-    "best_f1": "best F1",
-    "macro_f1": "macro F1",
-    "iou": "IoU",
-}
-SHORT |= {"mcc": "MCC", "permute_f1": "permute F1", "best_permute_f1": "best permute F1", "flipped_auc": "flipped AUC"}
+EXHIBITS = 12  # pictures of a set on a contact sheet, evenly spread over it
 
 
 @dataclass(frozen=True)
@@ -59,6 +50,9 @@ class EvaluateOptions:
     masks: list[Path]
     protocol: str
     attacks: list[str]
+    out: Path
+    force: bool
+    figures: bool
     device: str
     jobs: int | None
     batch: int | None
@@ -70,54 +64,187 @@ class EvaluateOptions:
     csv: Path | None
 
 
+@dataclass(frozen=True)
+class PictureSet:
+    """A set to measure on."""
+
+    name: str
+    entries: list[Entry]
+    hashes: list[str]  # entry_sha256 of each
+
+    @property
+    def sha256(self) -> str:
+        return set_sha256(self.hashes)
+
+
+@dataclass
+class Results:
+    """What was found on one set: (attack, contestant) -> rows in the order of the pictures, and how many are missing."""
+
+    rows: dict[Question, dict[int, PictureScores]] = field(default_factory=dict)  # by the picture's number
+    skipped: dict[Question, int] = field(default_factory=dict)
+    measured: dict[Question, list[tuple[int, Measured]]] = field(default_factory=dict)  # with exhibits and means, for figures
+
+
 def evaluate_command(options: EvaluateOptions) -> ExitCode:
     """Measure every contestant on every set; tables, or a JSON line per row, on stdout."""
     if not options.models and not options.masks:
         raise InputError("nothing to measure: give models, or --masks DIR of another tool")
+    if not options.data:
+        raise InputError("nothing to measure on: give --data, a folder or a data set by name (repeatable), or --table")
+    if options.figures:
+        from imgscan.evaluation.figures import need_matplotlib
+
+        need_matplotlib()
     protocol = find_protocol(options.protocol)
     attacks = [UNATTACKED, *dict.fromkeys(name for text in options.attacks for name in find_attacks(text))]
-    sets = {text: read_set(text, options.roots) for text in options.data}
-    contestants = list(_contestants(options))
-    for text in sets:
-        _examine(text)
+    sets = [read_pictures(text, options.roots) for text in dict.fromkeys(options.data)]
+    how = model_options(options)
+    contestants = [of_model(text, how) for text in dict.fromkeys(options.models)]
+    contestants += [of_masks(folder) for folder in dict.fromkeys(options.masks)]
+    for one in sets:
+        examine_folder(one.name)
     found: dict[str, list[SetScores]] = {name: [] for name in attacks}
-    pictures: list[tuple[str, str, str, PictureScores]] = []  # attack, model, set
-    with bar("evaluating", sum(map(len, sets.values())) * len(contestants) * len(attacks)) as progress:
-        for name in attacks:
-            for text, entries in sets.items():
-                with TemporaryDirectory() as folder:
-                    seen = entries if name == UNATTACKED else attacked(entries, name, Path(folder))
-                    for contestant in contestants:
-                        if contestant.fixed and name != UNATTACKED:
-                            continue
-                        skipped: list[Skipped] = []
-
-                        def step(one: Skipped | None, skipped: list[Skipped] = skipped) -> None:
-                            progress.advance()
-                            if one is not None:
-                                skipped.append(one)
-                                print(f"imgscan: skipped {printable(str(one.source.path))}: {one.reason}", file=sys.stderr)
-
-                        rows = measure(contestant, seen, protocol, step, [str(entry.image) for entry in entries])
-                        pictures += [(name, contestant.name, text, row) for row in rows]
-                        scores = summarise(contestant, text, rows, len(skipped), protocol)
-                        found[name].append(scores)
-                        if options.as_json:
-                            print(json.dumps(_line(scores, contestant, protocol, name)), flush=True)
-    together = [_together(contestant, pictures, protocol) for contestant in contestants] if len(sets) > 1 else []
+    everything: list[tuple[Contestant, PictureSet, str, list[PictureScores]]] = []
+    drawn: list[tuple[PictureSet, Results]] = []
+    total = sum(len(one.entries) for one in sets) * sum(1 if c.fixed else len(attacks) for c in contestants)
+    with Ledger(options.out / "measured.jsonl", force=options.force) as ledger, bar("evaluating", total) as progress:
+        for pictures in sets:
+            results = evaluate_set(
+                pictures, contestants, attacks, protocol, ledger, how, options.figures, exhibits=EXHIBITS, progress=progress
+            )
+            if options.figures:
+                drawn.append((pictures, results))
+            for question, rows in results.rows.items():
+                contestant = contestants[question.contestant]
+                ordered = [rows[number] for number in sorted(rows)]
+                scores = summarise(contestant, pictures.name, ordered, results.skipped[question], protocol)
+                found[question.attack].append(scores)
+                everything.append((contestant, pictures, question.attack, ordered))
+                if options.as_json:
+                    print(json.dumps(line_of(scores, contestant, pictures, protocol, question.attack)), flush=True)
     if options.csv is not None:
-        write_csv(options.csv, protocol, pictures)
+        lines = [
+            Row(attack, contestant.name, contestant.weights, pictures.name, row)
+            for contestant, pictures, attack, rows in everything
+            for row in rows
+        ]
+        write_csv(options.csv, protocol, lines)
     if not options.as_json:
-        print(localization_table(found[UNATTACKED], protocol))
-        for table in (untouched_table(found[UNATTACKED]), image_table([*found[UNATTACKED], *together])):
-            if table:
-                print("\n" + table)
+        together = [_together(one, everything, protocol) for one in contestants] if len(sets) > 1 else []
+        plain = found[UNATTACKED]
+        tables = [localization_table(plain, protocol), untouched_table(plain), image_table([*plain, *together])]
         if len(attacks) > 1:
-            print("\n" + attack_table(found, protocol))
+            tables.append(attack_table(found, protocol))
+        for table in tables:
+            if table.body:
+                show(table)
+    for pictures, results in drawn:
+        for path in _draw(options.out / "figures", contestants, pictures, results, found, protocol):
+            print(f"imgscan: wrote {path}", file=sys.stderr)
     return ExitCode.INCOMPLETE if any(row.skipped for rows in found.values() for row in rows) else ExitCode.CLEAN
 
 
-def _examine(text: str) -> None:
+def model_options(options: EvaluateOptions) -> ModelOptions:
+    """How the models are built."""
+    return ModelOptions(
+        device=choose_device(options.device),
+        jobs=default_jobs() if options.jobs is None else options.jobs,
+        batch=options.batch,
+        cluster=options.cluster,
+        grid=options.grid,
+        side=options.side,
+        beyond=options.beyond,
+    )
+
+
+def read_pictures(text: str, roots: Sequence[Path], *, forged: bool = False) -> PictureSet:
+    """A set, or only its forged pictures, with its hashes; see read_set for the errors."""
+    entries = [entry for entry in read_set(text, roots) if entry.mask is not None or not forged]
+    return PictureSet(text, entries, [entry_sha256(entry) for entry in entries])
+
+
+def evaluate_set(
+    pictures: PictureSet,
+    contestants: Sequence[Contestant],
+    attacks: Sequence[str],
+    protocol: Protocol,
+    ledger: Ledger,
+    how: ModelOptions,
+    figures: bool = False,
+    *,
+    exhibits: int = 0,
+    progress: Bar,
+) -> Results:
+    """Ask every contestant about every picture under every attack, but for what the ledger knows.
+
+    With `figures` every unattacked answer is asked for again: numbers are in the ledger, pictures and features are not.
+    """
+    results = Results()
+    tasks: list[Task] = []
+    keys: dict[tuple[int, Question], str | None] = {}
+    shown = set(range(0, len(pictures.entries), -(-len(pictures.entries) // exhibits))) if exhibits else set()
+    for number, (entry, digest) in enumerate(zip(pictures.entries, pictures.hashes, strict=True)):
+        open_questions = []
+        for attack in attacks:
+            for index, contestant in enumerate(contestants):
+                if contestant.fixed and attack != UNATTACKED:
+                    continue
+                question = Question(attack, index)
+                results.rows.setdefault(question, {})
+                results.skipped.setdefault(question, 0)
+                key = keys[number, question] = key_of(digest, number, attack, contestant, protocol)
+                known = None if key is None or (figures and attack == UNATTACKED) else ledger.rows.get(key)
+                if known is None:
+                    open_questions.append(question)
+                else:
+                    results.rows[question][number] = replace(known, name=str(entry.image))
+                    progress.advance()
+        if open_questions:
+            tasks.append(Task(entry, number, tuple(open_questions), number in shown))
+    known_rows = sum(map(len, results.rows.values()))
+    if known_rows:
+        wanted = len(pictures.entries) * len(results.rows)
+        text = f"{known_rows} of {wanted} answers on {printable(pictures.name)} are in {ledger.path} already"
+        print(f"imgscan: {text}; --force measures them again", file=sys.stderr)
+    told: set[tuple[Path, str]] = set()
+    answered = measure(tasks, contestants, protocol, jobs=how.jobs, device=how.device, figures=figures)
+    for task, measured in zip(tasks, answered, strict=True):
+        for one in measured:
+            progress.advance()
+            if isinstance(one.scores, Skipped):
+                results.skipped[one.question] += 1
+                about = (one.scores.source.path, one.scores.reason)
+                if about not in told:
+                    told.add(about)
+                    print(f"imgscan: skipped {printable(str(about[0]))}: {about[1]}", file=sys.stderr)
+                continue
+            results.rows[one.question][task.number] = one.scores
+            if figures:
+                results.measured.setdefault(one.question, []).append((task.number, one))
+            contestant = contestants[one.question.contestant]
+            facts = _facts(contestant, pictures, protocol, one.question.attack)
+            ledger.add(keys[task.number, one.question], facts, one.scores)
+    return results
+
+
+def _facts(contestant: Contestant, pictures: PictureSet, protocol: Protocol, attack: str) -> dict[str, Any]:
+    return {
+        "model": contestant.name,
+        "weights": contestant.weights,
+        "data": pictures.name,
+        "protocol": protocol.name,
+        "attack": attack,
+    }
+
+
+def line_of(scores: SetScores, contestant: Contestant, pictures: PictureSet, protocol: Protocol, attack: str) -> dict[str, Any]:
+    """A row as JSON, with all that is needed to repeat it."""
+    facts = _facts(contestant, pictures, protocol, attack) | {"data_sha256": pictures.sha256, "settings": contestant.identity}
+    return {"version": __version__} | facts | asdict(scores)
+
+
+def examine_folder(text: str) -> None:
     """Say what is wrong with a folder of pictures and masks before hours are spent on it; such pictures are skipped later."""
     if not (Path(text) / "images").is_dir():
         return
@@ -128,120 +255,41 @@ def _examine(text: str) -> None:
             print(f"imgscan: {printable(text)}: {finding.text}: {files}{more}", file=sys.stderr)
 
 
-def _together(contestant: Contestant, pictures: list[tuple[str, str, str, PictureScores]], protocol: Protocol) -> SetScores:
+def _draw(
+    folder: Path,
+    contestants: Sequence[Contestant],
+    pictures: PictureSet,
+    results: Results,
+    found: dict[str, list[SetScores]],
+    protocol: Protocol,
+) -> Iterator[Path]:
+    """The figures of a set."""
+    from imgscan.evaluation.figures import draw_set
+
+    measured = {
+        contestant.name: dict(results.measured.get(Question(UNATTACKED, index), ())) for index, contestant in enumerate(contestants)
+    }
+    shown = sorted({number for some in measured.values() for number, one in some.items() if one.exhibit is not None})
+    exhibits = {
+        name: [one.exhibit if (one := some.get(number)) is not None else None for number in shown]
+        for name, some in measured.items()
+    }
+    histograms = {}
+    for index, contestant in enumerate(contestants):
+        rows = results.rows[Question(UNATTACKED, index)].values()
+        counts = [row.histogram for row in rows if row.metrics.forged]
+        if counts:
+            histograms[contestant.name] = np.sum(counts, axis=0)
+    means = {name: [one.means for one in some.values() if one.means is not None] for name, some in measured.items()}
+    names = [printable(pictures.entries[number].image.name) for number in shown]
+    yield from draw_set(folder, pictures.name, contestants, (names, exhibits), histograms, means, found, protocol)
+
+
+def _together(
+    contestant: Contestant,
+    everything: Sequence[tuple[Contestant, PictureSet, str, list[PictureScores]]],
+    protocol: Protocol,
+) -> SetScores:
     """All sets as one, for the image level: many a folder has forged pictures only, or untouched ones."""
-    rows = [row for attack, model, _, row in pictures if attack == UNATTACKED and model == contestant.name]
+    rows = [row for one, _, attack, some in everything if one is contestant and attack == UNATTACKED for row in some]
     return summarise(contestant, "all together", rows, 0, protocol)
-
-
-def _contestants(options: EvaluateOptions) -> Iterator[Contestant]:
-    """Models in the order given, then other tools' masks."""
-    jobs = default_jobs() if options.jobs is None else options.jobs
-    place = choose_device(options.device)
-    chosen = [
-        None if name in DETECTORS else find_model(name).with_clustering(options.cluster, options.grid) for name in options.models
-    ]
-    for name, model in zip(options.models, chosen, strict=True):
-        if model is None:
-            yield of_detector(name, jobs)
-            continue
-        scanner = build_scanner(model, device=place, batch=options.batch, jobs=jobs, side=options.side, beyond=options.beyond)
-        yield of_scanner(model.name, scanner, "+".join(card.sha256 for card in model.cards))
-    for folder in options.masks:
-        yield of_masks(folder, jobs)
-
-
-def _line(scores: SetScores, contestant: Contestant, protocol: Protocol, attack: str) -> dict[str, object]:
-    """A row as JSON, with all that is needed to repeat it."""
-    return {"version": __version__, "protocol": protocol.name, "attack": attack, "weights": contestant.weights} | asdict(scores)
-
-
-def localization_table(rows: list[SetScores], protocol: Protocol) -> str:
-    """The protocol's columns with 95 % intervals, and beside them what answering nothing or everything would score."""
-    rows = [row for row in rows if row.forged]
-    head = ["model", "data", "n", *(SHORT.get(column, column) for column in protocol.columns), "pooled F1"]
-    body = [
-        [
-            *(row.model, row.data, str(row.forged)),
-            *(_interval(row.columns[c]) for c in protocol.columns),
-            _number(row.pooled.f1 if row.pooled else None),
-        ]
-        for row in rows
-    ]
-    for data in dict.fromkeys(row.data for row in rows):
-        row = next(one for one in rows if one.data == data)
-        for name, values in row.baselines.items():
-            cells = [f"{values[c]:.3f}" if c in values else "-" for c in protocol.columns]
-            body.append([name, data, str(row.forged), *cells, "-"])
-    title = f"localization, protocol {protocol.name}: means over forged pictures [95 % bootstrap interval]"
-    return f"{title}\n{_aligned([head, *body])}" if body else "localization: no forged pictures"
-
-
-def untouched_table(rows: list[SetScores]) -> str:
-    """False alarms; "" where no contestant saw an untouched picture."""
-    body = [
-        [row.model, row.data, str(one.pictures), f"{one.flagged:.3f}", f"{one.area:.4f}"] for row in rows if (one := row.untouched)
-    ]
-    head = ["model", "data", "n", "pictures marked", "area marked"]
-    return "untouched pictures\n" + _aligned([head, *body]) if body else ""
-
-
-def image_table(rows: list[SetScores]) -> str:
-    """Image-level numbers with the leak score; "" where no set has both forged and untouched pictures."""
-    body = []
-    for row in rows:
-        if row.image is None:
-            continue
-        points = "; ".join(
-            f"{name} {point.threshold:g}: TPR {_number(point.tpr)} FPR {_number(point.fpr)}"
-            for name, point in row.image.decisions.items()
-        )
-        counts = f"{row.image.forged}+{row.image.untouched}"
-        body.append([row.model, row.data, counts, _number(row.image.auc), _number(row.image.average_precision)])
-        body[-1] += [_number(row.leak), points or "-"]
-    head = ["model", "data", "n", "AUC", "AP", "leak AUC", "operating points"]
-    note = "(leak AUC: what container and JPEG quality alone would reach)"
-    return f"image level {note}\n" + _aligned([head, *body]) if body else ""
-
-
-def attack_table(found: dict[str, list[SetScores]], protocol: Protocol) -> str:
-    """The protocol's first columns under every attack."""
-    columns = [c for c in protocol.columns if c in ("auc", "f1", "macro_f1", "iou", "permute_f1", "flipped_auc")][:3]
-    head = ["attack", "model", "data", "n", *(SHORT.get(column, column) for column in columns)]
-    body = [
-        [name, row.model, row.data, str(row.forged), *(_interval(row.columns[c]) for c in columns)]
-        for name, rows in found.items()
-        for row in rows
-        if row.forged
-    ]
-    return "robustness\n" + _aligned([head, *body])
-
-
-def write_csv(path: Path, protocol: Protocol, pictures: list[tuple[str, str, str, PictureScores]]) -> None:
-    """A row per attack, model and picture, with every metric."""
-    names = [one.name for one in fields(PixelMetrics)]
-    try:
-        with replacing(path) as new, new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = csv.writer(file)
-            rows.writerow(["protocol", "attack", "model", "data", "picture", "forged_picture", "score", "area_marked", *names])
-            for attack, model, data, row in pictures:
-                values = [getattr(row.metrics, name) for name in names]
-                facts = [protocol.name, attack, model, data, row.name, int(row.forged), row.strength, row.area, *values]
-                rows.writerow(["" if value is None else value for value in facts])
-    except OSError as error:
-        raise OutputError(f"--csv {path}: cannot be written: {error.strerror or error}") from error
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _interval(mean: Mean | None) -> str:
-    if mean is None:
-        return "-"
-    return f"{mean.mean:.3f}" if mean.low is None else f"{mean.mean:.3f} [{mean.low:.2f} {mean.high:.2f}]"
-
-
-def _aligned(lines: list[list[str]]) -> str:
-    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    return "\n".join("  ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)).rstrip() for line in lines)

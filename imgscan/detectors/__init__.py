@@ -1,7 +1,8 @@
 """The weight-free detectors: one literal table name -> Detector; one file per paper.  numpy and scipy only, no torch, no weights.
 
 They are the floor that every network has to beat.  Each of them measures one local statistic; `score` says how far it lies from the
-picture's own dominant value (inconsistency.py), `features` gives the same as unit vectors, for clustering or beside a network's.
+picture's own dominant value (inconsistency.py; 1/2 is three deviations), `features` gives the same as unit vectors, for clustering
+or beside a network's.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ DETECTORS: dict[str, Detector] = {
     "ela": Detector(
         title="error level after one more JPEG",
         paper="Krawetz, A Picture's Worth, Black Hat 2007",
-        score=ela.error_level,  # as it is: pasted parts mostly change more, and its distance from the median ranks worse
+        score=ela.score,  # one-sided: pasted parts mostly change more
         features=None,
     ),
     "noi1": Detector(

@@ -1,125 +1,267 @@
-"""Measure models, detectors and other tools' masks on pictures with known truth, and on untouched ones.
+"""Measure contestants on pictures with known truth, and on untouched ones: every picture is decoded once, whoever answers.
 
-A contestant answers every picture; a protocol (protocols.py) says how answers are compared with truths; everything else is means
-over pictures with their intervals, beside what answering "nothing" and "everything" would score.
+A task is one picture and what has to be asked about it: under which attacks, and whom.  On the CPU whole tasks go to worker
+processes, which hand back numbers, not maps; on a GPU the tasks are decoded and attacked ahead and answered in batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
-from imgscan.datasets.entries import Entry, masks_of, read_forged, read_rgb, size_complaint
+from imgscan.datasets.entries import Entry, masks_of, read_forged, size_complaint
 from imgscan.datasets.resolve import resolve
-from imgscan.decode import decode_all
-from imgscan.detectors import DETECTORS
-from imgscan.errors import InputError
+from imgscan.decode import decode
+from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.attacks import attack
-from imgscan.evaluation.image import FalseAlarms, ImageMetrics, false_alarms, image_metrics, leak_score
-from imgscan.evaluation.pixel import BoolMap, Confusion, MaskMetrics, PixelMetrics, pixel_metrics, pooled
+from imgscan.evaluation.contestants import Answer, Contestant
+from imgscan.evaluation.pixel import BoolMap, Counts, PixelMetrics, histogram, pixel_metrics
 from imgscan.evaluation.protocols import Protocol, apply, reported
-from imgscan.evaluation.statistics import BASELINES, bootstrap
 from imgscan.find import find
-from imgscan.records import Assessed, Picture, Skipped, Source
-from imgscan.scan import scan
-from imgscan.scanner import Scanner
+from imgscan.records import Features, Picture, Skipped, Source
+from imgscan.weights import file_sha256
+from imgscan.workers import busy, each
 
-Step = Callable[[Skipped | None], None]
-BASELINE_COLUMNS = ("f1", "macro_f1", "permute_f1", "iou")  # what a baseline has; the others rank pixels
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a contestant says of one picture."""
-
-    score: npt.NDArray[np.float32]  # H x W, higher is more likely forged
-    mask: BoolMap | None  # H x W; None: it ranks pixels only
-    strength: float | None  # the picture's own score; None: it has none
-    quality: int | None  # of the file, for the leak score
-    container: str
+UNATTACKED = "none"
+EXHIBIT_SIDE = 320  # longest side, pixels, of what a contact sheet shows of a picture
+TASKS_AT_ONCE, PIXELS_AT_ONCE = 64, 32_000_000  # answered in batches together, on a GPU
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """Anything that can be measured."""
+class Question:
+    """One answer that is wanted of a picture."""
+
+    attack: str  # of ATTACKS, or UNATTACKED
+    contestant: int  # its number in the list that `measure` was given
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture and what has to be asked about it."""
+
+    entry: Entry
+    number: int  # in its set; it seeds the attacks
+    questions: tuple[Question, ...]
+    exhibit: bool = False  # whether a contact sheet will show it
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """What a contact sheet shows of one answer, at most EXHIBIT_SIDE pixels a side."""
+
+    rgb: npt.NDArray[np.uint8]  # h x w x 3
+    truth: BoolMap  # h x w
+    score: npt.NDArray[np.float32]  # h x w, 0..1
+    mask: BoolMap  # h x w
+
+
+@dataclass(frozen=True)
+class PictureScores:
+    """One contestant on one picture."""
 
     name: str
-    answers: Callable[[Sequence[Source]], Iterator[Answer | Skipped]]  # one per source, in order
-    decides: bool = True  # False: scores have no threshold of their own, so there is no F1 and no IoU
-    thresholds: Mapping[str, float] = field(default_factory=dict)  # operating points of its card
-    weights: str = ""  # hash; "": it has none
-    fixed: bool = False  # True: its answers are files, made for the pictures as they were; no attack can be tried on it
+    sha256: str  # of the picture's file
+    forged: bool  # its truth has forged pixels
+    metrics: PixelMetrics  # under the protocol
+    columns: dict[str, float | None]  # the protocol's; None: it does not enter that mean
+    area: float  # share marked as forged, at the picture's own size
+    strength: float | None
+    quality: int | None  # of the file, for the leak score
+    container: str
+    histogram: Counts  # of the scores, see pixel.histogram
 
 
-def of_scanner(name: str, scanner: Scanner, weights: str) -> Contestant:
-    """A model, run as `imgscan scan` runs it."""
+@dataclass(frozen=True)
+class Measured:
+    """An answered question."""
 
-    def answers(sources: Sequence[Source]) -> Iterator[Answer | Skipped]:
-        for one in scan(sources, scanner):
-            if isinstance(one, Assessed):
-                facts = one.finding.picture
-                yield Answer(one.mask.probability, one.mask.forged, one.finding.score, facts.jpeg_quality, facts.format)
-            else:
-                yield one
-
-    return Contestant(name, answers, thresholds={point.level: point.score for point in scanner.points}, weights=weights)
+    question: Question
+    scores: PictureScores | Skipped
+    exhibit: Exhibit | None = None
+    means: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None  # D each: mean feature, pristine and forged
 
 
-def of_detector(name: str, jobs: int) -> Contestant:
-    """A weight-free detector of DETECTORS."""
+@dataclass(frozen=True)
+class _Shown:
+    """A picture as it is shown to the contestants, with its truth."""
 
-    def answers(sources: Sequence[Source]) -> Iterator[Answer | Skipped]:
-        for one in decode_all(sources, jobs):
-            if isinstance(one, Picture):
-                yield Answer(DETECTORS[name].score(one.rgb), None, None, one.jpeg_quality, one.format)
-            else:
-                yield one
-
-    return Contestant(name, answers, decides=False)
+    picture: Picture
+    truth: BoolMap
 
 
-def of_masks(folder: Path, jobs: int) -> Contestant:
-    """Another tool's predictions: for a/b.jpg a file a/b.jpg.png, b.jpg.png, b.png or b.npz (its first array) in the folder.
+def measure(
+    tasks: Sequence[Task],
+    contestants: Sequence[Contestant],
+    protocol: Protocol,
+    *,
+    jobs: int,
+    device: torch.device,
+    figures: bool = False,
+) -> Iterator[list[Measured]]:
+    """The answers to every task, in the order of the tasks; what cannot be answered is Skipped and ends nothing.
 
-    PNG levels 0..255 are probabilities 0..1, as are the floats of an npz; the protocol's threshold decides.
+    Args:
+        tasks: pictures and questions.
+        contestants: whom the questions are for.
+        protocol: how answers and truths are compared.
+        jobs: worker processes.
+        device: of the contestants' networks.
+        figures: also keep exhibits and mean features.
 
     Raises:
-        InputError: no such folder.
+        WorkerError: a worker process was killed.
     """
-    if not folder.is_dir():
-        raise InputError(f"--masks {folder}: is not a folder; wanted a folder of PNG or npz maps named after the pictures")
+    if device.type == "cpu":
+        work = partial(_answer_one, contestants=contestants, protocol=protocol, figures=figures)
+        yield from each(tasks, work, busy(tasks, jobs))
+        return
+    window: list[tuple[Task, dict[str, _Shown | Skipped]]] = []
+    pixels = 0
+    for task, shown in zip(tasks, each(tasks, _show, busy(tasks, jobs)), strict=True):
+        window.append((task, shown))
+        pixels += sum(one.truth.size for one in shown.values() if isinstance(one, _Shown))
+        if len(window) >= TASKS_AT_ONCE or pixels >= PIXELS_AT_ONCE:
+            yield from _answer(window, contestants, protocol, figures)
+            window, pixels = [], 0
+    yield from _answer(window, contestants, protocol, figures)
 
-    def answers(sources: Sequence[Source]) -> Iterator[Answer | Skipped]:
-        for one in decode_all(sources, jobs):
-            yield _read_prediction(one, folder) if isinstance(one, Picture) else one
 
-    return Contestant(f"masks:{folder}", answers, fixed=True)
+def _answer_one(task: Task, contestants: Sequence[Contestant], protocol: Protocol, figures: bool) -> list[Measured]:
+    return _answer([(task, _show(task))], contestants, protocol, figures)[0]
 
 
-def _read_prediction(picture: Picture, folder: Path) -> Answer | Skipped:
-    """The map of one picture; a Skipped says what was looked for, or which size it has."""
-    name = Path(picture.source.name)
-    names = [f"{name}.png", f"{name.name}.png", f"{name.stem}.png", f"{name.stem}.npz"]
-    path = next((folder / one for one in names if (folder / one).is_file()), None)
-    if path is None:
-        return Skipped(picture.source, f"no prediction in {folder}: looked for {', '.join(dict.fromkeys(names))}")
+def _show(task: Task) -> dict[str, _Shown | Skipped]:
+    """The picture under every attack that a question is about."""
+    entry, names = task.entry, dict.fromkeys(question.attack for question in task.questions)
+    source = Source(entry.image, entry.image.name)
+    picture = decode(source)
+    if isinstance(picture, Skipped):
+        return dict.fromkeys(names, picture)
     try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                score = np.asarray(arrays[arrays.files[0]], np.float32)
-        else:
-            with Image.open(path) as file:
-                score = np.asarray(file.convert("L"), np.float32) / np.float32(255)
-    except Exception as error:  # decoders raise nearly anything on broken files
-        return Skipped(picture.source, f"prediction {path} cannot be read: {error}")
-    if score.shape != (picture.height, picture.width):
-        return Skipped(picture.source, size_complaint(picture.source.path, (picture.height, picture.width), path, score.shape))
-    return Answer(score, None, float(score.max()), picture.jpeg_quality, picture.format)
+        truth = truth_of(entry, picture.rgb.shape[:2])
+    except InputError as error:
+        return dict.fromkeys(names, Skipped(source, str(error)))
+    shown: dict[str, _Shown | Skipped] = {}
+    for name in names:
+        if name == UNATTACKED:
+            shown[name] = _Shown(picture, truth)
+            continue
+        try:
+            rgb, moved = attack(name, picture.rgb, truth, seed=task.number)
+        except ValueError as error:
+            shown[name] = Skipped(source, f"{name}: {error}")
+        else:  # nothing is left of the file it was
+            shown[name] = _Shown(replace(picture, rgb=np.ascontiguousarray(rgb), format="attacked", jpeg_quality=None), moved)
+    return shown
+
+
+def truth_of(entry: Entry, size: tuple[int, ...]) -> BoolMap:
+    """Forged pixels of an entry, none for an untouched one; InputError when a mask is not of the picture's size, H x W."""
+    truth = np.zeros(size, bool)
+    for mask in masks_of(entry):
+        forged = read_forged(mask, entry.rule)
+        if forged.shape != size:
+            raise InputError(size_complaint(entry.image, size, mask, forged.shape))
+        truth |= forged
+    return truth
+
+
+def _answer(
+    window: Sequence[tuple[Task, dict[str, _Shown | Skipped]]],
+    contestants: Sequence[Contestant],
+    protocol: Protocol,
+    figures: bool,
+) -> list[list[Measured]]:
+    """All questions of some tasks, contestant by contestant."""
+    found: list[dict[Question, Measured]] = [{} for _ in window]
+    for number, contestant in enumerate(contestants):
+        places: list[tuple[int, Question, _Shown]] = []
+        for at, (task, shown) in enumerate(window):
+            for question in task.questions:
+                if question.contestant == number:
+                    one = shown[question.attack]
+                    if isinstance(one, Skipped):
+                        found[at][question] = Measured(question, one)
+                    else:
+                        places.append((at, question, one))
+        answers = _answers(contestant, [one.picture for _, _, one in places])
+        for (at, question, one), answer in zip(places, answers, strict=True):
+            found[at][question] = _compared(window[at][0], question, one, answer, protocol, figures)
+    return [[answered[question] for question in task.questions] for (task, _), answered in zip(window, found, strict=True)]
+
+
+def _answers(contestant: Contestant, pictures: Sequence[Picture]) -> list[Answer | Skipped]:
+    """A contestant's answers; one that fails on a picture fails on that picture only."""
+    try:
+        return list(contestant.answers(pictures))
+    except WorkerError:
+        raise
+    except Exception as error:  # whatever a model raises, the other pictures and models go on
+        if len(pictures) == 1:
+            return [Skipped(pictures[0].source, f"{contestant.name} failed: {type(error).__name__}: {error}")]
+        return [answer for picture in pictures for answer in _answers(contestant, [picture])]
+
+
+def _compared(
+    task: Task, question: Question, shown: _Shown, answer: Answer | Skipped, protocol: Protocol, figures: bool
+) -> Measured:
+    """An answer against the truth."""
+    if isinstance(answer, Skipped):
+        return Measured(question, answer)
+    seen, score, mask, valid = apply(protocol, shown.truth, answer.score, answer.mask)
+    assert score is not None
+    try:
+        metrics = pixel_metrics(seen, score, mask, valid)
+        counts = histogram(seen, score, valid)
+    except ValueError as error:  # a score that is not a number or not within 0..1, or a border that leaves no pixel
+        return Measured(question, Skipped(shown.picture.source, str(error)))
+    marked = answer.mask if answer.mask is not None else answer.score > protocol.threshold
+    scores = PictureScores(
+        name=str(task.entry.image),
+        sha256=shown.picture.sha256,
+        forged=bool(shown.truth.any()),
+        metrics=metrics,
+        columns=reported(protocol, metrics),
+        area=float(marked.mean()),
+        strength=answer.strength,
+        quality=shown.picture.jpeg_quality,
+        container=shown.picture.format,
+        histogram=counts,
+    )
+    if not figures or question.attack != UNATTACKED:
+        return Measured(question, scores)
+    exhibit = _exhibit(shown, answer.score, marked) if task.exhibit else None
+    return Measured(question, scores, exhibit, None if answer.features is None else region_means(answer.features, shown.truth))
+
+
+def region_means(features: Features, truth: BoolMap) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
+    """Mean feature, D float32 each, of the pristine and of the forged cells (more than half forged); None: one kind only."""
+    rows, columns = features.vectors.shape[1:]
+    share = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(truth)[None].float(), (rows, columns))[0]
+    forged = share > 0.5
+    if not bool(forged.any()) or bool(forged.all()):
+        return None
+    pristine, inside = (features.vectors[:, part].mean(1).numpy() for part in (~forged, forged))
+    return pristine, inside
+
+
+def _exhibit(shown: _Shown, score: npt.NDArray[np.float32], mask: BoolMap) -> Exhibit:
+    height, width = shown.truth.shape
+    scale = min(1.0, EXHIBIT_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = [np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX)) for one in (shown.picture.rgb, score)]
+    maps = [
+        np.asarray(Image.fromarray(one.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)) for one in (shown.truth, mask)
+    ]
+    return Exhibit(rgb=small[0], truth=maps[0] > 127, score=small[1].astype(np.float32), mask=maps[1] > 127)
 
 
 def read_set(text: str, roots: Sequence[Path] = ()) -> list[Entry]:
@@ -148,181 +290,19 @@ def read_set(text: str, roots: Sequence[Path] = ()) -> list[Entry]:
     return [Entry(source.path, None) for source in sources]
 
 
-def attacked(entries: Sequence[Entry], name: str, folder: Path) -> list[Entry]:
-    """Entries after an attack, written to images/ and masks/ of a folder without loss; unreadable ones stay as they were."""
-    for part in ("images", "masks"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    made = []
-    for number, entry in enumerate(entries):
-        try:
-            rgb = read_rgb(entry.image)
-            forged = _truth(entry, rgb.shape[:2]) if entry.mask is not None else np.zeros(rgb.shape[:2], bool)
-        except InputError:
-            made.append(entry)
-            continue
-        rgb, forged = attack(name, rgb, forged, seed=number)
-        image, mask = folder / "images" / f"{number:06d}.png", folder / "masks" / f"{number:06d}.png"
-        Image.fromarray(rgb).save(image, compress_level=1)
-        Image.fromarray(forged.astype(np.uint8) * 255).save(mask, compress_level=1)
-        made.append(Entry(image, mask if entry.mask is not None else None, source=entry.source))
-    return made
+def entry_sha256(entry: Entry) -> str:
+    """Hash of a picture, its masks and the rule that reads them; unreadable files are "" in it."""
+    parts = [_file_sha256(path) for path in (entry.image, *masks_of(entry))]
+    return hashlib.sha256("\n".join([entry.rule, *parts]).encode()).hexdigest()
 
 
-def _truth(entry: Entry, size: tuple[int, ...]) -> BoolMap:
-    """Forged pixels of an entry with masks; InputError when they are not of the picture's size, H x W."""
-    truth = np.zeros(size, bool)
-    for mask in masks_of(entry):
-        forged = read_forged(mask, entry.rule)
-        if forged.shape != size:
-            raise InputError(size_complaint(entry.image, size, mask, forged.shape))
-        truth |= forged
-    return truth
+def _file_sha256(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError:
+        return ""
 
 
-@dataclass(frozen=True)
-class PictureScores:
-    """One contestant on one picture."""
-
-    name: str
-    forged: bool  # its truth has forged pixels
-    metrics: PixelMetrics  # under the protocol
-    columns: dict[str, float | None]  # the protocol's; None: it does not enter that mean
-    area: float | None  # share marked as forged, at the picture's own size; None: the contestant does not decide
-    strength: float | None
-    quality: int | None
-    container: str
-
-
-def measure(
-    contestant: Contestant,
-    entries: Sequence[Entry],
-    protocol: Protocol,
-    step: Step = lambda _: None,
-    names: Sequence[str] | None = None,
-) -> list[PictureScores]:
-    """Every picture that can be read.
-
-    Args:
-        contestant: what is measured.
-        entries: pictures and truths.
-        protocol: how they are compared.
-        step: called after each picture, with what could not be read.
-        names: what the rows call the pictures; None: their paths.
-    """
-    rows = []
-    sources = [Source(entry.image, entry.image.name) for entry in entries]
-    called = names or [str(entry.image) for entry in entries]
-    for name, entry, source, answer in zip(called, entries, sources, contestant.answers(sources), strict=True):
-        row: PictureScores | Skipped
-        try:
-            row = _compare(contestant, name, entry, answer, protocol) if isinstance(answer, Answer) else answer
-        except InputError as error:
-            row = Skipped(source, str(error))
-        step(row if isinstance(row, Skipped) else None)
-        if isinstance(row, PictureScores):
-            rows.append(row)
-    return rows
-
-
-def _compare(contestant: Contestant, name: str, entry: Entry, answer: Answer, protocol: Protocol) -> PictureScores:
-    truth = _truth(entry, answer.score.shape) if entry.mask is not None else np.zeros(answer.score.shape, bool)
-    seen, score, mask, valid = apply(protocol, truth, answer.score, answer.mask)
-    metrics = pixel_metrics(seen, score, mask if contestant.decides else None, valid)
-    marked = answer.mask if answer.mask is not None else answer.score > protocol.threshold
-    return PictureScores(
-        name=name,
-        forged=bool(truth.any()),
-        metrics=metrics,
-        columns=reported(protocol, metrics),
-        area=float(marked.mean()) if contestant.decides else None,
-        strength=answer.strength,
-        quality=answer.quality,
-        container=answer.container,
-    )
-
-
-@dataclass(frozen=True)
-class Mean:
-    """Of a column over the pictures that have it."""
-
-    mean: float
-    low: float | None  # 95 % bootstrap interval over pictures; None for fewer than two
-    high: float | None
-    pictures: int
-
-
-@dataclass(frozen=True)
-class SetScores:
-    """One contestant on one set, under one protocol."""
-
-    model: str
-    data: str
-    pictures: int  # measured
-    forged: int  # of them
-    skipped: int
-    columns: dict[str, Mean | None]  # None: no picture has it
-    pooled: MaskMetrics | None  # of the summed pixel counts of the forged pictures; None: nothing was marked by rule
-    baselines: dict[str, dict[str, float]]  # what answering nothing, or everything, scores on the same truths
-    untouched: FalseAlarms | None
-    image: ImageMetrics | None  # where the set has forged and untouched pictures and the contestant scores pictures
-    leak: float | None  # AUC of a rule that sees container and JPEG quality only
-
-
-def summarise(contestant: Contestant, data: str, rows: Sequence[PictureScores], skipped: int, protocol: Protocol) -> SetScores:
-    """Means with intervals, baselines, false alarms and, where they make sense, image-level numbers."""
-    columns = {column: _mean([row.columns[column] for row in rows]) for column in protocol.columns}
-    counted = [row for row in rows if row.metrics.forged]
-    shares = [row.metrics.forged / row.metrics.pixels for row in counted]
-    baselines = {
-        name: {c: float(np.mean([getattr(rule(share), c) for share in shares])) for c in BASELINE_COLUMNS if c in columns}
-        for name, rule in BASELINES.items()
-        if shares
-    }
-    both = {row.forged for row in rows} == {True, False}
-    graded = [row for row in rows if row.strength is not None] if both else []
-    labels = [row.forged for row in rows]
-    return SetScores(
-        model=contestant.name,
-        data=data,
-        pictures=len(rows),
-        forged=sum(labels),
-        skipped=skipped,
-        columns=columns,
-        pooled=_pooled([row.metrics for row in counted]),
-        baselines=baselines,
-        untouched=false_alarms([row.area for row in rows if not row.forged and row.area is not None]),
-        image=image_metrics([row.strength or 0.0 for row in graded], [row.forged for row in graded], contestant.thresholds)
-        if graded
-        else None,
-        leak=leak_score([row.quality for row in rows], [row.container for row in rows], labels) if both else None,
-    )
-
-
-def _pooled(metrics: Sequence[PixelMetrics]) -> MaskMetrics | None:
-    """Every pixel weighs the same, so large pictures dominate."""
-    counts = [
-        Confusion(one.tp, one.fp, one.fn, one.tn)
-        for one in metrics
-        if one.tp is not None and one.fp is not None and one.fn is not None and one.tn is not None
-    ]
-    return pooled(counts) if counts else None
-
-
-def _mean(values: Sequence[float | None]) -> Mean | None:
-    present = [value for value in values if value is not None]
-    if not present:
-        return None
-    low, high = bootstrap(present) or (None, None)
-    return Mean(sum(present) / len(present), low, high, len(present))
-
-
-def untouched_scores(scanner: Scanner, sources: Sequence[Source], step: Callable[[], None]) -> tuple[list[float], list[Skipped]]:
-    """The score of every untouched picture, for calibration, and what could not be read."""
-    scores, skipped = [], []
-    for result in scan(sources, scanner):
-        step()
-        if isinstance(result, Skipped):
-            skipped.append(result)
-        else:
-            scores.append(result.finding.score)
-    return scores, skipped
+def set_sha256(hashes: Sequence[str]) -> str:
+    """Hash of a set from those of its entries, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()

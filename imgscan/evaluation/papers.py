@@ -1,4 +1,4 @@
-"""The tables of the three papers as data: train/papers/NAME.toml, one file per numbered table (focal-1, cfl-net-2, ncl-3, ...).
+"""Tables to fill, as data: those of the three papers (train/papers/focal-1.toml, ...) and grids of one's own.
 
 FOCAL: Wu, Chen, Zhou, arXiv 2308.09307.  CFL-Net: Niloy, Bhaumik, Woo, WACV 2023.  NCL: Zhou et al., ICCV 2023.
 Every row and every cell stands there as printed, misprints included, without bold and underline; `notes` say what is doubtful and
@@ -12,8 +12,16 @@ A file holds
     unit                        percent, fraction, or count (no results)
     training, notes             on what the rows were trained, where said; known errors and doubts
     columns                     "DATASET METRIC" or "DATASET METRIC ATTACK"; DATASET is imgscan's name, or mean (over the others)
+    per_column                  true: every number is of weights trained on the training split of its own column's data set
     [[rows]]                    method, ours, values; and where there is more to say: training (as --data takes it), imgscan (how it
                                 runs the row), pre_train and fine_tune (NCL's ticks), part and data (FOCAL's list of data sets)
+
+A grid (train/ablations/NAME.toml, or any file) has no printed values; its rows are all combinations of its axes:
+
+    title, protocol, notes      protocol of protocols.PROTOCOLS; notes may be left out
+    columns                     as above; DATASET may also be a folder, METRIC any column of the protocol
+    [axes]                      network (as --model takes it, or a|b and a&b for the union and intersection of masks), and where
+                                wanted: cluster, training (data to train on), settings (tables of "section.key" = value)
 """
 
 from __future__ import annotations
@@ -21,6 +29,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +73,8 @@ class PaperRow:
 @dataclass(frozen=True)
 class PaperTable:
     name: str  # focal-1
-    paper: Paper
-    table: int
+    paper: Paper | None  # None: a grid of one's own
+    table: int | None  # number in the paper
     title: str
     metric: tuple[str, ...]
     protocol: str | None
@@ -74,6 +83,7 @@ class PaperTable:
     notes: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[PaperRow, ...]
+    per_column: bool = False  # whether each column wants weights of its own, trained on its data set
 
     def row(self, method: str) -> PaperRow:
         """The row of that method; ConfigError names the near miss."""
@@ -90,25 +100,81 @@ class PaperTable:
 
 
 def table_names() -> list[str]:
-    """Names of all tables, in order: cfl-net-1, ..., focal-1, ..., ncl-6."""
-    return sorted(path.stem for path in _folder().glob("*.toml"))
+    """Names of the papers' tables, in order: cfl-net-1, ..., focal-1, ..., ncl-6."""
+    return sorted(_files("papers"))
+
+
+def grid_names() -> list[str]:
+    """Names of the grids that ship."""
+    return sorted(_files("ablations"))
 
 
 def read_table(name: str) -> PaperTable:
-    """The table of that name, one of `table_names`.
+    """The table or grid of that name, one of `table_names` and `grid_names`, or a grid's file (*.toml).
 
     Raises:
         ConfigError: no such table (with the near miss), or its file is not of the format above.
     """
-    if name not in table_names():
-        raise ConfigError(unknown("paper table", name, table_names()))
-    path = _folder() / f"{name}.toml"
+    files = {**_files("papers"), **_files("ablations")}
+    if name.endswith(".toml"):
+        path, parse = Path(name), parse_grid
+    elif name in files:
+        path, parse = files[name], parse_table if name in _files("papers") else parse_grid
+    else:
+        raise ConfigError(f"{unknown('table', name, files)}; or a grid's file, NAME.toml")
     try:
-        return parse_table(name, tomllib.loads(path.read_text("utf-8")), str(path))
+        return parse(path.stem, tomllib.loads(path.read_text("utf-8")), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+
+
+def parse_grid(name: str, content: dict[str, Any], origin: str) -> PaperTable:
+    """A grid -> PaperTable whose values are all dashes, a row per combination of the axes.
+
+    Args:
+        name: of the grid.
+        content: the file's keys and values.
+        origin: named in the error.
+
+    Raises:
+        ConfigError: a key that is missing or unknown, an axis that is not a list, or none.
+    """
+    _check(content, {"title", "protocol", "columns", "axes"}, {"notes"}, origin)
+    axes = content["axes"]
+    _check(axes, {"network"}, {"cluster", "training", "settings"}, f"{origin}: axes")
+    for axis, values in axes.items():
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"{origin}: axes.{axis} is {values!r}; wanted a list with at least one value")
+    rows = []
+    columns = tuple(content["columns"])
+    choices = [axes.get(axis, [None]) for axis in ("network", "cluster", "training", "settings")]
+    for network, clustering, training, settings in product(*choices):
+        said = [f"{key}={value}" for key, value in (settings or {}).items()]
+        said += [text for text in (clustering, f"on {training}" if training else None) if text]
+        rows.append(
+            PaperRow(
+                method=", ".join([network, *said]),
+                ours=True,
+                values=("-",) * len(columns),
+                imgscan=Run(network, settings or {}, clustering),
+                training=training,
+            )
+        )
+    return PaperTable(
+        name=name,
+        paper=None,
+        table=None,
+        title=content["title"],
+        metric=(),
+        protocol=content["protocol"],
+        unit="fraction",
+        training=None,
+        notes=tuple(content.get("notes", ())),
+        columns=columns,
+        rows=tuple(rows),
+    )
 
 
 def parse_table(name: str, content: dict[str, Any], origin: str) -> PaperTable:
@@ -123,7 +189,7 @@ def parse_table(name: str, content: dict[str, Any], origin: str) -> PaperTable:
         ConfigError: a key that is missing or unknown, an unknown unit, a row of another length than `columns`.
     """
     needed = {"paper", "table", "title", "metric", "unit", "notes", "columns", "rows"}
-    _check(content, needed, {"columns_protocol", "training"}, origin)
+    _check(content, needed, {"columns_protocol", "training", "per_column"}, origin)
     _check(content["paper"], {"authors", "title", "venue", "year"}, (), f"{origin}: paper")
     if content["unit"] not in UNITS:
         raise ConfigError(f"{origin}: {unknown('unit', content['unit'], UNITS)}")
@@ -140,6 +206,7 @@ def parse_table(name: str, content: dict[str, Any], origin: str) -> PaperTable:
         notes=tuple(content["notes"]),
         columns=columns,
         rows=tuple(_row(row, len(columns), f"{origin}: row {number}") for number, row in enumerate(content["rows"], 1)),
+        per_column=content.get("per_column", False),
     )
 
 
@@ -165,9 +232,9 @@ def _check(content: dict[str, Any], needed: Collection[str], allowed: Collection
         raise ConfigError(f"{origin}: {', '.join(missing)} is missing; wanted {', '.join(sorted(needed))}")
 
 
-def _folder() -> Path:
-    """train/papers beside the recipes."""
-    folder = recipes_folder() / "papers"
-    if not folder.is_dir():
-        raise ConfigError(f"no paper tables in {folder}; reinstall imgscan")
-    return folder
+def _files(kind: str) -> dict[str, Path]:
+    """Name -> file of train/papers or train/ablations beside the recipes."""
+    folder = recipes_folder() / kind
+    if kind == "papers" and not folder.is_dir():
+        raise ConfigError(f"no tables in {folder}; reinstall imgscan")
+    return {path.stem: path for path in folder.glob("*.toml")}

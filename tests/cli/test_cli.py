@@ -201,11 +201,12 @@ def test_evaluate_prints_a_row_per_model_and_folder(tmp_path: Path, tiny_model: 
     mask = np.zeros((96, 128), np.uint8)
     mask[20:60, 20:60] = 255
     Image.fromarray(mask).save(tmp_path / "d" / "masks" / "x.png")
-    done = run("evaluate", "ela", tiny_model, "--data", tmp_path / "d", "--json")
+    done = run("evaluate", "ela", tiny_model, "--data", tmp_path / "d", "--json", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     ela, ours = (json.loads(line) for line in done.stdout.splitlines())
     assert ela["model"] == "ela"
-    assert ela["columns"]["f1"] is None
+    assert ela["weights"] == ""
+    assert len(ela["data_sha256"]) == 64
     assert 0 <= ours["columns"]["auc"]["mean"] <= 1
     assert 0 <= ours["columns"]["f1"]["mean"] <= 1
     assert ours["protocol"] == "native"
@@ -220,14 +221,18 @@ def test_evaluate_prints_tables_and_writes_every_metric(tmp_path: Path, photos: 
         Image.fromarray(np.eye(96, 128, dtype=np.uint8) * 255).save(tmp_path / "d" / "masks" / f"{number}.png")
         Image.fromarray(photos[number][96:192, :128]).save(tmp_path / "d" / "authentic" / f"clean{number}.png")
     masks = ["--masks", tmp_path / "d" / "masks"]
-    done = run("evaluate", "noi1", *masks, "--data", tmp_path / "d", "--attack", "jpeg-50", "--csv", tmp_path / "all.csv")
+    out = ["--out", tmp_path / "out"]
+    done = run("evaluate", "noi1", *masks, "--data", tmp_path / "d", "--attack", "jpeg-50", "--csv", tmp_path / "all.csv", *out)
     assert done.returncode == ExitCode.INCOMPLETE, "the untouched pictures have no prediction"
     assert "protocol native" in done.stdout
     for text in ("all-pristine", "all-forged", "robustness", "jpeg-50"):
         assert text in done.stdout
     assert "looked for" in done.stderr
+    again = run("evaluate", "noi1", *masks, "--data", tmp_path / "d", "--attack", "jpeg-50", *out)
+    assert "8 of 12 answers" in again.stderr, "of the model; a folder of predictions may have changed"
+    assert again.stdout == done.stdout
     Image.fromarray(np.zeros((128, 96), np.uint8)).save(tmp_path / "d" / "masks" / "1.png")
-    sick = run("evaluate", "ela", "--data", tmp_path / "d")
+    sick = run("evaluate", "ela", "--data", tmp_path / "d", *out)
     assert sick.returncode == ExitCode.INCOMPLETE
     assert sick.stderr.splitlines()[0].endswith("masks rotated by 90 degrees: " + str(tmp_path / "d" / "masks" / "1.png"))
     header, *rows = (tmp_path / "all.csv").read_text().splitlines()
@@ -244,10 +249,15 @@ def test_evaluate_prints_tables_and_writes_every_metric(tmp_path: Path, photos: 
         (["ela", "--attack", "jpge"], "did you mean jpeg"),
         (["--masks", "/no/such"], "/no/such"),
         ([], "give models, or --masks"),
+        (["ela|noi1&noi2"], "wanted one of them"),
+        (["ela+noi1"], "ela has no features to fuse"),
+        (["--table", "focal-7"], "did you mean focal-"),
+        (["--table", "focal-1", "--protocol", "ncl"], "--table brings its own protocol"),
+        (["--table", "focal-1", "--runs", "/no/such"], "--runs /no/such"),
     ],
 )
-def test_what_evaluate_refuses(args: list[object], message: str) -> None:
-    done = run("evaluate", *args, "--data", PHOTOS)
+def test_what_evaluate_refuses(args: list[object], message: str, tmp_path: Path) -> None:
+    done = run("evaluate", *args, "--data", PHOTOS, "--out", tmp_path)
     assert done.returncode == ExitCode.INCOMPLETE
     assert message in done.stderr
 

@@ -31,3 +31,13 @@ def test_a_patch_of_another_quality_stands_out() -> None:
     assert auc(patch, ela.error_level(rgb)) < 0.15, (
         "it changes less: a ranking by error level cannot know which of the two is pasted"
     )
+
+
+def test_the_score_ranks_as_the_error_level_and_is_a_half_at_three_deviations() -> None:
+    rgb = grey(noisy(dead_leaves(3), 4, 4, square(256, 64, 96, 96), seed=2))
+    level, score = ela.error_level(rgb).ravel(), ela.score(rgb).ravel()
+    order = np.argsort(level, kind="stable")
+    assert (np.diff(score[order]) >= 0).all()
+    blocks = ela.error_level(rgb)[::8, ::8]
+    half = np.median(blocks) + 3 * 1.4826 * np.median(np.abs(blocks - np.median(blocks)))
+    np.testing.assert_array_equal(score > 0.5, level > half)

@@ -1,17 +1,25 @@
 import re
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from imgscan.commands.calibrate import threshold
+from imgscan.datasets.entries import Entry
+from imgscan.detectors import DETECTORS
 from imgscan.errors import InputError
-from imgscan.evaluation.measure import attacked, measure, of_detector, of_masks, read_set, summarise
+from imgscan.evaluation.contestants import Answer, Contestant, ModelOptions, combined, of_masks, of_model
+from imgscan.evaluation.measure import UNATTACKED, PictureScores, Question, Task, measure, read_set, region_means
 from imgscan.evaluation.protocols import PROTOCOLS
-from imgscan.records import Skipped
+from imgscan.evaluation.summary import summarise
+from imgscan.records import Features, Picture, Skipped
 
+CPU = torch.device("cpu")
+HOW = ModelOptions(CPU, 0)
 NATIVE = PROTOCOLS["native"]
 
 
@@ -48,56 +56,80 @@ def test_a_folder_of_pictures_is_untouched(benchmark: Path) -> None:
         read_set(str(benchmark / "empty"))
 
 
-def test_ela_ranks_and_marks_nothing(benchmark: Path) -> None:
-    ela = of_detector("ela", 0)
-    rows = measure(ela, read_set(str(benchmark)), NATIVE)
-    scores = summarise(ela, "x", rows, 0, NATIVE)
-    assert scores.columns["auc"] is not None
-    assert (scores.columns["f1"], scores.columns["iou"], scores.untouched) == (None, None, None)
+def ask(contestant: Contestant, entries: list[Entry], attack: str = UNATTACKED, jobs: int = 0) -> list[PictureScores | Skipped]:
+    """One contestant about every picture."""
+    tasks = [Task(entry, number, (Question(attack, 0),)) for number, entry in enumerate(entries)]
+    return [one.scores for (one,) in measure(tasks, [contestant], NATIVE, jobs=jobs, device=CPU)]
+
+
+def measured(contestant: Contestant, entries: list[Entry], attack: str = UNATTACKED) -> PictureScores:
+    (row,) = ask(contestant, entries, attack)
+    assert isinstance(row, PictureScores), row
+    return row
+
+
+def skipped(contestant: Contestant, entries: list[Entry]) -> Skipped:
+    (row,) = ask(contestant, entries)
+    assert isinstance(row, Skipped)
+    return row
+
+
+def test_a_detector_decides_at_a_half(benchmark: Path) -> None:
+    row = measured(of_model("ela", HOW), read_set(str(benchmark)))
+    rgb = np.asarray(Image.open(benchmark / "images" / "x.jpg"))
+    assert row.area == pytest.approx((DETECTORS["ela"].score(rgb) > 0.5).mean(), abs=0.01), "but for specks"
+    assert row.columns["auc"] is not None
 
 
 def test_other_tools_maps_are_measured_and_a_perfect_one_is_perfect(benchmark: Path, tmp_path: Path) -> None:
-    maps = of_masks(benchmark / "masks", 0)
-    (row,) = measure(maps, read_set(str(benchmark)), NATIVE)
+    maps = of_masks(benchmark / "masks")
+    row = measured(maps, read_set(str(benchmark)))
     assert row.columns["f1"] == row.columns["iou"] == row.columns["auc"] == 1.0
     assert row.area == pytest.approx(30 * 50 / (96 * 128))
+    assert row.histogram[1, -1] == 30 * 50, "all forged pixels score 1"
+    assert row.histogram[0, 0] == 96 * 128 - 30 * 50
 
     other = tmp_path / "other"
     other.mkdir()
     np.savez(other / "x.npz", np.full((96, 128), 0.7, np.float32))
-    (row,) = measure(of_masks(other, 0), read_set(str(benchmark)), NATIVE)
+    row = measured(of_masks(other), read_set(str(benchmark)))
     assert row.metrics.recall == 1.0
     assert row.columns["auc"] == 0.5
     scores = summarise(maps, "x", [row], 0, NATIVE)
     assert scores.baselines["all-forged"]["iou"] == pytest.approx(row.columns["iou"]), "marking everything is that baseline"
+    assert scores.pooled is not None
+    assert scores.pooled_scores is not None
+    assert scores.pooled_scores.best_f1 == pytest.approx(scores.pooled.f1), "one level has one threshold"
 
 
-@pytest.mark.parametrize(("shape", "message"), [(None, r"looked for x\.jpg\.png, x\.png, x\.npz"), ((48, 128), "128 x 48")])
-def test_a_missing_or_misfit_prediction_is_skipped_and_named(benchmark: Path, shape: tuple[int, int] | None, message: str) -> None:
+@pytest.mark.parametrize(
+    ("prediction", "message"),
+    [
+        (None, r"looked for x\.jpg\.png, x\.png, x\.npz"),
+        (np.zeros((48, 128), np.float32), "128 x 48"),
+        (np.full((96, 128), 255, np.float32), "holds 255 to 255; wanted probabilities"),
+        (np.full((96, 128), np.nan, np.float32), "holds nan to nan"),
+    ],
+)
+def test_a_missing_or_misfit_prediction_is_skipped_and_named(benchmark: Path, prediction: np.ndarray | None, message: str) -> None:
     predictions = benchmark / "predictions"
     predictions.mkdir()
-    if shape is not None:
-        Image.fromarray(np.zeros(shape, np.uint8)).save(predictions / "x.png")
-    skipped: list[Skipped | None] = []
-    assert measure(of_masks(predictions, 0), read_set(str(benchmark)), NATIVE, skipped.append) == []
-    assert skipped[0] is not None
-    assert re.search(message, skipped[0].reason)
+    if prediction is not None:
+        np.savez(predictions / "x.npz", prediction)
+    assert re.search(message, skipped(of_masks(predictions), read_set(str(benchmark))).reason)
 
 
 def test_a_mask_of_another_size_is_skipped_and_named(benchmark: Path) -> None:
     Image.fromarray(np.zeros((128, 96), np.uint8)).save(benchmark / "masks" / "x.png")
-    skipped: list[Skipped | None] = []
-    assert measure(of_detector("ela", 0), read_set(str(benchmark)), NATIVE, skipped.append) == []
-    assert skipped[0] is not None
-    assert "96 x 128" in skipped[0].reason
+    assert "96 x 128" in skipped(of_model("ela", HOW), read_set(str(benchmark))).reason
 
 
 def test_image_level_counts_both_kinds_and_says_what_leaks(benchmark: Path) -> None:
     """Forged pictures with strength 0.8 and 0.2, untouched ones with 0.5 and 0.1: three of four pairs are in order."""
-    (row,) = measure(of_masks(benchmark / "masks", 0), read_set(str(benchmark)), NATIVE)
+    row = measured(of_masks(benchmark / "masks"), read_set(str(benchmark)))
     strengths = [(True, 0.8), (True, 0.2), (False, 0.5), (False, 0.1)]
     rows = [replace(row, forged=forged, strength=strength, area=strength / 10) for forged, strength in strengths]
-    model = replace(of_masks(benchmark / "masks", 0), thresholds={"possible": 0.5})
+    model = replace(of_masks(benchmark / "masks"), thresholds={"possible": 0.5})
     scores = summarise(model, "x", rows, 0, NATIVE)
     assert scores.image is not None
     assert scores.image.auc == 0.75
@@ -107,11 +139,89 @@ def test_image_level_counts_both_kinds_and_says_what_leaks(benchmark: Path) -> N
     assert scores.leak is None, "five pictures of a class are the least it can be measured on"
 
 
-def test_attacks_move_the_truth_with_the_picture(benchmark: Path, tmp_path: Path) -> None:
-    entries = attacked(read_set(str(benchmark)), "resize-0.78", tmp_path / "a")
-    (row,) = measure(of_masks(tmp_path / "a" / "masks", 0), entries, NATIVE)
+@dataclass(frozen=True)
+class Says:
+    """A contestant that marks the columns from `first` to `last` and says so with a score."""
+
+    first: int
+    last: int
+    score: float
+
+    def __call__(self, pictures: Sequence[Picture]) -> Iterator[Answer | Skipped]:
+        for picture in pictures:
+            if self.score < 0:
+                raise RuntimeError("no idea")
+            mask = np.zeros((picture.height, picture.width), bool)
+            mask[:, self.first : self.last] = True
+            yield Answer(np.where(mask, np.float32(self.score), np.float32(0.1)), mask, self.score)
+
+
+def test_union_and_intersection_by_hand(benchmark: Path) -> None:
+    """Columns 20 to 70 of rows 10 to 40 are forged: 1,500 pixels; one marks columns 20-50, the other 40-70, all 96 rows high."""
+    left, right = Contestant("left", Says(20, 50, 0.6)), Contestant("right", Says(40, 70, 0.9))
+    entries = read_set(str(benchmark))
+    union = measured(combined("l|r", [left, right], "union"), entries)
+    assert (union.metrics.tp, union.metrics.fp) == (1500, 50 * 96 - 1500)
+    assert union.strength == pytest.approx(0.9)
+    both = measured(combined("l&r", [left, right], "intersection"), entries)
+    assert (both.metrics.tp, both.metrics.fp) == (10 * 30, 10 * 66)
+    assert both.strength == pytest.approx(0.6)
+
+
+def test_a_model_that_fails_on_a_picture_ends_nothing(benchmark: Path, photos: list[np.ndarray]) -> None:
+    Image.fromarray(photos[1][:96, :128]).save(benchmark / "images" / "y.png")
+    Image.fromarray(np.zeros((96, 128), np.uint8)).save(benchmark / "masks" / "y.png")
+    bad, good = Contestant("bad", Says(0, 9, -1)), Contestant("good", Says(0, 9, 0.5))
+    tasks = [Task(entry, n, (Question(UNATTACKED, 0), Question(UNATTACKED, 1))) for n, entry in enumerate(read_set(str(benchmark)))]
+    for first, second in measure(tasks, [bad, good], NATIVE, jobs=0, device=CPU):
+        assert isinstance(first.scores, Skipped)
+        assert first.scores.reason == "bad failed: RuntimeError: no idea"
+        assert isinstance(second.scores, PictureScores)
+
+
+def test_the_way_of_a_gpu_and_of_workers_give_the_same(benchmark: Path, photos: list[np.ndarray], tiny_model: str) -> None:
+    for number in range(4):
+        Image.fromarray(photos[number][:96, :128]).save(benchmark / "images" / f"{number}.png")
+        Image.fromarray(np.eye(96, 128, dtype=np.uint8) * 255).save(benchmark / "masks" / f"{number}.png")
+    (benchmark / "images" / "3.png").write_bytes(b"nothing")
+    contestants = [of_model(tiny_model, HOW), of_model("noi1", HOW)]
+    questions = tuple(Question(attack, who) for attack in (UNATTACKED, "jpeg-50", "resize-0.78") for who in (0, 1))
+    tasks = [Task(entry, number, questions) for number, entry in enumerate(read_set(str(benchmark)))]
+    ways = [
+        list(measure(tasks, contestants, NATIVE, jobs=jobs, device=device))
+        for jobs, device in ((0, CPU), (2, CPU), (2, torch.device("meta")))  # anything but a CPU goes the way of a GPU
+    ]
+    assert [len(way) for way in ways] == [5, 5, 5]
+    for some in zip(*ways, strict=True):
+        for one, *others in zip(*some, strict=True):
+            for other in others:
+                assert other.question == one.question
+                if isinstance(one.scores, Skipped):
+                    assert other.scores == one.scores
+                else:
+                    assert isinstance(other.scores, PictureScores)
+                    assert other.scores.name == one.scores.name
+                    assert other.scores.metrics.auc == pytest.approx(one.scores.metrics.auc, abs=1e-3)
+
+
+def test_attacks_move_the_truth_with_the_picture(benchmark: Path) -> None:
+    row = measured(Contestant("all", Says(0, 999, 0.5)), read_set(str(benchmark)), "resize-0.78")
     assert row.metrics.pixels == 75 * 100
-    assert row.columns["f1"] == 1.0
+    assert row.metrics.forged == pytest.approx(0.78**2 * 1500, rel=0.05)
+    assert (row.container, row.quality) == ("attacked", None)
+
+
+def test_mean_features_of_the_two_regions_by_hand() -> None:
+    """Two cells by two, the left ones forged: means over columns; a cell that is half forged is not."""
+    vectors = torch.tensor([[[1.0, 3.0], [2.0, 4.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    truth = np.zeros((8, 8), bool)
+    truth[:, :4] = True
+    truth[:4, 4:6] = True
+    means = region_means(Features(vectors, (4.0, 4.0)), truth)
+    assert means is not None
+    np.testing.assert_allclose(means[0], [3.5, 1.0])
+    np.testing.assert_allclose(means[1], [1.5, 0.0])
+    assert region_means(Features(vectors, (4.0, 4.0)), np.zeros((8, 8), bool)) is None
 
 
 def test_thresholds_by_hand() -> None:

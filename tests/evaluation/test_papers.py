@@ -234,7 +234,7 @@ def test_tables_of_a_paper_agree_where_they_print_the_same_run() -> None:
 def test_a_near_miss_is_named() -> None:
     with pytest.raises(ConfigError, match=r"did you mean focal-1\?"):
         read_table("fokal-1")
-    with pytest.raises(ConfigError, match="unknown paper table"):
+    with pytest.raises(ConfigError, match="unknown table"):
         read_table("../focal-hrnet.official")
     with pytest.raises(ConfigError, match="did you mean Circle"):
         read_table("focal-3").row("circle")

@@ -1,0 +1,197 @@
+"""Who answers: models, the union or intersection of several, and other tools' predictions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from imgscan.datasets.entries import size_complaint
+from imgscan.errors import InputError
+from imgscan.evaluation.pixel import BoolMap
+from imgscan.records import Assessed, Features, Picture, Skipped
+from imgscan.scan import examine
+from imgscan.scanner import Scanner, build_scanner
+from imgscan.weights import find_model
+
+SET_OPERATIONS: dict[str, Literal["union", "intersection"]] = {"|": "union", "&": "intersection"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a contestant says of one picture."""
+
+    score: npt.NDArray[np.float32]  # H x W, higher is more likely forged
+    mask: BoolMap | None  # H x W; None: the protocol's threshold on the score decides
+    strength: float | None  # the picture's own score; None: it has none
+    features: Features | None = None  # what was clustered
+
+
+Answers = Callable[[Sequence[Picture]], Iterator[Answer | Skipped]]  # one per picture, in order
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Anything that can be measured."""
+
+    name: str
+    answers: Answers
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # operating points of its card
+    weights: str = ""  # hash; "": it has none
+    identity: str = ""  # hash of all that decides its answers besides the picture; "": unknown, so that nothing may be reused
+    fixed: bool = False  # True: its answers are files, made for the pictures as they were; no attack can be tried on it
+
+
+@dataclass(frozen=True)
+class _ByScanner:
+    scanner: Scanner
+
+    def __call__(self, pictures: Sequence[Picture]) -> Iterator[Answer | Skipped]:
+        for one in examine(pictures, self.scanner):
+            if isinstance(one, Assessed):
+                yield Answer(one.mask.probability, one.mask.forged, one.finding.score, one.features)
+            else:
+                yield one
+
+
+def of_scanner(name: str, scanner: Scanner, weights: str) -> Contestant:
+    """A model, run as `imgscan scan` runs it."""
+    decides = {
+        "weights": weights,
+        "detectors": scanner.detectors,
+        "plans": [asdict(plan) for plan in scanner.plans],
+        "clustering": asdict(scanner.clustering),
+        "localizing": asdict(scanner.localizing),
+        "amp": scanner.amp,
+    }
+    return Contestant(
+        name,
+        _ByScanner(scanner),
+        thresholds={point.level: point.score for point in scanner.points},
+        weights=weights,
+        identity=_hash(decides),
+    )
+
+
+@dataclass(frozen=True)
+class _Combined:
+    parts: tuple[Contestant, ...]
+    operation: Literal["union", "intersection"]
+
+    def __call__(self, pictures: Sequence[Picture]) -> Iterator[Answer | Skipped]:
+        masks, scores = (np.logical_or, np.maximum) if self.operation == "union" else (np.logical_and, np.minimum)
+        for answers in zip(*(part.answers(pictures) for part in self.parts), strict=True):
+            failed = [one for one in answers if isinstance(one, Skipped)]
+            if failed:
+                yield failed[0]
+                continue
+            good = [one for one in answers if isinstance(one, Answer)]
+            score, mask = good[0].score, good[0].mask
+            for one in good[1:]:
+                score = scores(score, one.score)
+                mask = None if mask is None or one.mask is None else masks(mask, one.mask)
+            strength = None if mask is None else float(score[mask].max(initial=0.0))
+            yield Answer(score, mask, strength)
+
+
+def combined(name: str, parts: Sequence[Contestant], operation: Literal["union", "intersection"]) -> Contestant:
+    """Masks joined or intersected after each model decided by itself (FOCAL, Fig. 7); scores by maximum or minimum.
+
+    It has no operating points: those of its parts were not measured for it.
+    """
+    known = all(part.identity for part in parts)
+    return Contestant(
+        name,
+        _Combined(tuple(parts), operation),
+        weights="+".join(part.weights for part in parts),
+        identity=_hash({"operation": operation, "parts": [part.identity for part in parts]}) if known else "",
+    )
+
+
+@dataclass(frozen=True)
+class _FromFiles:
+    folder: Path
+
+    def __call__(self, pictures: Sequence[Picture]) -> Iterator[Answer | Skipped]:
+        return (_read_prediction(picture, self.folder) for picture in pictures)
+
+
+def of_masks(folder: Path) -> Contestant:
+    """Another tool's predictions: for a/b.jpg a file a/b.jpg.png, b.jpg.png, b.png or b.npz (its first array) in the folder.
+
+    PNG levels 0..255 are probabilities 0..1, as are the floats of an npz; the protocol's threshold decides.
+
+    Raises:
+        InputError: no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"--masks {folder}: is not a folder; wanted a folder of PNG or npz maps named after the pictures")
+    return Contestant(f"masks:{folder}", _FromFiles(folder), fixed=True)
+
+
+def _read_prediction(picture: Picture, folder: Path) -> Answer | Skipped:
+    """The map of one picture; a Skipped says what was looked for, or what is wrong with it."""
+    name = Path(picture.source.name)
+    names = [f"{name}.png", f"{name.name}.png", f"{name.stem}.png", f"{name.stem}.npz"]
+    path = next((folder / one for one in names if (folder / one).is_file()), None)
+    if path is None:
+        return Skipped(picture.source, f"no prediction in {folder}: looked for {', '.join(dict.fromkeys(names))}")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                score = np.asarray(arrays[arrays.files[0]], np.float32)
+        else:
+            with Image.open(path) as file:
+                score = np.asarray(file.convert("L"), np.float32) / np.float32(255)
+    except Exception as error:  # decoders raise nearly anything on broken files
+        return Skipped(picture.source, f"prediction {path} cannot be read: {error}")
+    if score.shape != (picture.height, picture.width):
+        return Skipped(picture.source, size_complaint(picture.source.path, (picture.height, picture.width), path, score.shape))
+    if not (float(score.min()) >= 0 and float(score.max()) <= 1):  # also refuses NaN
+        return Skipped(picture.source, f"prediction {path} holds {score.min():g} to {score.max():g}; wanted probabilities, 0 to 1")
+    return Answer(score, None, float(score.max()))
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How models are built; the flags of `imgscan evaluate`."""
+
+    device: torch.device
+    jobs: int
+    batch: int | None = None
+    cluster: str | None = None
+    grid: int | None = None
+    side: int | None = None
+    beyond: str | None = None
+
+
+def of_model(text: str, options: ModelOptions) -> Contestant:
+    """A model as for scan --model, or several joined by | (union of their masks) or & (intersection).
+
+    Raises:
+        WeightsError: see find_model.
+        InputError: | and & together.
+    """
+    used = [sign for sign in SET_OPERATIONS if sign in text]
+    if len(used) > 1:
+        raise InputError(f"model {text!r}: | and & together; wanted one of them")
+    if used:
+        parts = [of_model(part.strip(), options) for part in text.split(used[0])]
+        return combined(used[0].join(part.name for part in parts), parts, SET_OPERATIONS[used[0]])
+    model = find_model(text).with_clustering(options.cluster, options.grid)
+    scanner = build_scanner(
+        model, device=options.device, batch=options.batch, jobs=options.jobs, side=options.side, beyond=options.beyond
+    )
+    return of_scanner(model.name, scanner, "+".join(card.sha256 for card in model.cards))
+
+
+def _hash(facts: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

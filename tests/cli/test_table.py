@@ -1,0 +1,93 @@
+"""`imgscan evaluate --table` on made-up trees in the published layouts, and `imgscan train table`."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imgscan.errors import ExitCode
+from tests.cli.test_cli import run
+from tests.conftest import PHOTOS
+from tests.datasets.test_published import TREES
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """Three of FOCAL's six test sets, four pixels for each of the layout tests' trees."""
+    root = tmp_path / "data"
+    for name in ("columbia", "casia-v1", "misd"):
+        TREES[name](root / name)
+    for path in root.rglob("*.*"):
+        if path.suffix.lower() in (".png", ".jpg", ".tif", ".bmp"):
+            with Image.open(path) as image:
+                large = image.resize((image.width * 4, image.height * 4), Image.Resampling.NEAREST)
+            large.save(path)
+    return root
+
+
+def test_a_table_is_laid_beside_the_paper(published: Path, tmp_path: Path) -> None:
+    done = run("evaluate", "--table", "focal-1", "--data-root", published, "--out", tmp_path / "out", "--json")
+    assert done.returncode == ExitCode.CLEAN, done.stderr
+    cells = {(line["method"], line["column"]): line for line in map(json.loads, done.stdout.splitlines())}
+    assert len(cells) == 13 * 14, "every cell is there, run or not"
+    ours = cells["FOCAL (Fusion)", "columbia F1"]
+    assert (ours["paper"], ours["pictures"], ours["reason"]) == (0.981, 2, ""), "the two forged pictures, not the untouched one"
+    assert 0 < ours["ours"] < 1
+    assert ours["model"] == "focal-hrnet@open+focal-vit@open"
+    assert "nist16 is not found" in cells["Lyu-NOI", "nist16 F1"]["reason"]
+    assert "not run: coverage, nist16, ffpp" in cells["FOCAL (ViT)", "mean F1"]["reason"]
+    assert "no such method" in cells["TruFor", "columbia F1"]["reason"]
+    text = run("evaluate", "--table", "focal-1", "--data-root", published, "--out", tmp_path / "out")
+    assert "3 of 3 answers" not in text.stderr
+    assert "answers on columbia are in" in text.stderr, "measured once"
+    assert f"{ours['ours'] - 0.981:+.3f}" in text.stdout
+    assert "note: " in text.stdout
+
+
+def test_counts_and_nothing_to_run(published: Path, tmp_path: Path) -> None:
+    done = run("evaluate", "--table", "focal-5", "--data-root", published, "--out", tmp_path / "out", "--json")
+    counts = {line["method"]: line["ours"] for line in map(json.loads, done.stdout.splitlines())}
+    assert (counts["Columbia"], counts["MISD"], counts["NIST"]) == (2, 1, None)
+    none = run("evaluate", "--table", "ncl-2", "--data-root", published, "--out", tmp_path / "out")
+    assert none.returncode == ExitCode.INCOMPLETE
+    assert "imgscan train ncl --data defacto" in none.stdout
+    assert "no cell could be run" in none.stderr
+
+
+def test_a_grid_is_trained_and_then_filled(tmp_path: Path) -> None:
+    """Two rows that differ in a setting, each with weights of its own, on a folder of pictures and masks."""
+    data = tmp_path / "my pictures"
+    for name in ("images", "masks"):
+        (data / name).mkdir(parents=True)
+    for number, path in enumerate(sorted(PHOTOS.glob("*.jpg"))):
+        with Image.open(path) as photo:
+            photo.crop((0, 0, 128, 96)).save(data / "images" / f"{number}.png")
+        mask = np.zeros((96, 128), np.uint8)
+        mask[16:64, 16:64] = 255
+        Image.fromarray(mask).save(data / "masks" / f"{number}.png")
+    grid = tmp_path / "grid.toml"
+    grid.write_text(
+        f'title = "two losses"\nprotocol = "native"\ncolumns = ["{data} F1", "{data} auc"]\n'
+        '[axes]\nnetwork = ["focal-hrnet"]\nsettings = [{}, { "loss.contrast" = "triplet" }]\n'
+    )
+    for name, some in (("train", slice(3)), ("val", slice(3, 4))):
+        (tmp_path / name).mkdir()
+        for path in sorted(PHOTOS.glob("*.jpg"))[some]:
+            shutil.copy(path, tmp_path / name)
+    small: list[object] = ["--set", "model.size=tiny", "--set", "train.steps=1", "--set", "train.batch=2", "--set", "data.side=64"]
+    small += ["--set", "data.workers=0", "--set", "data.validation=2", "--set", "data.epoch=2", "--data", "synth"]
+    small += ["--data-root", tmp_path / "train", "--validation-root", tmp_path / "val"]
+    trained = run("train", "table", grid, "--out", tmp_path / "runs", *small)
+    assert trained.returncode == ExitCode.CLEAN, trained.stderr
+    assert len(list((tmp_path / "runs").rglob("weights.toml"))) == 2
+    again = run("train", "table", grid, "--out", tmp_path / "runs", *small)
+    assert again.stderr.count("holds weights already") == 2
+    done = run("evaluate", "--table", grid, "--runs", tmp_path / "runs", "--out", tmp_path / "out", "--json")
+    assert done.returncode == ExitCode.CLEAN, done.stderr
+    cells = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(cell["pictures"], cell["reason"]) for cell in cells] == [(4, "")] * 4
+    assert len({cell["model"] for cell in cells}) == 2
+    assert "triplet" in cells[2]["model"]

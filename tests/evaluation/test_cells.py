@@ -1,0 +1,124 @@
+"""Which weights fill which cell: the rules, on cards made by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgscan.errors import ConfigError
+from imgscan.evaluation import cells
+from imgscan.evaluation.cells import Candidates, NotRunError, model_text, parse_column, training_command
+from imgscan.evaluation.papers import PaperTable, grid_names, parse_grid, read_table
+from imgscan.weights import Card, Model
+
+
+def card(network: str, tag: str, data: str = "synth", **recipe: dict[str, Any]) -> Card:
+    table = {"training": {"data": data}, "recipe": recipe}
+    return Card(network, tag, network, Path(f"/runs/{tag}/weights.toml"), Path("x"), "0" * 64, "", {}, (), table)
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every text leads to a card of its own path, as find_model would have it."""
+
+    def find(text: str) -> Model:
+        name, _, path = text.partition("@")
+        made = card(name, Path(path).parent.name)
+        return Model(text, (made,), (), {})
+
+    monkeypatch.setattr(cells, "find_model", find)
+
+
+def test_columns() -> None:
+    read = parse_column("nist16 AUC jpeg-50", "ncl")
+    assert (read.data, read.metric, read.attack) == ("nist16", "auc", "jpeg-50")
+    assert parse_column("casia AUC", "cfl-net").metric == "flipped_auc", "the released code's AUC"
+    assert parse_column("casia-v1 F1", "focal").metric == "macro_f1"
+    read = parse_column("/my pictures/of 2020 best_f1", "native")
+    assert (read.data, read.metric) == ("/my pictures/of 2020", "best_f1")
+    with pytest.raises(ConfigError, match="did you mean iou"):
+        parse_column("casia iuo", "focal")
+    with pytest.raises(ConfigError, match="wanted DATASET METRIC"):
+        parse_column("casia", "focal")
+
+
+def choose(table: PaperTable, method: str, candidates: Candidates, column: int = 0) -> str:
+    return model_text(table, table.row(method), parse_column(table.columns[column], table.protocol), candidates)
+
+
+@pytest.mark.usefixtures("known")
+def test_a_row_takes_weights_of_its_settings_and_its_data() -> None:
+    table = read_table("cfl-net-2")
+    runs = (
+        card("cfl-net", "casia-w", "casia", loss={"weight": 1.0}),
+        card("cfl-net", "nist-wo", "nist16", loss={"weight": 0.0}),
+        card("cfl-net", "nist-w", "nist16", loss={"weight": 1.0}),
+    )
+    candidates = Candidates(trained=runs)
+    assert choose(table, "NIST w", candidates) == "cfl-net@/runs/nist-w/weights.toml"
+    assert choose(table, "NIST w/o", candidates) == "cfl-net@/runs/nist-wo/weights.toml"
+    assert choose(table, "CASIA w", candidates) == "cfl-net@/runs/casia-w/weights.toml"
+    with pytest.raises(NotRunError, match=r"imgscan train cfl-net --data casia --set loss\.weight=0 --data-root DIR"):
+        choose(table, "CASIA w/o", candidates)
+
+
+@pytest.mark.usefixtures("known")
+def test_weights_named_by_the_user_go_before_and_need_no_data() -> None:
+    table = read_table("ncl-1")
+    ncl = next(row.method for row in table.rows if row.ours)
+    given = card("ncl", "given", "whatever")
+    assert choose(table, ncl, Candidates(given=(given,), trained=(card("ncl", "run", "nist16"),))) == "ncl@/runs/given/weights.toml"
+    each = Candidates(trained=(card("ncl", "n", "nist16"), card("ncl", "c", "casia")))
+    assert choose(table, ncl, each, table.columns.index("nist16 F1")) == "ncl@/runs/n/weights.toml"
+    assert choose(table, ncl, each, table.columns.index("casia AUC")) == "ncl@/runs/c/weights.toml", "weights of its own per column"
+    with pytest.raises(NotRunError, match="--data coverage"):
+        choose(table, ncl, each, table.columns.index("coverage AUC"))
+
+
+def test_rows_without_imgscan_and_detectors() -> None:
+    table = read_table("focal-1")
+    assert choose(table, "Lyu-NOI", Candidates()) == "noi2"
+    with pytest.raises(NotRunError, match="no such method"):
+        choose(table, "TruFor", Candidates())
+
+
+@pytest.mark.usefixtures("known")
+def test_a_fusion_needs_all_its_parts() -> None:
+    table = read_table("fusion")
+    hrnet, vit = card("focal-hrnet", "h"), card("focal-vit", "v")
+    both = Candidates(shipped=(hrnet, vit))
+    assert choose(table, "focal-hrnet|focal-vit", both) == "focal-hrnet@/runs/h/weights.toml|focal-vit@/runs/v/weights.toml"
+    assert choose(table, "focal-fusion", both) == "focal-hrnet@/runs/h/weights.toml+focal-vit@/runs/v/weights.toml"
+    with pytest.raises(NotRunError, match="--size official-vit"):
+        choose(table, "focal-hrnet&focal-vit", Candidates(shipped=(hrnet,)))
+
+
+def test_grids_that_ship_and_their_commands() -> None:
+    assert grid_names() == ["clusterings", "contrasts", "cross", "fusion"]
+    for name in grid_names():
+        table = read_table(name)
+        for text in table.columns:
+            parse_column(text, table.protocol)
+    contrasts = read_table("contrasts")
+    assert [row.method for row in contrasts.rows][:2] == ["focal-hrnet", "focal-hrnet, loss.contrast=triplet"]
+    row = contrasts.row("focal-hrnet, loss.whole_batch=True")
+    assert "--set loss.whole_batch=true" in training_command(contrasts, row, "focal-hrnet", "casia-v1")
+    assert len(read_table("cross").rows) == 9
+
+
+def test_a_grid_is_the_product_of_its_axes_or_an_error() -> None:
+    grid = {
+        "title": "t",
+        "protocol": "native",
+        "columns": ["x F1"],
+        "axes": {"network": ["a", "b"], "cluster": ["kmeans", "hdbscan"]},
+    }
+    table = parse_grid("g", grid, "g.toml")
+    assert [row.method for row in table.rows] == ["a, kmeans", "a, hdbscan", "b, kmeans", "b, hdbscan"]
+    for axes, message in (
+        ({"netwrk": ["a"]}, "did you mean network"),
+        ({}, "network is missing"),
+        ({"network": "a"}, "wanted a list"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            parse_grid("g", grid | {"axes": axes}, "g.toml")
