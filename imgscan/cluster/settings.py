@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class ClusterSettings:
     smallest: float = 0.01  # fewest members of a cluster, as a share of the cells (HDBSCAN's min_cluster_size)
     neighbours: int = 8  # HDBSCAN's min_samples
     epsilon: float = 0.0  # clusters nearer than this (Euclidean, between unit vectors) are not told apart; 0: as they come
+    select: Literal["eom", "leaf"] = "eom"  # excess of mass, or the leaves of the tree (cluster_selection_method)
     single: bool = True  # whether HDBSCAN may answer that there is only one cluster (allow_single_cluster)
     most: int = 40  # more clusters than this mean that the features do not separate: fall back to k-means
 

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import hdbscan
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from imgscan.cluster import CLUSTERINGS, ClusterSettings, cluster
-from imgscan.cluster.hdbscan import MOST_POINTS, hdbscan_labels
 from imgscan.cluster.kmeans import assign, kmeans_labels
 from imgscan.errors import InputError
 from imgscan.records import Features
@@ -62,25 +60,6 @@ def test_an_unknown_method_names_the_near_miss() -> None:
         cluster(planted()[0], ClusterSettings(method="hdbscn"))
 
 
-@pytest.mark.parametrize(("count", "dim", "seed"), [(300, 8, 0), (500, 70, 1), (800, 128, 2), (400, 3, 3)])
-@pytest.mark.parametrize(("single", "epsilon"), [(True, 0.0), (False, 0.0), (False, 0.4)])
-def test_hdbscan_labels_equal_those_of_the_package(count: int, dim: int, seed: int, single: bool, epsilon: float) -> None:
-    rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((4, dim))
-    points = centres[rng.integers(0, 4, count)] + 0.25 * rng.standard_normal((count, dim))
-    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
-    ours, persistence = hdbscan_labels(
-        torch.from_numpy(points), ClusterSettings(smallest=12 / count, neighbours=6, single=single, epsilon=epsilon)
-    )
-    theirs = hdbscan.HDBSCAN(
-        min_cluster_size=12, min_samples=6, algorithm="generic", allow_single_cluster=single, cluster_selection_epsilon=epsilon
-    ).fit(points.astype(np.float64))
-    pairs = set(zip(ours.tolist(), theirs.labels_.tolist(), strict=True))
-    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}), "labels differ by more than their names"
-    assert {a == -1 for a, b in pairs if b == -1} <= {True}
-    assert len(persistence) == ours.max() + 1
-
-
 def test_hdbscan_noise_joins_the_nearest_cluster() -> None:
     features, truth = planted()
     vectors = features.vectors.clone()
@@ -101,11 +80,6 @@ def test_hundreds_of_clusters_fall_back_to_kmeans_and_say_so() -> None:
     clusters = cluster(Features(vectors, (8.0, 8.0)), ClusterSettings(smallest=0.01, most=40))
     assert clusters.method == "kmeans (hdbscan found 60 clusters)"
     assert len(clusters.persistence) == 2
-
-
-def test_hdbscan_refuses_what_does_not_fit_in_memory() -> None:
-    with pytest.raises(ValueError, match="choose a smaller grid"):
-        hdbscan_labels(torch.empty(MOST_POINTS + 1, 1), ClusterSettings())
 
 
 def test_kmeans_assigns_by_dot_product_not_by_cosine() -> None:
