@@ -41,7 +41,9 @@ P = ParamSpec("P")
 
 # Flags of several commands
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Cluster = Annotated[str | None, typer.Option(help="hdbscan or kmeans; by default what the weights' card says.")]
+Cluster = Annotated[
+    str | None, typer.Option(help="hdbscan, kmeans, bisecting, birch or hierarchical; else as the card says.")
+]
 Grid = Annotated[int | None, typer.Option(min=8, max=128, help="Most cells along the longer side that are clustered.")]
 Jobs = Annotated[
     int | None,

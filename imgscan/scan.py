@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from imgscan.cluster import ClusterSettings, cluster
+from imgscan.cluster import MANY, ClusterSettings, cluster, cluster_many
 from imgscan.decode import decode, decode_all
 from imgscan.extract import detect, extract
 from imgscan.fuse import fuse
@@ -35,6 +35,7 @@ from imgscan.workers import busy, each
 
 AHEAD = 4  # batches decoded and grouped by size before the network sees them
 SAMPLE = 24  # pictures that the network is timed on alone, for -v
+DEVICE_CELLS = 9_000  # from so many cells on, a GPU finds HDBSCAN's spanning tree while a core would take more than a second
 WINDOW_PIXELS = 16_000_000  # ... but no more than this: features at stride 4 take 16 bytes a pixel
 
 
@@ -147,20 +148,32 @@ def _quiet_worker() -> None:
 
 
 def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executor) -> Iterator[Skipped | _Clustering]:
-    """Forward the pictures of a window, fuse, and hand each to a process to cluster."""
+    """Forward the pictures of a window, fuse, and have their cells clustered: by processes, or here, where the device is faster."""
     pictures = [item for item in window if isinstance(item, Picture)]
-    features = _forward_batch(pictures, scanner, scanner.timings)
+    features = list(_forward_batch(pictures, scanner, scanner.timings))
+    here = [one for one in features if one.probability is None and _on_device(one, scanner.clustering)]
+    with _clock(scanner.timings, "cluster"):
+        made = iter(cluster_many(here, scanner.clustering, scanner.device))
+    left = iter(features)
     for item in window:
         if isinstance(item, Skipped):
             yield item
+            continue
+        one = next(left)
+        clusters: Future[tuple[Clusters, float]] = Future()
+        if one.probability is not None:
+            clusters.set_result((segment(one), 0.0))
+        elif _on_device(one, scanner.clustering):
+            clusters.set_result((next(made), 0.0))
         else:
-            one = next(features)
-            if one.probability is not None:
-                clusters: Future[tuple[Clusters, float]] = Future()
-                clusters.set_result((segment(one), 0.0))
-            else:
-                clusters = processes.submit(_cluster, one.vectors.numpy(), one.cell, scanner.clustering)
-            yield _Clustering(item, one, clusters)
+            clusters = processes.submit(_cluster, one.vectors.numpy(), one.cell, scanner.clustering)
+        yield _Clustering(item, one, clusters)
+
+
+def _on_device(features: Features, settings: ClusterSettings) -> bool:
+    """Whether the device clusters: several pictures at once, or so many cells that a core would take seconds."""
+    cells = features.vectors.shape[1] * features.vectors.shape[2]
+    return settings.method in MANY or (settings.method == "hdbscan" and cells >= DEVICE_CELLS)
 
 
 def _cluster(vectors: npt.NDArray[np.float32], cell: tuple[float, float], settings: ClusterSettings) -> tuple[Clusters, float]:

@@ -61,6 +61,14 @@ def test_the_way_of_a_gpu_gives_the_same(folder: Path, tiny_model: str, jobs: in
     check_equal(alone[1:], batched[1:])
 
 
+def test_the_way_of_a_gpu_clusters_where_it_is_faster(folder: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgscan.scan.DEVICE_CELLS", 1)
+    for method in ("hdbscan", "kmeans"):
+        scanner = build_scanner(find_model(tiny_model).with_clustering(method, None), device=CPU, batch=2, jobs=0, amp=False)
+        alone = list(scan(find([folder]), scanner))
+        check_equal(alone, list(_batch_by_batch(map(decode, find([folder])), scanner)))
+
+
 def check_equal(some: Sequence[Assessed | Skipped], others: Sequence[Assessed | Skipped]) -> None:
     assert len(some) == len(others) >= 3
     for one, other in zip(some, others, strict=True):

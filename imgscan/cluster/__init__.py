@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from imgscan.cluster.birch import birch_labels
+from imgscan.cluster.bisecting import bisecting_labels, bisecting_many
 from imgscan.cluster.hdbscan import hdbscan_labels
-from imgscan.cluster.kmeans import kmeans_labels
+from imgscan.cluster.hierarchical import hierarchical_labels
+from imgscan.cluster.kmeans import kmeans_labels, kmeans_many
 from imgscan.cluster.settings import ClusterSettings
 from imgscan.errors import InputError, unknown
 from imgscan.records import Clusters, Features
@@ -14,16 +21,33 @@ from imgscan.records import Clusters, Features
 CLUSTERINGS = {
     "hdbscan": hdbscan_labels,
     "kmeans": kmeans_labels,
+    "bisecting": bisecting_labels,
+    "birch": birch_labels,
+    "hierarchical": hierarchical_labels,
 }
+# Of these the ones that take several pictures of equal size at once, P x N x D
+MANY = {"kmeans": kmeans_many, "bisecting": bisecting_many}
 
-__all__ = ["CLUSTERINGS", "ClusterSettings", "cluster"]
+Labelled = tuple[npt.NDArray[np.int32], tuple[float, ...]]
+
+__all__ = ["CLUSTERINGS", "MANY", "ClusterSettings", "cluster", "cluster_many"]
 
 
-def cluster(features: Features, settings: ClusterSettings) -> Clusters:
-    """Group the cells.
+def cluster(features: Features, settings: ClusterSettings, device: torch.device | None = None) -> Clusters:
+    """Group the cells of one picture; see cluster_many."""
+    return cluster_many([features], settings, device)[0]
+
+
+def cluster_many(features: Sequence[Features], settings: ClusterSettings, device: torch.device | None = None) -> list[Clusters]:
+    """Group the cells of pictures, each on its own.
 
     HDBSCAN's noise goes to the cluster with the nearest centre (by cosine): noise pixels are scattered over a picture and mostly
     isolated features.  No cluster at all counts as one.  More than `settings.most` clusters: k-means decides, and `method` says so.
+
+    Args:
+        features: of the pictures; those of equal size go through the methods of MANY together.
+        settings: which method, and how.
+        device: where distances are computed; None: where the features are.
 
     Returns:
         Clusters with labels by falling size, so that 0 is the pristine one (FOCAL, section 3.2).
@@ -34,14 +58,37 @@ def cluster(features: Features, settings: ClusterSettings) -> Clusters:
     """
     if settings.method not in CLUSTERINGS:
         raise InputError(unknown("clustering", settings.method, CLUSTERINGS))
-    rows, columns = features.vectors.shape[1:]
-    points = features.vectors.flatten(1).T.contiguous().float()
-    if not bool(points.isfinite().all()):
+    points = [one.vectors.flatten(1).T.contiguous().float() for one in features]
+    if not all(bool(one.isfinite().all()) for one in points):
         raise ValueError("features hold NaN or infinity; nothing can be clustered")
+    found = _labelled(points, settings, device)
+    return [
+        _clusters(one, their_points.cpu(), labelled, settings)
+        for one, their_points, labelled in zip(features, points, found, strict=True)
+    ]
+
+
+def _labelled(points: Sequence[torch.Tensor], settings: ClusterSettings, device: torch.device | None) -> list[Labelled]:
+    if settings.method not in MANY:
+        return [CLUSTERINGS[settings.method](one if device is None else one.to(device), settings) for one in points]
+    by_size: dict[int, list[int]] = {}
+    for number, one in enumerate(points):
+        by_size.setdefault(len(one), []).append(number)
+    found: dict[int, Labelled] = {}
+    for numbers in by_size.values():
+        together = torch.stack([points[number] for number in numbers])
+        answers = MANY[settings.method](together if device is None else together.to(device), settings)
+        found |= dict(zip(numbers, answers, strict=True))
+    return [found[number] for number in range(len(points))]
+
+
+def _clusters(features: Features, points: torch.Tensor, labelled: Labelled, settings: ClusterSettings) -> Clusters:
+    """Labels by falling size, noise adopted."""
+    rows, columns = features.vectors.shape[1:]
+    labels, persistence = labelled
     method = settings.method
-    labels, persistence = CLUSTERINGS[method](points, settings)
     found = int(labels.max(initial=-1)) + 1
-    if method != "kmeans" and found > settings.most:
+    if method == "hdbscan" and found > settings.most:
         method = f"kmeans ({method} found {found} clusters)"
         labels, persistence = kmeans_labels(points, settings)
     noise = labels < 0

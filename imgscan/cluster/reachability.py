@@ -12,8 +12,8 @@ list ends at distance r knows that every edge that is not in the list costs at l
 for the largest component (the others come to it), are distances computed again, from those few points to the points outside of
 their component.  On features of pictures that is a fraction of one further pass.
 
-Candidates are found in float32.  Everything that reaches the tree, core distances and the weights of its edges, is computed again
-in float64 from the differences of coordinates, so that duplicates have distance 0 and small distances their digits.
+Candidates are found by matrix products, which lose the digits of small distances.  Everything that reaches the tree, core distances
+and the weights of its edges, is computed again from the differences of coordinates: duplicates are at distance 0.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import torch
 Edges = npt.NDArray[np.float64]
 
 BLOCK_BYTES = {"cpu": 128 << 20, "cuda": 2 << 30}  # of distances at a time
-CACHE_BYTES = {"cpu": 4 << 20}  # of distances that are gone through several times: on a CPU they should stay in its cache
+CACHE_BYTES = {"cpu": 4 << 20}  # of what is gone through several times: on a CPU it should stay in the cache
 MOST_ROWS = 512  # of a block: more are no faster
-FEWEST = 16  # neighbours in a list beside those the core distance needs: longer lists answer more and cost little
+FEWEST = 8  # neighbours in a list beside those the core distance needs: longer lists answer more and cost little
 
 
 def spanning_tree(points: torch.Tensor, neighbours: int, block_bytes: int | None = None) -> Edges:
@@ -76,7 +76,7 @@ class _Lists:
         self.points, self.budget = points, budget
         self.squares = (points * points).sum(1)
         count = len(points)
-        length = min(count - 1, max(2 * neighbours, neighbours + FEWEST))
+        length = min(count - 1, neighbours + FEWEST)
         near, ends = _nearest(points, self.squares, length, budget)
         distance = _exact(points, torch.arange(count, device=points.device)[:, None].expand_as(near), near, budget)
         order = distance.argsort(dim=1, stable=True)
@@ -143,8 +143,7 @@ class _Lists:
         rows = points[part]
         weight = torch.full((len(rows),), torch.inf, device=points.device)
         other = torch.zeros(len(rows), dtype=torch.int64, device=points.device)
-        cache = min(self.budget, CACHE_BYTES.get(points.device.type, self.budget))
-        step = max(1, cache // (4 * len(rows)))
+        step = max(1, _cached(self.budget, points.device) // (4 * len(rows)))
         for start, stop in ((0, first), (last, len(points))):
             for left in range(start, stop, step):
                 columns = slice(left, min(left + step, stop))
@@ -164,6 +163,11 @@ class _Lists:
         distance = _exact(self.points, a, b, self.budget)[:, 0].cpu().numpy()
         weights: Edges = np.maximum(np.maximum(distance, self.core[some]), self.core[others])
         return weights
+
+
+def _cached(budget: int, device: torch.device) -> int:
+    """Bytes to go through at a time, where they are read several times."""
+    return min(budget, CACHE_BYTES.get(device.type, budget))
 
 
 def _nearest(points: torch.Tensor, squares: torch.Tensor, length: int, budget: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -187,12 +191,11 @@ def _nearest(points: torch.Tensor, squares: torch.Tensor, length: int, budget: i
 
 def _exact(points: torch.Tensor, some: torch.Tensor, others: torch.Tensor, budget: int) -> torch.Tensor:
     """Distances between points by their numbers, N x K float64, from the differences of coordinates."""
-    rows = max(1, budget // (16 * points.shape[1] * max(1, some.shape[1])))
+    rows = max(1, _cached(budget, points.device) // (4 * points.shape[1] * max(1, some.shape[1])))
     parts = []
     for top in range(0, len(some), rows):
         part = slice(top, top + rows)
-        difference = points[some[part]] - points[others[part]]
-        parts.append(difference.double().square_().sum(-1).sqrt_())
+        parts.append((points[some[part]] - points[others[part]]).square_().sum(-1).double().sqrt_())
     return torch.cat(parts)
 
 

@@ -17,6 +17,7 @@ class ClusterSettings:
     epsilon: float = 0.0  # clusters nearer than this (Euclidean, between unit vectors) are not told apart; 0: as they come
     select: Literal["eom", "leaf"] = "eom"  # excess of mass, or the leaves of the tree (cluster_selection_method)
     single: bool = True  # whether HDBSCAN may answer that there is only one cluster (allow_single_cluster)
+    clusters: int = 2  # of the methods that are told how many: k-means, bisecting, BIRCH, hierarchical
     most: int = 40  # more clusters than this mean that the features do not separate: fall back to k-means
 
     def members(self, points: int) -> int:

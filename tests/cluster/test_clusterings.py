@@ -7,8 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from imgscan.cluster import CLUSTERINGS, ClusterSettings, cluster
-from imgscan.cluster.kmeans import assign, kmeans_labels
+from imgscan.cluster import CLUSTERINGS, MANY, ClusterSettings, cluster, cluster_many
+from imgscan.cluster.bisecting import bisecting_labels
+from imgscan.cluster.hierarchical import MOST_POINTS, hierarchical_labels
+from imgscan.cluster.kmeans import by_distance, by_dot_product, kmeans_labels
 from imgscan.errors import InputError
 from imgscan.records import Features
 
@@ -86,9 +88,10 @@ def test_kmeans_assigns_by_dot_product_not_by_cosine() -> None:
     """By hand: a point at 40 degrees is nearer in angle to a mean at 60 degrees than to one at 0 (20 against 40 degrees), but that
     mean has length 0.6, so the dot products are 0.6 cos 20 = 0.564 and cos 40 = 0.766: it goes to the one at 0."""
     angle = torch.tensor([40.0, 60.0]) * torch.pi / 180
-    point = torch.tensor([[angle[0].cos(), angle[0].sin()]])
-    means = torch.tensor([[[1.0, 0.0], [0.6 * angle[1].cos(), 0.6 * angle[1].sin()]]])
-    assert assign(point, means).tolist() == [[0]]
+    point = torch.tensor([[[angle[0].cos(), angle[0].sin()]]])
+    means = torch.tensor([[[[1.0, 0.0], [0.6 * angle[1].cos(), 0.6 * angle[1].sin()]]]])
+    assert by_dot_product(point, means).tolist() == [[[0]]]
+    assert by_distance(point, means).tolist() == [[[1]]], "at a distance of 0.48, not of 0.68"
 
 
 @pytest.mark.skipif(not FIXTURE.exists(), reason="the reference fixtures are not on this machine")
@@ -103,3 +106,42 @@ def test_kmeans_gives_the_official_labels() -> None:
 def test_kmeans_always_splits_what_is_not_constant() -> None:
     points = F.normalize(torch.rand(50, 4, generator=torch.Generator().manual_seed(3)), dim=1)
     assert set(kmeans_labels(points, ClusterSettings())[0].tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("method", MANY)
+def test_pictures_together_are_clustered_as_each_alone(method: str) -> None:
+    """Two of equal size and one of another between them."""
+    some = [planted(noise=0.4)[0], planted(20, 30)[0], planted(noise=0.7)[0]]
+    settings = ClusterSettings(method=method)
+    for one, together in zip(some, cluster_many(some, settings), strict=True):
+        assert (together.labels == cluster(one, settings).labels).all()
+
+
+def test_bisecting_splits_the_widest_part_again() -> None:
+    """Three heaps on a line, at 0, 1 and 10: first the far one is cut off, then the other two are parted."""
+    generator = torch.Generator().manual_seed(0)
+    points = torch.tensor([[0.0], [1.0], [10.0]]).repeat_interleave(30, 0) + 0.01 * torch.randn(90, 1, generator=generator)
+    two, _ = bisecting_labels(points, ClusterSettings(clusters=2))
+    assert set(two[:60].tolist()) & set(two[60:].tolist()) == set()
+    assert len(set(two[:60].tolist())) == 1
+    three, persistence = bisecting_labels(points, ClusterSettings(clusters=3))
+    assert [len(set(three[k * 30 : k * 30 + 30].tolist())) for k in range(3)] == [1, 1, 1]
+    assert len(set(three.tolist())) == len(persistence) == 3
+
+
+@pytest.mark.parametrize("method", ["kmeans", "bisecting", "birch", "hierarchical"])
+@pytest.mark.parametrize("clusters", [2, 3])
+def test_as_many_clusters_as_wanted(method: str, clusters: int) -> None:
+    rng = np.random.default_rng(0)
+    points = np.eye(8)[np.repeat(np.arange(3), 40)] + 0.05 * rng.standard_normal((120, 8))
+    unit = F.normalize(torch.from_numpy(points.astype(np.float32)), dim=1)
+    labels, persistence = CLUSTERINGS[method](unit, ClusterSettings(clusters=clusters))
+    assert set(labels.tolist()) == set(range(clusters))
+    assert len(persistence) == clusters
+    if clusters == 3:
+        assert all(len(set(labels[k : k + 40].tolist())) == 1 for k in (0, 40, 80))
+
+
+def test_hierarchical_refuses_what_does_not_fit_in_memory() -> None:
+    with pytest.raises(ValueError, match="choose a smaller --grid"):
+        hierarchical_labels(torch.empty(MOST_POINTS + 1, 1), ClusterSettings())
