@@ -41,10 +41,12 @@ P = ParamSpec("P")
 
 # Flags of several commands
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Cluster = Annotated[
-    str | None, typer.Option(help="hdbscan, kmeans, bisecting, birch or hierarchical; else as the card says.")
+Cluster = Annotated[str | None, typer.Option(help="hdbscan, kmeans, bisecting, birch or hierarchical; else as the card says.")]
+Grid = Annotated[
+    str | None,
+    typer.Option(help="Most cells along the longer side that are clustered, 8 to 256; auto: as --cluster-seconds allow."),
 ]
-Grid = Annotated[int | None, typer.Option(min=8, max=128, help="Most cells along the longer side that are clustered.")]
+ClusterSeconds = Annotated[float, typer.Option(min=0.01, help="With --grid auto: seconds a picture.")]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -140,6 +142,7 @@ def scan(
     batch: Batch = None,
     cluster: Cluster = None,
     grid: Grid = None,
+    cluster_seconds: ClusterSeconds = 1.0,
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -165,6 +168,7 @@ def scan(
         batch=batch,
         cluster=cluster,
         grid=grid,
+        cluster_seconds=cluster_seconds,
         fail_on=fail_on,
         exit_zero=exit_zero,
         allow_unreadable=allow_unreadable,
@@ -339,6 +343,7 @@ def evaluate(
     batch: Batch = None,
     cluster: Cluster = None,
     grid: Grid = None,
+    cluster_seconds: ClusterSeconds = 1.0,
     side: Annotated[int | None, typer.Option(min=64, help="Longest side in pixels that a network sees at once.")] = None,
     beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile or shrink.")] = None,
     out: Annotated[
@@ -369,6 +374,7 @@ def evaluate(
         batch=batch,
         cluster=cluster,
         grid=grid,
+        cluster_seconds=cluster_seconds,
         side=side,
         beyond=beyond,
         as_json=as_json,
@@ -394,6 +400,29 @@ def calibrate(
     from imgscan.commands.calibrate import calibrate_command
 
     return calibrate_command(model, pristine=pristine, device=device, jobs=jobs, batch=batch)
+
+
+@app.command()
+@exits
+def bench(
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PART...", help="clusterings, scan, bf16, official, memory; else all."),
+    ] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="A model as for scan --model.")] = "focal-fusion",
+    data: Annotated[list[Path] | None, typer.Option(help="Pictures to scan in place of made-up ones; repeatable.")] = None,
+    pictures: Annotated[int, typer.Option(min=1, help="How many pictures are made up.")] = 300,
+    most: Annotated[int, typer.Option(min=1024, help="Most points that are clustered.")] = 65_536,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    out: Annotated[Path | None, typer.Option("-o", help="Also write the numbers to this file, as JSON.")] = None,
+) -> ExitCode:
+    """Measure this machine: clusterings against the packages, the scan against its networks, bf16, official sizes, memory."""
+    from imgscan.commands.bench import bench_command
+
+    return bench_command(
+        parts or [], model=model, paths=data or [], pictures=pictures, most=most, device=device, jobs=jobs, out=out
+    )
 
 
 @data_app.command("list")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from imgscan.detectors import DETECTORS
+from imgscan.errors import WorkerError
 from imgscan.models.segmentation import Segmentation
 from imgscan.records import Features, Map, Picture, Placement, Tensor
 
@@ -38,13 +40,11 @@ def extract(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, 
     for places in by_size.values():
         for first in range(0, len(places), batch):
             chunk = places[first : first + batch]
-            tiles = torch.stack([inputs[number].tiles[t] for number, t in chunk]).to(device, non_blocking=True)
-            with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-                answer = network((tiles.float() / 255).contiguous(memory_format=torch.channels_last))
-            if isinstance(answer, Segmentation):
-                masks |= dict(zip(chunk, answer.logits.float().softmax(1)[:, 1:].cpu(), strict=True))
-                answer = F.normalize(answer.features.float(), dim=1, eps=1e-6)
-            vectors |= dict(zip(chunk, answer.float().cpu(), strict=True))
+            tiles = torch.stack([inputs[number].tiles[t] for number, t in chunk])
+            answers, probability = _forward(network, tiles, device, amp)
+            vectors |= dict(zip(chunk, answers, strict=True))
+            if probability is not None:
+                masks |= dict(zip(chunk, probability, strict=True))
     found = []
     for number, one in enumerate(inputs):
         places = [(number, t) for t in range(len(one.tiles))]
@@ -54,6 +54,45 @@ def extract(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, 
             features = replace(features, probability=Map(values[0].contiguous(), cell))
         found.append(features)
     return found
+
+
+_fitting: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()  # most pixels that once fitted into the device's memory
+
+
+def _forward(network: nn.Module, tiles: torch.Tensor, device: torch.device, amp: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Features and, from a mask head, probabilities of B tiles on the CPU; what does not fit into memory together goes in halves.
+
+    Raises:
+        WorkerError: not even one tile fits.
+    """
+    if len(tiles) > 1 and tiles.numel() > _fitting.get(network, tiles.numel()):
+        return _in_halves(network, tiles, device, amp)
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+            shown = tiles.to(device, non_blocking=True).float() / 255
+            answer = network(shown.contiguous(memory_format=torch.channels_last))
+        if isinstance(answer, Segmentation):
+            return F.normalize(answer.features.float(), dim=1, eps=1e-6).cpu(), answer.logits.float().softmax(1)[:, 1:].cpu()
+        return answer.float().cpu(), None
+    except torch.OutOfMemoryError as error:
+        if len(tiles) == 1:
+            height, width = tiles.shape[2:]
+            raise WorkerError(
+                f"a tile of {width} x {height} pixels does not fit into the memory of {device}; use --device cpu"
+            ) from error
+        _fitting[network] = tiles.numel() // 2
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return _in_halves(network, tiles, device, amp)
+
+
+def _in_halves(
+    network: nn.Module, tiles: torch.Tensor, device: torch.device, amp: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    half = len(tiles) // 2
+    (some, some_masks), (others, other_masks) = (_forward(network, part, device, amp) for part in (tiles[:half], tiles[half:]))
+    masks = None if some_masks is None or other_masks is None else torch.cat([some_masks, other_masks])
+    return torch.cat([some, others]), masks
 
 
 def detect(name: str, picture: Picture) -> Features:

@@ -9,14 +9,16 @@ import torch
 from torch import nn
 
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
+from imgscan.cluster.cost import affordable_grid
 from imgscan.errors import InputError, unknown
 from imgscan.localize import LocalizeSettings
 from imgscan.prepare import InputPlan
 from imgscan.records import Timings
 from imgscan.weights import Card, Model, OperatingPoint, load_network, settings
 
+AUTO = "auto"
 MOST_JOBS = 8  # by default: each holds the activations of a forward pass, or a batch of decoded pictures
-GPU_BATCH = 8  # by default; on the CPU a picture at a time is as fast
+GPU_BATCH = 32  # by default, halved when it does not fit into memory; on the CPU a picture at a time is as fast
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,34 @@ def _plan(card: Card, side: int | None, beyond: str | None) -> InputPlan:
             raise InputError(f"--beyond {beyond}: wanted tile or shrink")
         table |= {k: v for k, v in (("side", side), ("beyond", beyond)) if v is not None}
     return card.check("input", InputPlan, table)
+
+
+def parse_grid(text: str | None) -> int | None:
+    """--grid: None (as the card says), AUTO as 0, or a number of cells from 8 to 256; InputError for anything else."""
+    if text is None:
+        return None
+    if text == AUTO:
+        return 0
+    if not text.isdecimal() or not 8 <= int(text) <= 256:
+        raise InputError(f"--grid {text}: wanted a number of cells from 8 to 256, or {AUTO}")
+    return int(text)
+
+
+def with_clustering(model: Model, method: str | None, grid: int | None, seconds: float, device: torch.device) -> Model:
+    """The model with --cluster and --grid; a grid of 0 is the finest that is clustered within `seconds` a picture here."""
+    if grid != 0:
+        return model.with_clustering(method, grid)
+    chosen = model.with_clustering(method, None)
+    plain = settings("clustering", ClusterSettings, chosen.settings.get("clustering", {}), model.name)
+    if plain.method not in CLUSTERINGS:
+        raise InputError(f"--cluster: {unknown('clustering', plain.method, CLUSTERINGS)}")
+    dim = sum(card.data.get("features", {}).get("dim", 64) for card in model.cards) or 4
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the workers
+    try:
+        return chosen.with_clustering(None, affordable_grid(plain, dim, device, seconds))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def build_scanner(

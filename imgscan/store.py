@@ -22,6 +22,8 @@ from imgscan.records import Assessed, Mask, Picture, Source
 _SHADE = np.array([255, 32, 32], np.float32)  # of the forged region on the overlay
 _LINE = np.array([255, 255, 0], np.uint8)  # its outline
 MOST_NAME = 255  # bytes of a file's name, on nearly every file system
+SUFFIXES = {"masks": ".png", "overlays": ".jpg"}  # overlays are for people: a PNG takes ten times as long and five times the space
+JPEG_SIDE = 65_500  # pixels, the most that libjpeg takes
 _BACKLOG = 8  # pictures waiting to be written before the scan has to wait
 
 
@@ -54,7 +56,7 @@ def check_out(out: Path, sources: Sequence[Source]) -> None:
         InputError: says which file or folder is in the way.
     """
     inputs = {source.path.resolve() for source in sources}
-    for folder in ("masks", "overlays"):
+    for folder in SUFFIXES:
         if (out / folder).exists() and not any((out / name).exists() for name in ("results.jsonl", "results.jsonl.new")):
             raise InputError(
                 f"--out {out}: has a {folder}/ that no scan of imgscan made; wanted a new folder, or one of an earlier scan"
@@ -65,15 +67,21 @@ def check_out(out: Path, sources: Sequence[Source]) -> None:
                 raise InputError(f"--out {out}: {path} is one of the scanned pictures; wanted another folder")
 
 
-def output_path(out: Path, folder: str, name: str) -> Path:
-    """`a/b.jpg` -> out/folder/a/b.jpg.png: equal stems never collide.  A name that would get too long is cut and gets a hash."""
-    path = out / folder / f"{name}.png"
+def output_name(folder: str, name: str) -> str:
+    """`a/b.jpg` -> masks/a/b.jpg.png: equal stems never collide.  A name that would get too long is cut and gets a hash."""
+    path = Path(folder) / f"{name}{SUFFIXES[folder]}"
     if len(os.fsencode(path.name)) > MOST_NAME:
         stem = os.fsencode(path.name)[: MOST_NAME - 13].decode(errors="ignore")
-        path = path.with_name(f"{stem}~{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}.png")
-    if ".." in path.relative_to(out).parts:
+        path = path.with_name(f"{stem}~{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}{SUFFIXES[folder]}")
+    return path.as_posix()
+
+
+def output_path(out: Path, folder: str, name: str) -> Path:
+    """The same below an output folder; InputError for a name that leads out of it."""
+    path = Path(output_name(folder, name))
+    if ".." in path.parts:
         raise InputError(f"{name}: would be written outside {out}")
-    return path
+    return out / path
 
 
 def overlay(picture: Picture, mask: Mask) -> Image.Image:
@@ -146,7 +154,9 @@ class Store:
         with replacing(output_path(self.out, "masks", name)) as new:
             Image.fromarray(result.mask.forged.astype(np.uint8) * 255).save(new, "PNG")
         with replacing(output_path(self.out, "overlays", name)) as new:
-            overlay(result.picture, result.mask).save(new, "PNG", compress_level=1)
+            shown = overlay(result.picture, result.mask)
+            shown.thumbnail((JPEG_SIDE, JPEG_SIDE))
+            shown.save(new, "JPEG", quality=90)
 
     def _features(self, file: h5py.File, result: Assessed) -> None:
         facts = result.finding.picture

@@ -10,7 +10,8 @@ from PIL import Image
 from imgscan.errors import InputError, OutputError
 from imgscan.judge import judge
 from imgscan.records import Assessed, Clusters, Features, Mask, Picture, Region, Source
-from imgscan.store import Store, output_path, overlay, replacing
+from imgscan.report.jsonl import result_line
+from imgscan.store import Store, output_name, output_path, overlay, replacing
 
 
 def assessed(name: str = "a/b.jpg", orientation: int = 1) -> Assessed:
@@ -66,6 +67,16 @@ def test_overlays_are_upright_and_masks_as_stored() -> None:
 
 def test_equal_stems_never_collide() -> None:
     assert output_path(Path("o"), "masks", "a.jpg") != output_path(Path("o"), "masks", "a.png")
+    assert output_path(Path("o"), "overlays", "x/a.jpg") == Path("o/overlays/x/a.jpg.jpg")
+
+
+def test_a_long_name_is_cut_and_the_record_says_so() -> None:
+    name = "d/" + "n" * 251 + ".png"
+    cut = output_name("masks", name)
+    assert len(Path(cut).name) == 255
+    assert cut.endswith(".png")
+    assert cut != output_name("masks", "d/" + "n" * 250 + "m.png")
+    assert result_line(assessed(name), False)["mask"] == cut
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:

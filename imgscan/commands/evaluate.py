@@ -35,7 +35,7 @@ from imgscan.evaluation.tables import Row, attack_table, image_table, localizati
 from imgscan.progress import Bar, bar
 from imgscan.records import Skipped
 from imgscan.report.human import printable
-from imgscan.scanner import choose_device, default_jobs
+from imgscan.scanner import choose_device, default_jobs, parse_grid
 
 EXHIBITS = 12  # pictures of a set on a contact sheet, evenly spread over it
 
@@ -57,7 +57,8 @@ class EvaluateOptions:
     jobs: int | None
     batch: int | None
     cluster: str | None
-    grid: int | None
+    grid: str | None
+    cluster_seconds: float
     side: int | None
     beyond: str | None
     as_json: bool
@@ -152,7 +153,8 @@ def model_options(options: EvaluateOptions) -> ModelOptions:
         jobs=default_jobs() if options.jobs is None else options.jobs,
         batch=options.batch,
         cluster=options.cluster,
-        grid=options.grid,
+        grid=parse_grid(options.grid),
+        cluster_seconds=options.cluster_seconds,
         side=options.side,
         beyond=options.beyond,
     )

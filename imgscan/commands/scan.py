@@ -27,7 +27,8 @@ def scan_command(
     jobs: int | None,
     batch: int | None,
     cluster: str | None,
-    grid: int | None,
+    grid: str | None,
+    cluster_seconds: float,
     fail_on: str | None,
     exit_zero: bool,
     allow_unreadable: bool,
@@ -39,13 +40,19 @@ def scan_command(
         if path.is_dir() and out.resolve() == path.resolve():
             raise InputError(f"--out {out} is a scanned folder; wanted a folder beside it, masks must not be scanned as pictures")
     sources = find(paths, out)
-    chosen = find_model(model).with_clustering(cluster, grid)
-    gate = parse_fail_on(fail_on, chosen.points, chosen.name)
+    chosen = find_model(model)
+    if cluster is None and grid is None:
+        parse_fail_on(fail_on, chosen.points, chosen.name)  # before torch is loaded
     from imgscan.scan import network_rate, scan
-    from imgscan.scanner import build_scanner, choose_device
+    from imgscan.scanner import build_scanner, choose_device, parse_grid, with_clustering
     from imgscan.store import Store, check_out
 
-    scanner = build_scanner(chosen, device=choose_device(device), batch=batch, jobs=jobs)
+    place = choose_device(device)
+    chosen = with_clustering(chosen, cluster, parse_grid(grid), cluster_seconds, place)
+    gate = parse_fail_on(fail_on, chosen.points, chosen.name)
+    scanner = build_scanner(chosen, device=place, batch=batch, jobs=jobs)
+    if grid == "auto":
+        _say(f"imgscan: --grid auto: {scanner.clustering.grid} cells a side are clustered within {cluster_seconds:g} s here")
     check_out(out, sources)
     if not sources:
         _say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths))}")

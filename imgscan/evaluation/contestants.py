@@ -19,7 +19,7 @@ from imgscan.errors import InputError
 from imgscan.evaluation.pixel import BoolMap
 from imgscan.records import Assessed, Features, Picture, Skipped
 from imgscan.scan import examine
-from imgscan.scanner import Scanner, build_scanner
+from imgscan.scanner import Scanner, build_scanner, with_clustering
 from imgscan.weights import find_model
 
 SET_OPERATIONS: dict[str, Literal["union", "intersection"]] = {"|": "union", "&": "intersection"}
@@ -168,7 +168,8 @@ class ModelOptions:
     jobs: int
     batch: int | None = None
     cluster: str | None = None
-    grid: int | None = None
+    grid: int | None = None  # see scanner.parse_grid
+    cluster_seconds: float = 1.0
     side: int | None = None
     beyond: str | None = None
 
@@ -186,7 +187,7 @@ def of_model(text: str, options: ModelOptions) -> Contestant:
     if used:
         parts = [of_model(part.strip(), options) for part in text.split(used[0])]
         return combined(used[0].join(part.name for part in parts), parts, SET_OPERATIONS[used[0]])
-    model = find_model(text).with_clustering(options.cluster, options.grid)
+    model = with_clustering(find_model(text), options.cluster, options.grid, options.cluster_seconds, options.device)
     scanner = build_scanner(
         model, device=options.device, batch=options.batch, jobs=options.jobs, side=options.side, beyond=options.beyond
     )

@@ -17,7 +17,7 @@ from imgscan import __version__
 from imgscan.errors import OutputError
 from imgscan.judge import FailOn
 from imgscan.records import Assessed, Finding, Skipped
-from imgscan.store import settle
+from imgscan.store import output_name, settle
 
 SCHEMA = "imgscan.results/1"
 
@@ -74,8 +74,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
     data["area"] = round(finding.area, 6)
     for region in data["regions"]:
         region["strength"] = round(region["strength"], 4)
-    data["mask"] = f"masks/{finding.picture.name}.png"
-    data["overlay"] = f"overlays/{finding.picture.name}.png"
+    data["mask"] = output_name("masks", finding.picture.name)
+    data["overlay"] = output_name("overlays", finding.picture.name)
     return data
 
 

@@ -51,7 +51,7 @@ def test_a_scan_writes_what_it_promises(folder: Path, tiny_model: str, tmp_path:
     assert "no measured operating points" in done.stderr
     out = tmp_path / "out"
     for name, size in (("a/b.jpg", (192, 128)), ("forged.png", (128, 128)), ("tall.webp", (96, 160))):
-        with Image.open(out / "masks" / f"{name}.png") as mask, Image.open(out / "overlays" / f"{name}.png") as overlay:
+        with Image.open(out / "masks" / f"{name}.png") as mask, Image.open(out / "overlays" / f"{name}.jpg") as overlay:
             assert mask.size == overlay.size == size
             assert set(np.unique(np.asarray(mask))) <= {0, 255}
     lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]

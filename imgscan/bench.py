@@ -1,0 +1,269 @@
+"""What imgscan costs on this machine: every number a ratio to something else in the same run.
+
+Timings are the best of several runs where a run is short.  Made-up pictures are smooth noise at mixed sizes, saved as JPEG: what is
+in them changes no forward pass, and little else.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from imgscan.cluster import CLUSTERINGS, ClusterSettings
+from imgscan.cluster.cost import made_up
+from imgscan.evaluation.pixel import BoolMap
+from imgscan.extract import extract
+from imgscan.find import find
+from imgscan.models import NETWORKS
+from imgscan.prepare import InputPlan, prepare
+from imgscan.records import Assessed, Picture, Source
+from imgscan.scan import network_rate, scan
+from imgscan.scanner import Scanner
+from imgscan.store import Store
+
+SMALLEST = 0.01  # HDBSCAN's min_cluster_size, as a share of the points
+PACKAGE_POINTS = 16_384  # the packages are not asked for more: minutes, or more memory than there is
+SIDES = ((256, 384), (480, 640), (512, 512), (600, 800), (768, 1024))  # height, width of the made-up pictures
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One thing that was measured."""
+
+    what: str
+    size: str
+    seconds: float
+    ratio: float | None = None  # of speed, to the line that `against` names (of peak memory: of memory)
+    against: str = ""
+    note: str = ""
+
+
+def clusterings(sizes: Sequence[tuple[int, int]], device: torch.device, packages: bool = True) -> Iterator[Timed]:
+    """Every clustering at several sizes, N points x D, HDBSCAN against the `hdbscan` package and scikit-learn.
+
+    Args:
+        sizes: (N, D) of the made-up features.
+        device: of ours; the packages run on the CPU.
+        packages: whether they are run at all; never with more than PACKAGE_POINTS.
+    """
+    settings = ClusterSettings(smallest=SMALLEST, single=False)
+    for count, dim in sizes:
+        points = made_up(count, dim).to(device)
+        size = f"{count} x {dim}"
+        labels, ours = _timed(partial(_labels, "hdbscan", points, settings), 3 if count <= PACKAGE_POINTS else 1)
+        against: tuple[str, float | None] = "", None
+        if packages and count <= PACKAGE_POINTS:
+            for name, fit in (("hdbscan, package", _package), ("hdbscan, scikit-learn", _scikit)):
+                theirs, seconds = _timed(partial(fit, points, settings))
+                same = "labels equal ours" if _same_groups(labels, theirs) else "labels differ from ours"
+                yield Timed(name, size, seconds, note=same)
+                against = (name, seconds / ours) if name.endswith("package") else against
+        yield Timed("hdbscan, imgscan", size, ours, against[1], against[0], f"peak memory so far {_peak(resource.RUSAGE_SELF)} MB")
+        for name in CLUSTERINGS:
+            if name == "hdbscan" or (name in ("hierarchical", "birch") and count > PACKAGE_POINTS // 2):
+                continue
+            _, seconds = _timed(partial(_labels, name, points, settings))
+            yield Timed(name, size, seconds, ours / seconds, "hdbscan, imgscan")
+
+
+def _labels(method: str, points: torch.Tensor, settings: ClusterSettings) -> np.ndarray[Any, Any]:
+    labels: np.ndarray[Any, Any] = CLUSTERINGS[method](points, settings)[0]
+    return labels
+
+
+def _package(points: torch.Tensor, settings: ClusterSettings) -> np.ndarray[Any, Any]:
+    from hdbscan import HDBSCAN
+
+    made = HDBSCAN(
+        min_cluster_size=settings.members(len(points)), min_samples=settings.neighbours, allow_single_cluster=settings.single
+    )
+    labels: np.ndarray[Any, Any] = made.fit(points.cpu().numpy().astype(np.float64)).labels_
+    return labels
+
+
+def _scikit(points: torch.Tensor, settings: ClusterSettings) -> np.ndarray[Any, Any]:
+    from sklearn.cluster import HDBSCAN
+
+    made = HDBSCAN(
+        min_cluster_size=settings.members(len(points)),
+        min_samples=settings.neighbours + 1,  # it counts the point itself
+        allow_single_cluster=settings.single,
+        copy=True,
+    )
+    labels: np.ndarray[Any, Any] = made.fit(points.cpu().numpy().astype(np.float64)).labels_
+    return labels
+
+
+def _same_groups(some: np.ndarray[Any, Any], others: np.ndarray[Any, Any]) -> bool:
+    pairs = set(zip(some.tolist(), others.tolist(), strict=True))
+    named = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    return named and all((a == -1) == (b == -1) for a, b in pairs)
+
+
+def pictures(folder: Path, count: int, sides: Sequence[tuple[int, int]] = SIDES) -> list[Source]:
+    """Made-up JPEGs of mixed sizes, height x width in turn."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        height, width = sides[number % len(sides)]
+        coarse = Image.fromarray(rng.integers(0, 256, (height // 16, width // 16, 3), np.uint8))
+        smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.int16)
+        noisy = np.clip(smooth + rng.integers(-6, 7, smooth.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"{number:05d}.jpg", quality=90)
+    return find([folder])
+
+
+def whole_scan(sources: Sequence[Source], scanner: Scanner, out: Path) -> list[Timed]:
+    """A scan with everything it writes, against the pace of its networks alone."""
+    began = time.perf_counter()
+    with Store(out, features=True, model="bench", weights="") as store:
+        for item in scan(sources, scanner):
+            if isinstance(item, Assessed):
+                store.add(item)
+        store.finish()
+    seconds = time.perf_counter() - began
+    alone = network_rate(scanner)
+    size = f"{len(sources)} pictures"
+    lines = [Timed("scan, end to end", size, seconds, note=f"{len(sources) / seconds:.2f} pictures/s")]
+    if alone:
+        lines = [
+            Timed("networks alone", size, len(sources) / alone, note=f"{alone:.2f} pictures/s"),
+            Timed("scan, end to end", size, seconds, len(sources) / seconds / alone, "networks alone", lines[0].note),
+        ]
+    parts = sorted(scanner.timings.seconds.items(), key=lambda item: -item[1])
+    lines += [Timed(f"  {stage}", size, spent, note="summed over workers") for stage, spent in parts]
+    return lines
+
+
+def bf16_masks(sources: Sequence[Source], scanners: tuple[Scanner, Scanner]) -> list[Timed]:
+    """How far the masks of the first scanner (bf16) are from those of the second (float32)."""
+    masks: list[list[BoolMap]] = []
+    times = []
+    for scanner in scanners:
+        began = time.perf_counter()
+        masks.append([item.mask.forged for item in scan(sources, scanner) if isinstance(item, Assessed)])
+        times.append(time.perf_counter() - began)
+    pixels = sum(mask.size for mask in masks[0])
+    differ = sum(int((a != b).sum()) for a, b in zip(*masks, strict=True))
+    sides = sum(bool(a.any()) != bool(b.any()) for a, b in zip(*masks, strict=True))
+    note = f"masks differ on {100 * differ / max(1, pixels):.3f} % of the pixels; {sides} pictures change sides"
+    size = f"{len(masks[0])} pictures"
+    return [
+        Timed("scan, float32", size, times[1]),
+        Timed("scan, bf16", size, times[0], times[1] / times[0], "scan, float32", note),
+    ]
+
+
+def official(device: torch.device, side: int = 1024) -> list[Timed]:
+    """ViT-L and HRNet-W32 with random weights on one picture, side x side: through the pipeline, and called directly in float32."""
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (side, side, 3), np.uint8)
+    picture = Picture(Source(Path("made-up"), "made-up"), rgb, "", 0, "JPEG", 1, 90)
+    plan = InputPlan("resize", side)
+    networks = []
+    for name in ("focal-vit", "focal-hrnet"):
+        module = NETWORKS[name]
+        networks.append(module.build(module.SIZES["official"]).to(device).eval())
+    tensor = prepare(picture, plan)
+
+    @torch.inference_mode()
+    def directly() -> None:
+        for network in networks:
+            network(tensor.tiles.to(device).float() / 255)
+
+    def pipeline() -> None:
+        for network in networks:
+            extract(network.to(memory_format=torch.channels_last), [prepare(picture, plan)], device, batch=1, amp=True)
+
+    _, plain = _timed(directly, 2)
+    _, ours = _timed(pipeline, 2)
+    size = f"ViT-L + HRNet-W32, {side} x {side}"
+    return [
+        Timed("float32, called directly", size, plain),
+        Timed("prepare and extract, bf16", size, ours, plain / ours, "float32, called directly"),
+    ]
+
+
+def memory(counts: Sequence[int], model: str) -> list[Timed]:
+    """Peak memory of scans of more and more small pictures, in processes of their own."""
+    lines: list[Timed] = []
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "pictures").mkdir()
+        names = [source.path for source in pictures(root / "pictures", max(counts), ((128, 160), (160, 128), (96, 192)))]
+        for count in counts:
+            part = root / f"{count}"
+            part.mkdir()
+            for path in names[:count]:
+                path.rename(part / path.name)
+            began = time.perf_counter()
+            code = f"from imgscan.bench import scan_folder; print(*scan_folder({str(part)!r}, {model!r}))"
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            own, worker = map(int, done.stdout.split())
+            for path in part.iterdir():
+                path.rename(root / "pictures" / path.name)
+            ratio = None if not lines else own / float(lines[0].note.split()[0])
+            lines.append(
+                Timed(
+                    "peak memory",
+                    f"{count} pictures",
+                    time.perf_counter() - began,
+                    ratio,
+                    lines[0].size if lines else "",
+                    f"{own} MB, largest worker {worker} MB",
+                )
+            )
+    return lines
+
+
+def scan_folder(folder: str, model: str) -> tuple[int, int]:
+    """Scan a folder and say the peak memory of this process and of its largest worker, MB."""
+    from imgscan.scanner import build_scanner, choose_device
+    from imgscan.weights import find_model
+
+    scanner = build_scanner(find_model(model), device=choose_device("auto"))
+    with TemporaryDirectory() as out:
+        whole_scan(find([Path(folder)]), scanner, Path(out))
+    return _peak(resource.RUSAGE_SELF), _peak(resource.RUSAGE_CHILDREN)
+
+
+def _peak(who: int) -> int:
+    """MB; macOS counts bytes, Linux KB."""
+    used = resource.getrusage(who).ru_maxrss
+    return int(used // (1 << 20 if sys.platform == "darwin" else 1 << 10))
+
+
+def _timed(work: Callable[[], Any], runs: int = 1) -> tuple[Any, float]:
+    """The answer and the seconds of the best run."""
+    best = float("inf")
+    answer = None
+    for _ in range(runs):
+        began = time.perf_counter()
+        answer = work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - began)
+    return answer, best
+
+
+def as_json(lines: Sequence[Timed]) -> str:
+    """One object: machine and lines."""
+    machine = {
+        "cores": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "cuda": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "platform": sys.platform,
+    }
+    return json.dumps({"machine": machine, "lines": [asdict(line) for line in lines]}, indent=1)
