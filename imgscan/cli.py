@@ -47,6 +47,13 @@ Grid = Annotated[
     typer.Option(help="Most cells along the longer side that are clustered, 8 to 256; auto: as --cluster-seconds allow."),
 ]
 ClusterSeconds = Annotated[float, typer.Option(min=0.01, help="With --grid auto: seconds a picture.")]
+ReportFiles = Annotated[
+    list[Path] | None,
+    typer.Option("-o", "--output", help="Report to write: .html .sarif .junit.xml .csv .json .jsonl .txt; repeatable."),
+]
+ReportFormat = Annotated[
+    str | None, typer.Option("--format", help="Print as human, json, jsonl, csv, sarif, junit, github or html on stdout.")
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -154,6 +161,10 @@ def scan(
         bool, typer.Option("--allow-unreadable", help="Unreadable pictures do not change the exit code.")
     ] = False,
     no_features: Annotated[bool, typer.Option("--no-features", help="Do not write features.h5.")] = False,
+    outputs: ReportFiles = None,
+    output_format: ReportFormat = None,
+    only_paths: Annotated[bool, typer.Option("-l", help="Print only the paths of the findings.")] = False,
+    print0: Annotated[bool, typer.Option("--print0", help="As -l, each path ended by a NUL byte in place of a newline.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the time per stage.")] = False,
 ) -> ExitCode:
     """Scan pictures: find the forged ones, mark where, judge, report."""
@@ -174,6 +185,10 @@ def scan(
         allow_unreadable=allow_unreadable,
         features=not no_features,
         verbose=verbose,
+        outputs=outputs or [],
+        output_format=output_format,
+        only_paths=only_paths,
+        print0=print0,
     )
 
 
@@ -400,6 +415,22 @@ def calibrate(
     from imgscan.commands.calibrate import calibrate_command
 
     return calibrate_command(model, pristine=pristine, device=device, jobs=jobs, batch=batch)
+
+
+@app.command()
+@exits
+def report(
+    results: Annotated[
+        Path | None, typer.Argument(metavar="RESULTS.jsonl", help="The record of a scan, or the folder it is in.")
+    ] = None,
+    outputs: ReportFiles = None,
+    name: ReportFormat = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the record's lines.")] = False,
+) -> ExitCode:
+    """Turn a saved scan into another format."""
+    from imgscan.commands.report import report_command
+
+    return report_command(results, outputs=outputs or [], name=name, as_schema=schema)
 
 
 @app.command()

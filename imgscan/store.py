@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ _LINE = np.array([255, 255, 0], np.uint8)  # its outline
 MOST_NAME = 255  # bytes of a file's name, on nearly every file system
 SUFFIXES = {"masks": ".png", "overlays": ".jpg"}  # overlays are for people: a PNG takes ten times as long and five times the space
 JPEG_SIDE = 65_500  # pixels, the most that libjpeg takes
+TRIM_EVERY = 20  # pictures
 _BACKLOG = 8  # pictures waiting to be written before the scan has to wait
 
 
@@ -110,6 +112,7 @@ class Store:
         self.out, self.model, self.weights = out, model, weights
         self._pending: list[Future[None]] = []
         self._finished = False
+        self._count = 0
         self._file: h5py.File | None = None
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -141,6 +144,9 @@ class Store:
 
     def add(self, result: Assessed) -> None:
         """Write one picture's mask, overlay and features."""
+        self._count += 1
+        if self._count % TRIM_EVERY == 0:
+            _return_memory()
         done = [p for p in self._pending if p.done()]
         for pending in done or (self._pending[:1] if len(self._pending) >= _BACKLOG else []):
             pending.result()
@@ -177,6 +183,16 @@ class Store:
             if not isinstance(error, (OSError, ValueError)):
                 raise
             raise OutputError(f"{self.out / 'features.h5'}: cannot be written: {error}") from error
+
+
+def _return_memory() -> None:
+    """Give freed memory back to the system, where the C library can (glibc).
+
+    HDF5's small records settle between the pictures' large arrays and pin the heap: without this, memory grows with every picture.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def _surrogates(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -13,8 +14,10 @@ from imgscan.find import find
 from imgscan.judge import parse_fail_on
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped
+from imgscan.report.formats import find_format, format_of, write_report
 from imgscan.report.human import finding_text, printable, summary_text, timing_text
 from imgscan.report.jsonl import JsonLines, Tally, result_line, run_line, summary_line
+from imgscan.report.record import read_record
 from imgscan.weights import find_model
 
 
@@ -34,12 +37,25 @@ def scan_command(
     allow_unreadable: bool,
     features: bool,
     verbose: bool,
+    outputs: list[Path],
+    output_format: str | None,
+    only_paths: bool,
+    print0: bool,
 ) -> ExitCode:
     """Everything the flags ask for, checked before torch is loaded and before anything is written."""
     for path in paths:
         if path.is_dir() and out.resolve() == path.resolve():
             raise InputError(f"--out {out} is a scanned folder; wanted a folder beside it, masks must not be scanned as pictures")
+    for path in outputs:
+        format_of(path)
+    printed = None if output_format is None else find_format(output_format)
+    if printed is not None and (only_paths or print0):
+        raise InputError("--format and -l both say what goes to stdout; wanted one of them")
     sources = find(paths, out)
+    taken = {source.path.resolve() for source in sources}
+    for path in outputs:
+        if path.resolve() in taken:
+            raise InputError(f"-o {path}: is one of the scanned pictures; wanted another file")
     chosen = find_model(model)
     if cluster is None and grid is None:
         parse_fail_on(fail_on, chosen.points, chosen.name)  # before torch is loaded
@@ -89,7 +105,7 @@ def scan_command(
                 if isinstance(item, Assessed):
                     store.add(item)
                 lines.write(line)
-                _tell(item, line, found)
+                _tell(item, line, found, quiet=printed is not None, paths=only_paths or print0, end="\0" if print0 else "\n")
                 progress.advance(f"{tally.flagged} flagged")
             store.finish()
             complete = True
@@ -100,6 +116,12 @@ def scan_command(
         finally:
             seconds = time.perf_counter() - began
             lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code)))
+    if outputs or printed is not None:
+        record = read_record(out / "results.jsonl")
+        for path in outputs:
+            write_report(record, path)
+        if printed is not None:
+            sys.stdout.write(printed.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     if verbose:
         _say(timing_text(scanner.timings, seconds, network_rate(scanner)))
     _say(summary_text(tally, seconds, str(out)))
@@ -112,11 +134,15 @@ def _exit_code(tally: Tally, *, exit_zero: bool, allow_unreadable: bool) -> Exit
     return ExitCode.FINDINGS if tally.flagged and not exit_zero else ExitCode.CLEAN
 
 
-def _tell(item: Assessed | Skipped, line: dict[str, object], found: bool) -> None:
-    """A finding goes to stdout, a skipped file to stderr."""
+def _tell(item: Assessed | Skipped, line: dict[str, object], found: bool, *, quiet: bool, paths: bool, end: str) -> None:
+    """A finding goes to stdout, as a line or as its path alone; a skipped file to stderr."""
     if isinstance(item, Skipped):
         _say(f"imgscan: skipped {printable(str(item.source.path))}: {item.reason}")
-    elif found:
+    elif found and paths:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(item.finding.picture.path) + end.encode())
+        sys.stdout.buffer.flush()
+    elif found and not quiet:
         print(finding_text(line), flush=True)
 
 

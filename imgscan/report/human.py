@@ -6,6 +6,7 @@ from typing import Any
 
 from imgscan.records import Timings
 from imgscan.report.jsonl import Tally
+from imgscan.report.record import Record
 
 
 def printable(text: str) -> str:
@@ -19,6 +20,17 @@ def finding_text(line: dict[str, Any]) -> str:
     level = line["level"] if line["level"] != "none" else "flagged"
     where = f"{regions} region{'s' if regions != 1 else ''}"
     return f"{level:<8} {line['score']:.3f}  {100 * line['area']:5.1f} %  {where:<10}  {printable(line['name'])}"
+
+
+def render(record: Record) -> str:
+    """A line per finding and per file that was not assessed, and the counts."""
+    lines = [finding_text(line) for line in record.findings]
+    lines += [f"skipped  {printable(line['name'])}: {printable(line['reason'])}" for line in record.skipped]
+    assessed = len(record.results) - len(record.skipped)
+    lines.append(f"{len(record.findings)} of {assessed} pictures flagged, {len(record.skipped)} not assessed")
+    if not record.complete:
+        lines.append("the scan did not come to its end")
+    return "".join(line + "\n" for line in lines)
 
 
 def summary_text(tally: Tally, seconds: float, out: str) -> str:

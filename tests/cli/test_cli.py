@@ -279,3 +279,45 @@ def test_calibrate_measures_and_refuses_what_the_sample_cannot_show(folder: Path
 
 def test_version() -> None:
     assert run("--version").stdout.startswith("imgscan 0.")
+
+
+def test_reports_are_written_and_printed(folder: Path, tmp_path: Path, tiny_model: str) -> None:
+    out, files = tmp_path / "out", [tmp_path / name for name in ("r.html", "r.sarif", "r.junit.xml", "r.csv", "r.json")]
+    flags = [flag for path in files for flag in ("-o", path)]
+    done = run("scan", folder, "--model", tiny_model, "--out", out, "--fail-on", "0", "--format", "jsonl", *flags)
+    assert done.returncode in (ExitCode.CLEAN, ExitCode.FINDINGS), done.stderr
+    assert done.stdout == (out / "results.jsonl").read_text(), "what is printed is the record"
+    assert all(path.stat().st_size for path in files)
+    converted = run("report", out, "-o", tmp_path / "again.sarif", "--format", "csv")
+    assert converted.returncode == ExitCode.CLEAN, converted.stderr
+    assert (tmp_path / "again.sarif").read_bytes() == files[1].read_bytes()
+    assert converted.stdout.splitlines() == files[3].read_text().splitlines()
+    assert json.loads(run("report", "--schema").stdout)["title"] == "imgscan.results/1"
+
+
+def test_paths_of_findings_alone(folder: Path, tmp_path: Path) -> None:
+    """A detector marks something on noise; -l gives its path, --print0 too, whatever is in the name."""
+    noisy = folder / "new\nline.png"
+    pixels = np.random.default_rng(0).normal(128, 4, (256, 256, 3))
+    pixels[64:160, 64:160] += np.random.default_rng(1).normal(0, 40, (96, 96, 3))
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(noisy)
+    flags = ["--model", "noi1", "--fail-on", "0.5", "--no-features"]
+    done = run("scan", noisy, *flags, "--out", tmp_path / "a", "--print0")
+    assert (done.returncode, done.stdout) == (ExitCode.FINDINGS, f"{noisy}\0"), done.stderr
+    done = run("scan", noisy, *flags, "--out", tmp_path / "b", "-l")
+    assert done.stdout == f"{noisy}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["-o", "x.doc"], "its ending names no format"),
+        (["--format", "sarf"], "did you mean sarif"),
+        (["--format", "csv", "-l"], "wanted one of them"),
+    ],
+)
+def test_wrong_reports_are_named_before_the_scan(args: list[str], message: str, folder: Path, tmp_path: Path) -> None:
+    done = run("scan", folder, "--out", tmp_path / "out", *args)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()

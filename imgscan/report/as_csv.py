@@ -1,0 +1,54 @@
+"""CSV: a row per picture, for spreadsheets; UTF-8, CRLF, a header (RFC 4180)."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from imgscan.report.record import Record
+
+COLUMNS = (
+    "name",
+    "status",
+    "flagged",
+    "level",
+    "score",
+    "area",
+    "regions",
+    "largest_region",
+    "width",
+    "height",
+    "format",
+    "jpeg_quality",
+    "sha256",
+    "mask",
+    "overlay",
+    "path",
+    "reason",
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for a formula
+
+
+def render(record: Record) -> str:
+    """`area` is a share, 0 to 1; `regions` a count; `largest_region` left top right bottom in pixels."""
+    text = io.StringIO()
+    rows = csv.writer(text)
+    rows.writerow(COLUMNS)
+    for line in record.results:
+        regions = line.get("regions", [])
+        largest = max(regions, key=lambda region: region["area"])["box"] if regions else []
+        extra = {"regions": len(regions), "largest_region": " ".join(map(str, largest))}
+        values = {**line, **extra} if line["status"] == "assessed" else line
+        rows.writerow([_cell(values.get(column)) for column in COLUMNS])
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str):
+        shown = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return f"'{shown}" if shown.startswith(_FORMULA) else shown
+    return value

@@ -1,0 +1,32 @@
+"""Annotations of GitHub Actions, one workflow command a finding or skipped file, on stdout of a step."""
+
+from __future__ import annotations
+
+from imgscan.report.human import finding_text, printable
+from imgscan.report.record import Record
+
+COMMANDS = {"certain": "error", "likely": "error", "possible": "warning", "none": "warning"}
+
+
+def render(record: Record) -> str:
+    """::warning file=...,line=1,title=...::message; GitHub shows ten a step, the rest stays in the log."""
+    lines = [
+        f"::{COMMANDS[line['level']]} file={_property(line['path'])},line=1,title={_property('imgscan ' + line['level'])}"
+        f"::{_data(finding_text(line))}"
+        for line in record.findings
+    ]
+    lines += [
+        f"::error file={_property(line['path'])},line=1,title=imgscan not assessed::{_data(printable(line['reason']))}"
+        for line in record.skipped
+    ]
+    return "".join(line + "\n" for line in lines)
+
+
+def _data(text: str) -> str:
+    """As the runner decodes it (actions/toolkit, command.ts)."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _data(shown).replace(":", "%3A").replace(",", "%2C")

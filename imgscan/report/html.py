@@ -1,0 +1,209 @@
+"""HTML: one self-contained page for people.  It loads nothing, and without JavaScript it can be read; with it, sorted and filtered.
+
+Per finding the picture and its overlay lie on top of each other: the overlay shows on hover and on focus, and a slider wipes
+between the two.  Pictures are embedded as thumbnails, smaller the more findings there are; from MOST_EMBEDDED on, the remaining
+findings only link to their overlay files, so that a page of thousands of rows stays quick.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from PIL import Image, ImageOps
+
+from imgscan.report.human import printable
+from imgscan.report.record import Line, Record
+
+SIDES = ((60, 640), (250, 400), (1000, 240))  # findings up to which thumbnails have this longest side, pixels
+MOST_EMBEDDED = SIDES[-1][0]
+LEVEL_NAMES = {"certain": "certain", "likely": "likely", "possible": "possible", "none": "below all levels"}
+
+
+def render(record: Record) -> str:
+    """The page."""
+    findings = record.findings
+    side = next((side for most, side in SIDES if len(findings) <= most), SIDES[-1][1])
+    sections = [_finding(number, line, record.folder, side) for number, line in enumerate(findings, 1)]
+    body = "\n".join([_header(record), _table(record, findings), *sections, _skipped(record), _footer(record)])
+    here = Path(__file__).parent
+    style, script = ((here / name).read_text("utf-8") for name in ("page.css", "page.js"))
+    return _PAGE.format(policy=_POLICY, style=style, script=script, body=body)
+
+
+def _header(record: Record) -> str:
+    run, summary = record.run, record.summary
+    flagged, assessed = len(record.findings), len(record.results) - len(record.skipped)
+    text = f"{flagged} of {assessed} pictures flagged"
+    if record.skipped:
+        text += f", {len(record.skipped)} could not be assessed"
+    state = "" if record.complete else '<p class="warn">This scan did not come to its end; what it had is below.</p>'
+    seconds = f" in {summary['seconds']:.0f} s" if summary else ""
+    return (
+        f"<header><h1>imgscan</h1><p class='sum'>{escape(text)}</p>{state}"
+        f"<p>{escape(_threshold_text(run))}</p>"
+        f"<p>Model {escape(run['model'])}, {escape(run['started'])}{seconds}. A score ranks pictures, it is not a probability: "
+        "look at the overlays, and know that copies within one picture and fully generated pictures are mostly missed.</p></header>"
+    )
+
+
+def _threshold_text(run: Line) -> str:
+    """What counted as a finding, and how often untouched pictures do."""
+    fail_on = run["fail_on"]
+    if fail_on.get("score") is not None:
+        return f"A finding is a score of {fail_on['score']:g} or more."
+    level = fail_on.get("level")
+    if level is None:
+        return "No threshold was set, so nothing counts as a finding; scores are below."
+    point = next((point for point in run["operating_points"] if point["level"] == level), None)
+    if point is None:
+        return f"A finding is of level {level} or above."
+    share = f"{100 * point['false_alarms']:g} % of {point['pictures']} untouched pictures"
+    return f"A finding is a score of {point['score']:g} or more (level {level}), which {share} reached when it was measured."
+
+
+def _table(record: Record, findings: Sequence[Line]) -> str:
+    places = {id(line): number for number, line in enumerate(findings, 1)}
+    assessed = sorted(
+        (line for line in record.results if line["status"] == "assessed"), key=lambda line: (-line["score"], line["name"])
+    )
+    rows = []
+    for line in sorted(assessed, key=lambda line: (-line["score"], line["name"])):
+        name = escape(printable(line["name"]))
+        number = places.get(id(line))
+        shown = f'<a href="#f{number}">{name}</a>' if number else name
+        rows.append(
+            f"<tr data-level='{line['level']}' data-flagged='{int(bool(number))}'><td>{shown}</td>"
+            f"<td data-v='{list(LEVEL_NAMES).index(line['level'])}'>{LEVEL_NAMES[line['level']]}</td>"
+            f"<td data-v='{line['score']}'>{line['score']:.3f}</td><td data-v='{line['area']}'>{100 * line['area']:.1f}</td>"
+            f"<td data-v='{len(line['regions'])}'>{len(line['regions'])}</td>"
+            f"<td data-v='{line['width'] * line['height']}'>{line['width']} x {line['height']}</td>"
+            f"<td>{escape(line['format'])}</td></tr>"
+        )
+    heads = ("picture", "level", "score", "area %", "regions", "pixels", "format")
+    head = "".join(
+        f"<th scope='col'><button type='button' data-c='{column}'>{name}</button></th>" for column, name in enumerate(heads)
+    )
+    return (
+        "<section><h2>Pictures</h2><form id='filter' class='js' role='search'>"
+        "<label>Name contains <input id='q' type='search'></label> "
+        "<label><input id='only' type='checkbox'> findings only</label> <output id='n'></output></form>"
+        f"<div class='wide'><table id='t'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
+    )
+
+
+def _finding(number: int, line: Line, folder: Path | None, side: int) -> str:
+    name = escape(printable(line["name"]))
+    regions = "".join(
+        f"<tr><td>{rank}</td><td>{box[0]}, {box[1]}</td><td>{box[2] - box[0]} x {box[3] - box[1]}</td>"
+        f"<td>{region['area']}</td><td>{region['strength']:.3f}</td></tr>"
+        for rank, region in enumerate(line["regions"], 1)
+        for box in [region["box"]]
+    )
+    facts = {
+        "score": f"{line['score']:.3f} ({LEVEL_NAMES[line['level']]})",
+        "marked": f"{100 * line['area']:.1f} % of the picture",
+        "file": f"{line['format']}, {line['width']} x {line['height']}, {line['bytes']} bytes"
+        + (f", JPEG quality about {line['jpeg_quality']}" if line["jpeg_quality"] else ""),
+        "path": printable(line["path"]),
+        "SHA-256": line["sha256"],
+        "clusters": f"{line['clusters']} by {line['method']} on {line['grid'][0]} x {line['grid'][1]} cells",
+    }
+    listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
+    return (
+        f"<section class='finding' id='f{number}'><h2>{number}. {name}</h2><div class='pair'>"
+        f"{_images(number, line, folder, side if number <= MOST_EMBEDDED else 0)}"
+        f"<div><dl>{listed}</dl><table><thead><tr><th>region</th><th>left, top</th><th>size</th><th>pixels</th><th>score</th></tr>"
+        f"</thead><tbody>{regions}</tbody></table></div></div></section>"
+    )
+
+
+def _images(number: int, line: Line, folder: Path | None, side: int) -> str:
+    """The picture under its overlay with the region boxes, or a link where there is no thumbnail."""
+    link = f"<p><a href='{quote(line['overlay'].encode('utf-8', 'surrogateescape'))}'>overlay</a></p>"
+    overlay = _thumbnail(folder / line["overlay"], side) if folder and side else None
+    if overlay is None:
+        return f"<div>{link}</div>"
+    below = _thumbnail(Path(line["path"]), side)
+    turned = line["orientation"] >= 5
+    width, height = (line["height"], line["width"]) if turned else (line["width"], line["height"])
+    boxes = ""
+    for rank, region in enumerate(line["regions"], 1):
+        x, y, w, h = upright(region["box"], line["width"], line["height"], line["orientation"])
+        place = f"left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%"
+        boxes += f"<i style='{place};width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%'><b>{rank}</b></i>"
+    name = escape(printable(line["name"]), quote=True)
+    if below is None:
+        return f"<div><div class='stack' tabindex='0'><img alt='{name}, forged regions shaded' src='{overlay}'>{boxes}</div></div>"
+    return (
+        f"<div><div class='stack' tabindex='0'><img alt='{name}' src='{below}'>"
+        f"<img class='over' alt='the same with forged regions shaded' src='{overlay}'>{boxes}</div>"
+        f"<label class='js'>overlay <input type='range' min='0' max='100' value='0' data-f='{number}'></label></div>"
+    )
+
+
+def upright(box: Sequence[int], width: int, height: int, orientation: int) -> tuple[int, int, int, int]:
+    """A box of the stored picture (left, top, right, bottom) on the upright one: left, top, width, height.
+
+    Args:
+        box: pixels of the file's own order.
+        width, height: of the file's own order.
+        orientation: EXIF, 1..8.
+    """
+    left, top, right, bottom = box
+    corners = {
+        1: (left, top, right, bottom),
+        2: (width - right, top, width - left, bottom),
+        3: (width - right, height - bottom, width - left, height - top),
+        4: (left, height - bottom, right, height - top),
+        5: (top, left, bottom, right),
+        6: (height - bottom, left, height - top, right),
+        7: (height - bottom, width - right, height - top, width - left),
+        8: (top, width - right, bottom, width - left),
+    }[orientation]
+    return corners[0], corners[1], corners[2] - corners[0], corners[3] - corners[1]
+
+
+def _thumbnail(path: Path, side: int) -> str | None:
+    """A picture as a data URI, upright, at most `side` pixels; None: it cannot be read."""
+    try:
+        with Image.open(path) as file:
+            file.draft("RGB", (side, side))
+            shown = ImageOps.exif_transpose(file).convert("RGB")
+    except Exception:  # decoders raise nearly anything on broken files; the picture may also be gone
+        return None
+    shown.thumbnail((side, side))
+    data = io.BytesIO()
+    shown.save(data, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def _skipped(record: Record) -> str:
+    if not record.skipped:
+        return ""
+    cells = [(escape(printable(line["name"])), escape(printable(line["reason"]))) for line in record.skipped]
+    rows = "".join(f"<tr><td>{name}</td><td>{reason}</td></tr>" for name, reason in cells)
+    return (
+        "<section><h2>Not assessed</h2><div class='wide'><table><thead><tr><th>file</th><th>reason</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></div></section>"
+    )
+
+
+def _footer(record: Record) -> str:
+    weights = "".join(f"<dt>{escape(name)}</dt><dd>{escape(sha256)}</dd>" for name, sha256 in record.run["weights"].items())
+    return f"<footer><p>imgscan {escape(record.run['version'])}; weights by SHA-256:</p><dl>{weights}</dl></footer>"
+
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>imgscan report</title><style>{style}</style></head>
+<body>
+{body}
+<script>{script}</script></body></html>
+"""

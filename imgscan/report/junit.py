@@ -1,0 +1,44 @@
+"""JUnit XML, as test reporters of Jenkins, GitLab and others read it: a test case per picture.
+
+A finding is a failure, a file that could not be assessed an error.
+"""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from imgscan.report.human import finding_text, printable
+from imgscan.report.record import Record
+
+_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0
+
+
+def render(record: Record) -> str:
+    """<testsuites> with one <testsuite>; seconds are those of the whole scan."""
+    findings = record.findings
+    summary = record.summary or {}
+    seconds = f"{summary.get('seconds', 0):.3f}"
+    counts = {"tests": str(len(record.results)), "failures": str(len(findings)), "errors": str(len(record.skipped))}
+    root = ElementTree.Element("testsuites", {"name": "imgscan", "time": seconds, **counts})
+    facts = {"skipped": "0", "timestamp": record.run["started"].removesuffix("+00:00"), "time": seconds}
+    suite = ElementTree.SubElement(root, "testsuite", {"name": "imgscan", **counts, **facts})
+    properties = ElementTree.SubElement(suite, "properties")
+    for name in ("model", "version"):
+        ElementTree.SubElement(properties, "property", {"name": name, "value": record.run[name]})
+    for line in record.results:
+        name = _text(printable(line["name"]))
+        case = ElementTree.SubElement(suite, "testcase", {"name": name, "classname": "imgscan.scan", "time": "0"})
+        if line["status"] == "skipped":
+            ElementTree.SubElement(case, "error", {"type": "not-assessed", "message": _text(line["reason"])})
+        elif line.get("flagged"):
+            made = ElementTree.SubElement(case, "failure", {"type": line["level"], "message": _text(finding_text(line))})
+            regions = (f"region {one['box']} area {one['area']} strength {one['strength']}" for one in line["regions"])
+            made.text = "\n".join(regions)
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _text(text: str) -> str:
+    """Without what XML 1.0 cannot hold."""
+    return _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", text)

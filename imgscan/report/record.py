@@ -1,0 +1,100 @@
+"""A scan's record, read back: what every report is a function of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imgscan.errors import InputError
+from imgscan.report.jsonl import SCHEMA
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """The lines of a results.jsonl."""
+
+    run: Line
+    results: tuple[Line, ...]
+    summary: Line | None  # None: the scan was killed
+    folder: Path | None = None  # where masks/ and overlays/ are; None: nobody knows
+
+    @property
+    def findings(self) -> list[Line]:
+        """Results at or above --fail-on, the strongest first."""
+        flagged = [line for line in self.results if line.get("flagged")]
+        return sorted(flagged, key=lambda line: (-line["score"], line["name"]))
+
+    @property
+    def skipped(self) -> list[Line]:
+        return [line for line in self.results if line["status"] == "skipped"]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the scan came to its end."""
+        return bool(self.summary and self.summary["complete"])
+
+
+@dataclass
+class _Lines:
+    run: Line | None = None
+    results: list[Line] = field(default_factory=list)
+    summary: Line | None = None
+
+
+def to_record(lines: Iterable[Line], folder: Path | None = None, origin: str = "record") -> Record:
+    """Lines -> Record.
+
+    Args:
+        lines: in the order of the file.
+        folder: where masks/ and overlays/ are.
+        origin: named in the error.
+
+    Raises:
+        InputError: no run line, or one of another schema.
+    """
+    found = _Lines()
+    for line in lines:
+        kind = line.get("type")
+        if kind == "run":
+            found.run = line
+        elif kind == "result":
+            found.results.append(line)
+        elif kind == "summary":
+            found.summary = line
+    if found.run is None:
+        raise InputError(f"{origin}: has no run line; wanted a results.jsonl of imgscan scan")
+    if found.run.get("schema") != SCHEMA:
+        raise InputError(f"{origin}: its schema is {found.run.get('schema')!r}, this imgscan reads {SCHEMA}; scan again")
+    return Record(found.run, tuple(found.results), found.summary, folder)
+
+
+def read_record(path: Path) -> Record:
+    """A results.jsonl; a last line that a kill cut off is left out.
+
+    Raises:
+        InputError: it cannot be read, or is not such a file.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    lines = []
+    rows = text.split("\n")
+    for number, row in enumerate(rows, 1):
+        if not row.strip():
+            continue
+        try:
+            line = json.loads(row)
+        except ValueError as error:
+            if number == len(rows):
+                continue
+            raise InputError(f"{path}: line {number} is not JSON; wanted a results.jsonl of imgscan scan") from error
+        if not isinstance(line, dict):
+            raise InputError(f"{path}: line {number} is not an object; wanted a results.jsonl of imgscan scan")
+        lines.append(line)
+    return to_record(lines, path.parent, str(path))

@@ -1,0 +1,105 @@
+"""SARIF 2.1.0 (OASIS, 2020), in the subset that GitHub code scanning accepts.
+
+SARIF is made for text: a result points to a region of lines.  On a picture GitHub wants line 1, column 1; the truth, regions in
+pixels with their scores, is in `properties`.  A skipped file is a notification of the invocation, not a result.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from imgscan.report.record import Line, Record
+
+RULE = "tampered-region"
+PAPER = "https://arxiv.org/abs/2308.09307"  # what a region of another history is
+LEVELS = {"certain": "error", "likely": "error", "possible": "warning", "none": "warning"}  # of imgscan -> of SARIF
+
+
+def render(record: Record) -> str:
+    """One run: the rule, a result per finding, skipped files as notifications."""
+    driver = {
+        "name": "imgscan",
+        "semanticVersion": record.run["version"],
+        "rules": [
+            {
+                "id": RULE,
+                "name": "TamperedRegion",
+                "shortDescription": {"text": "Part of this picture has another history than the rest."},
+                "fullDescription": {
+                    "text": "The features of a region differ from those of the rest of the same picture as those of pasted, copied "
+                    "or retouched parts do. A score is a ranking, not a probability; look at the overlay."
+                },
+                "helpUri": PAPER,
+                "help": {"text": "Open the overlay of the picture in the output folder and compare it with the original source."},
+                "defaultConfiguration": {"level": "warning"},
+                "properties": {"tags": ["image-forensics"], "precision": "medium", "problem.severity": "warning"},
+            }
+        ],
+    }
+    invocation: dict[str, Any] = {
+        "executionSuccessful": record.complete and not record.skipped,
+        "startTimeUtc": record.run["started"].replace("+00:00", "Z"),
+        "toolExecutionNotifications": [
+            {
+                "level": "error",
+                "message": {"text": f"{line['name']} was not assessed: {line['reason']}"},
+                "locations": [_location(line)],
+            }
+            for line in record.skipped
+        ],
+    }
+    if record.summary is not None:
+        invocation["exitCode"] = record.summary["exit_code"]
+    run = {
+        "tool": {"driver": driver},
+        "columnKind": "unicodeCodePoints",
+        "invocations": [invocation],
+        "results": [_result(line) for line in record.findings],
+        "properties": {"model": record.run["model"], "weights": record.run["weights"], "fail_on": record.run["fail_on"]},
+    }
+    document = {
+        "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [run],
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _result(line: Line) -> dict[str, Any]:
+    regions = line["regions"]
+    where = "; ".join(
+        f"left {box[0]}, top {box[1]}, {box[2] - box[0]} x {box[3] - box[1]} pixels" for box in (one["box"] for one in regions[:3])
+    )
+    share = f"{100 * line['area']:.1f} % of the picture"
+    more = f" and {len(regions) - 3} more" if len(regions) > 3 else ""
+    return {
+        "ruleId": RULE,
+        "ruleIndex": 0,
+        "level": LEVELS[line["level"]],
+        "message": {"text": f"{share} differs from the rest (score {line['score']:.3f}): {where or 'no region'}{more}."},
+        "locations": [_location(line)],
+        # The picture's content, not its path: a moved file is the same finding.
+        "partialFingerprints": {"imgscan/sha256": line["sha256"], "primaryLocationLineHash": f"{line['sha256'][:16]}:1"},
+        "properties": {
+            "score": line["score"],
+            "level": line["level"],
+            "area": line["area"],
+            "width": line["width"],
+            "height": line["height"],
+            "regions": regions,
+            "mask": line["mask"],
+            "overlay": line["overlay"],
+        },
+    }
+
+
+def _location(line: Line) -> dict[str, Any]:
+    """The picture as it was named, at 1:1."""
+    name = line["path"].encode("utf-8", "surrogateescape")
+    path = PurePosixPath(line["path"])
+    uri = quote(name, safe="/:~@!$&'()*+,;=-._") if not path.is_absolute() else "file://" + quote(name, safe="/:~@!$&'()*+,;=-._")
+    region = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
+    return {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}

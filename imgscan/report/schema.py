@@ -1,0 +1,94 @@
+"""JSON Schemas (2020-12) of the lines of results.jsonl, for `imgscan report --schema`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imgscan.report.jsonl import SCHEMA
+
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_COUNT = {"type": "integer", "minimum": 0}
+_TEXT = {"type": "string"}
+_SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_LEVEL = {"enum": ["none", "possible", "likely", "certain"]}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+_REGION = _object(
+    box={
+        "type": "array",
+        "items": _COUNT,
+        "minItems": 4,
+        "maxItems": 4,
+        "description": "left, top, right, bottom in pixels of the file's own order; right and bottom are outside",
+    },
+    area=_COUNT | {"description": "pixels"},
+    strength=_SHARE | {"description": "mean score of its pixels"},
+)
+RUN = _object(
+    type={"const": "run"},
+    schema={"const": SCHEMA},
+    version=_TEXT,
+    started=_TEXT | {"format": "date-time"},
+    model=_TEXT,
+    weights={"type": "object", "additionalProperties": _SHA256},
+    operating_points={
+        "type": "array",
+        "items": _object(level=_LEVEL, score=_SHARE, false_alarms=_SHARE, pictures=_COUNT),
+        "description": "thresholds, and the share of so many untouched pictures that reached each",
+    },
+    fail_on={"type": "object", "properties": {"level": {"type": ["string", "null"]}, "score": {"type": ["number", "null"]}}},
+    device=_TEXT,
+    bf16={"type": "boolean"},
+    input={"type": "array", "items": {"type": "object"}},
+    clustering={"type": "object"},
+    localize={"type": "object"},
+)
+ASSESSED = _object(
+    type={"const": "result"},
+    status={"const": "assessed"},
+    name=_TEXT,
+    path=_TEXT,
+    sha256=_SHA256,
+    bytes=_COUNT,
+    format=_TEXT,
+    width=_COUNT,
+    height=_COUNT,
+    orientation={"type": "integer", "minimum": 1, "maximum": 8},
+    jpeg_quality={"type": ["integer", "null"]},
+    score=_SHARE | {"description": "of its strongest region, a ranking; 0: none"},
+    level=_LEVEL,
+    area=_SHARE | {"description": "share of the picture that is marked"},
+    regions={"type": "array", "items": _REGION},
+    clusters=_COUNT,
+    method=_TEXT,
+    grid={"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2},
+    mask=_TEXT,
+    overlay=_TEXT,
+    flagged={"type": "boolean"},
+)
+SKIPPED = _object(type={"const": "result"}, status={"const": "skipped"}, name=_TEXT, path=_TEXT, reason=_TEXT)
+SUMMARY = _object(
+    type={"const": "summary"},
+    complete={"type": "boolean"},
+    pictures=_COUNT,
+    flagged=_COUNT,
+    marked=_COUNT,
+    clean=_COUNT,
+    skipped=_COUNT,
+    levels={"type": "object", "additionalProperties": _COUNT},
+    seconds={"type": "number", "minimum": 0},
+    exit_code={"type": "integer"},
+)
+
+
+def schema() -> dict[str, Any]:
+    """Of one line, whichever it is."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": SCHEMA,
+        "oneOf": [RUN, ASSESSED, SKIPPED, SUMMARY],
+    }

@@ -1,0 +1,256 @@
+"""Every report format against a golden file, and what special names do to it.
+
+The golden files were read by people before they were committed; `IMGSCAN_WRITE_GOLDEN=1 python -m pytest tests/report` writes them
+again after a change that is meant.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+
+from imgscan.errors import InputError, OutputError
+from imgscan.report import html
+from imgscan.report.formats import FORMATS, find_format, format_of, write_report
+from imgscan.report.html import upright
+from imgscan.report.record import Record, read_record, to_record
+from imgscan.report.schema import schema
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+ENDINGS = {"human": "txt", "github": "github.txt", "junit": "junit.xml"}
+
+
+def assessed(name: str, **changes: Any) -> dict[str, Any]:
+    line = {
+        "type": "result",
+        "status": "assessed",
+        "name": name,
+        "path": f"photos/{name}",
+        "sha256": "ab" * 32,
+        "bytes": 73108,
+        "format": "JPEG",
+        "width": 400,
+        "height": 200,
+        "orientation": 1,
+        "jpeg_quality": 90,
+        "score": 0.0,
+        "level": "none",
+        "area": 0.0,
+        "regions": [],
+        "clusters": 1,
+        "method": "hdbscan",
+        "grid": [25, 50],
+        "mask": f"masks/{name}.png",
+        "overlay": f"overlays/{name}.jpg",
+        "flagged": False,
+    }
+    return {**line, **changes}
+
+
+REGIONS = [
+    {"box": [10, 20, 110, 60], "area": 3000, "strength": 0.7123},
+    {"box": [300, 100, 340, 180], "area": 2400, "strength": 0.5},
+]
+RUN = {
+    "type": "run",
+    "schema": "imgscan.results/1",
+    "version": "0.1.0",
+    "started": "2026-11-21T17:29:32+00:00",
+    "model": "focal-hrnet@open+focal-vit@open",
+    "weights": {"focal-hrnet@open": "45" * 32, "focal-vit@open": "09" * 32},
+    "operating_points": [{"level": "possible", "score": 0.4178, "false_alarms": 0.05, "pictures": 60}],
+    "fail_on": {"level": "possible", "score": None},
+    "device": "cpu",
+    "bf16": True,
+    "input": [{"mode": "native", "side": 512}],
+    "clustering": {"method": "hdbscan", "grid": 64},
+    "localize": {"strength": 0.4178},
+}
+SUMMARY = {
+    "type": "summary",
+    "complete": True,
+    "pictures": 3,
+    "flagged": 1,
+    "marked": 1,
+    "clean": 1,
+    "skipped": 1,
+    "levels": {"none": 1, "possible": 1},
+    "seconds": 2.5,
+    "exit_code": 2,
+}
+FOUND = assessed("a/b, 50%.jpg", score=0.7123, level="possible", area=0.0675, regions=REGIONS, clusters=2, flagged=True)
+SKIPPED = {"type": "result", "status": "skipped", "name": "broken.jpg", "path": "photos/broken.jpg", "reason": "<cut off> & more"}
+LINES = [
+    RUN,
+    assessed("=clean.png", format="PNG", jpeg_quality=None),
+    FOUND,
+    {
+        "type": "result",
+        "status": "skipped",
+        "name": "broken.jpg",
+        "path": "photos/broken.jpg",
+        "reason": "broken picture: <cut off> & more",
+    },
+    SUMMARY,
+]
+
+
+@pytest.fixture
+def record() -> Record:
+    return to_record(LINES)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_golden(name: str, record: Record) -> None:
+    text = FORMATS[name].render(record)
+    path = GOLDEN / f"report.{ENDINGS.get(name, name)}"
+    if os.environ.get("IMGSCAN_WRITE_GOLDEN"):
+        path.write_text(text, "utf-8", newline="")
+    assert text == path.read_bytes().decode("utf-8")
+
+
+def test_every_line_is_of_the_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    for line in LINES:
+        jsonschema.validate(line, schema(), jsonschema.Draft202012Validator)
+    for wrong in ({**FOUND, "score": 1.5}, {**FOUND, "level": "sure"}, {"type": "result"}, {**RUN, "schema": "imgscan.results/2"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema(), jsonschema.Draft202012Validator)
+
+
+def test_sarif_points_to_the_picture_at_one_one_with_the_truth_in_properties(record: Record) -> None:
+    (run,) = json.loads(FORMATS["sarif"].render(record))["runs"]
+    (result,) = run["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "photos/a/b,%2050%25.jpg"
+    assert place["region"] == {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
+    assert result["properties"]["regions"] == REGIONS
+    assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
+    (invocation,) = run["invocations"]
+    assert invocation["executionSuccessful"] is False, "a picture was not assessed"
+    assert "broken.jpg" in invocation["toolExecutionNotifications"][0]["message"]["text"]
+    whole = to_record([line for line in LINES if line.get("status") != "skipped"])
+    assert json.loads(FORMATS["sarif"].render(whole))["runs"][0]["invocations"][0]["executionSuccessful"] is True
+    killed = replace(whole, summary=None)
+    assert json.loads(FORMATS["sarif"].render(killed))["runs"][0]["invocations"][0]["executionSuccessful"] is False
+
+
+def test_junit_counts_are_those_of_its_cases(record: Record) -> None:
+    root = ElementTree.fromstring(FORMATS["junit"].render(record))
+    suite = root[0]
+    cases = suite.findall("testcase")
+    assert suite.get("tests") == str(len(cases)) == "3"
+    assert suite.get("failures") == str(len(suite.findall("testcase/failure"))) == "1"
+    assert suite.get("errors") == str(len(suite.findall("testcase/error"))) == "1"
+
+
+def test_csv_opens_as_text_not_as_formulas(record: Record) -> None:
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].render(record))))
+    assert [row["name"] for row in rows] == ["'=clean.png", "a/b, 50%.jpg", "broken.jpg"]
+    assert rows[1]["largest_region"] == "10 20 110 60"
+    assert (rows[0]["regions"], rows[2]["regions"]) == ("0", "")
+
+
+NASTY = "x\n\x01\u2028<b>'\"&::%,]]>\udcff.jpg"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_name_breaks_a_format(name: str, tmp_path: Path) -> None:
+    lines = [RUN, assessed(NASTY, **{k: FOUND[k] for k in ("score", "level", "area", "regions", "flagged")}), SUMMARY]
+    lines.insert(2, {**SKIPPED, "name": NASTY, "path": NASTY, "reason": NASTY})
+    path = tmp_path / f"r{FORMATS[name].suffixes[0] if FORMATS[name].suffixes else '.txt'}"
+    if FORMATS[name].suffixes:
+        write_report(to_record(lines), path)
+    else:
+        path.write_text(FORMATS[name].render(to_record(lines)), errors="surrogateescape")
+    content = path.read_bytes()
+    if name in ("json", "sarif"):
+        json.loads(content)
+    elif name == "junit":
+        assert len(ElementTree.fromstring(content)[0].findall("testcase")) == 2
+    elif name == "github":
+        assert len(content.decode().split("\n")) == 2 + 1
+    elif name == "html":
+        assert b"<b>'" not in content.split(b"<script>")[0]
+    elif name == "csv":
+        assert len(list(csv.reader(io.StringIO(content.decode())))) == 3
+
+
+def test_formats_by_name_and_by_ending() -> None:
+    assert format_of(Path("x.junit.xml")) is FORMATS["junit"]
+    assert format_of(Path("x.SARIF.json")) is FORMATS["sarif"]
+    assert format_of(Path("x.json")) is FORMATS["json"]
+    with pytest.raises(InputError, match=r"wanted \.csv"):
+        format_of(Path("x.doc"))
+    with pytest.raises(InputError, match="did you mean sarif"):
+        find_format("sarf")
+
+
+def test_a_record_is_read_back_and_what_is_none_is_refused(tmp_path: Path, record: Record) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text(FORMATS["jsonl"].render(record))
+    assert replace(read_record(path), folder=None) == record
+    path.write_text(FORMATS["jsonl"].render(record) + '{"type": "resu')
+    assert replace(read_record(path), folder=None) == record, "the last line was cut off by a kill"
+    for text, message in (
+        ("{}\n", "no run line"),
+        ("nothing\n{}\n", "line 1 is not JSON"),
+        ("[1]\n", "line 1 is not an object"),
+        (json.dumps({**RUN, "schema": "imgscan.results/0"}), "scan again"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_record(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_record(tmp_path / "none.jsonl")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_report(record, path / "below-a-file.json")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_turn_with_the_picture(orientation: int) -> None:
+    """Paint the box, have Pillow turn the picture, and look where it is."""
+    from PIL import ImageOps
+
+    stored = np.zeros((40, 60), np.uint8)
+    stored[5:15, 20:50] = 255
+    image = Image.fromarray(stored)
+    image.getexif()[0x0112] = orientation
+    shown = np.asarray(ImageOps.exif_transpose(image))
+    rows, columns = np.nonzero(shown)
+    left, top, width, height = upright((20, 5, 50, 15), 60, 40, orientation)
+    assert (left, top) == (columns.min(), rows.min())
+    assert (width, height) == (np.ptp(columns) + 1, np.ptp(rows) + 1)
+
+
+def test_thumbnails_shrink_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for two small ones, the third finding only links to its overlay."""
+    monkeypatch.setattr(html, "SIDES", ((1, 200), (2, 50)))
+    monkeypatch.setattr(html, "MOST_EMBEDDED", 2)
+    (tmp_path / "overlays").mkdir()
+    lines = [RUN]
+    for number in range(3):
+        name = f"{number}.png"
+        Image.fromarray(np.full((200, 400, 3), 90, np.uint8)).save(tmp_path / name)
+        Image.fromarray(np.full((200, 400, 3), 200, np.uint8)).save(tmp_path / "overlays" / f"{name}.jpg")
+        lines.append({**FOUND, "name": name, "path": str(tmp_path / name), "overlay": f"overlays/{name}.jpg"})
+    page = html.render(to_record([*lines, SUMMARY], tmp_path))
+    assert page.count("data:image/jpeg") == 4
+    assert page.count("href='overlays/") == 1
+    assert not re.search("https?://|url\\(|@import| src='[^d]", re.sub("base64,[^']*", "", page)), "the page loads nothing"
+    assert len(page) < 40_000
+
+
+def test_a_page_of_thousands_of_rows_stays_small() -> None:
+    lines = [RUN, *(assessed(f"{number}.jpg") for number in range(5000)), SUMMARY]
+    assert len(html.render(to_record(lines))) < 1_500_000

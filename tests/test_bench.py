@@ -1,0 +1,55 @@
+"""The bench measures what it says; how long things take is not tested."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from imgscan import bench
+from imgscan.scanner import build_scanner
+from imgscan.weights import find_model
+from tests.cli.test_cli import run
+
+CPU = torch.device("cpu")
+
+
+def test_clusterings_are_compared_on_the_same_points() -> None:
+    lines = list(bench.clusterings([(1024, 16)], CPU))
+    assert [line.what for line in lines] == [
+        "hdbscan, package",
+        "hdbscan, scikit-learn",
+        "hdbscan, imgscan",
+        "kmeans",
+        "bisecting",
+        "birch",
+        "hierarchical",
+    ]
+    package, scikit, ours = lines[:3]
+    assert package.note == scikit.note == "labels equal ours"
+    assert ours.ratio is not None
+    assert abs(ours.ratio - package.seconds / ours.seconds) < 1e-9
+
+
+def test_a_scan_is_measured_against_its_networks(tmp_path: Path, tiny_model: str) -> None:
+    (tmp_path / "made-up").mkdir()
+    sources = bench.pictures(tmp_path / "made-up", 3, ((64, 96), (96, 64)))
+    scanner = build_scanner(find_model(tiny_model), device=CPU, jobs=0)
+    alone, whole, *parts = bench.whole_scan(sources, scanner, tmp_path / "out")
+    assert whole.ratio is not None
+    assert abs(whole.ratio - alone.seconds / whole.seconds) < 1e-9
+    assert {"  extract", "  cluster"} <= {line.what for line in parts}
+    float32, bf16 = bench.bf16_masks(sources, (scanner, scanner))
+    assert bf16.note == "masks differ on 0.000 % of the pixels; 0 pictures change sides", "the same arithmetic twice"
+    assert float32.size == "3 pictures"
+
+
+def test_the_command_prints_and_writes_json(tmp_path: Path) -> None:
+    done = run("bench", "clusterings", "--most", "1024", "-o", tmp_path / "b.json")
+    assert done.returncode == 0, done.stderr
+    assert "1024 x 128" in done.stdout
+    content = json.loads((tmp_path / "b.json").read_text())
+    assert content["machine"]["torch"] == torch.__version__
+    assert len(content["lines"]) == 7
+    wrong = run("bench", "clustrings")
+    assert wrong.returncode == 2
+    assert "did you mean clusterings" in wrong.stderr
