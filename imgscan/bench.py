@@ -7,7 +7,6 @@ in them changes no forward pass, and little else.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from PIL import Image
 
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import made_up
+from imgscan.errors import WorkerError
 from imgscan.evaluation.pixel import BoolMap
 from imgscan.extract import extract
 from imgscan.find import find
@@ -71,7 +71,7 @@ def clusterings(sizes: Sequence[tuple[int, int]], device: torch.device, packages
                 same = "labels equal ours" if _same_groups(labels, theirs) else "labels differ from ours"
                 yield Timed(name, size, seconds, note=same)
                 against = (name, seconds / ours) if name.endswith("package") else against
-        yield Timed("hdbscan, imgscan", size, ours, against[1], against[0], f"peak memory so far {_peak(resource.RUSAGE_SELF)} MB")
+        yield Timed("hdbscan, imgscan", size, ours, against[1], against[0], f"peak memory so far {peak_memory()} MB")
         for name in CLUSTERINGS:
             if name == "hdbscan" or (name in ("hierarchical", "birch") and count > PACKAGE_POINTS // 2):
                 continue
@@ -210,7 +210,9 @@ def memory(counts: Sequence[int], model: str) -> list[Timed]:
                 path.rename(part / path.name)
             began = time.perf_counter()
             code = f"from imgscan.bench import scan_folder; print(*scan_folder({str(part)!r}, {model!r}))"
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise WorkerError(f"the scan of {count} pictures failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
             own, worker = map(int, done.stdout.split())
             for path in part.iterdir():
                 path.rename(root / "pictures" / path.name)
@@ -236,13 +238,17 @@ def scan_folder(folder: str, model: str) -> tuple[int, int]:
     scanner = build_scanner(find_model(model), device=choose_device("auto"))
     with TemporaryDirectory() as out:
         whole_scan(find([Path(folder)]), scanner, Path(out))
-    return _peak(resource.RUSAGE_SELF), _peak(resource.RUSAGE_CHILDREN)
+    return peak_memory(), peak_memory(of_workers=True)
 
 
-def _peak(who: int) -> int:
-    """MB; macOS counts bytes, Linux KB."""
-    used = resource.getrusage(who).ru_maxrss
-    return int(used // (1 << 20 if sys.platform == "darwin" else 1 << 10))
+def peak_memory(of_workers: bool = False) -> int:
+    """Of this process, or of its largest worker that has ended, MB; 0 where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    used = resource.getrusage(resource.RUSAGE_CHILDREN if of_workers else resource.RUSAGE_SELF).ru_maxrss
+    return int(used // (1 << 20 if sys.platform == "darwin" else 1 << 10))  # macOS counts bytes, Linux KB
 
 
 def _timed(work: Callable[[], Any], runs: int = 1) -> tuple[Any, float]:

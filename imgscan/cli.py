@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn, ParamSpec
 import typer
 
 from imgscan import __version__
-from imgscan.errors import ExitCode, ImgscanError
+from imgscan.errors import ExitCode, ImgscanError, InputError
 
 EXIT_STATUS = """Exit status: 0 complete and nothing at or above --fail-on; 1 complete, with findings; 2 not complete (usage,
 configuration, weights, an unreadable picture, an internal error; 2 outranks 1); 130 and 143 interrupted, results so far are
@@ -66,7 +66,9 @@ Jobs = Annotated[
 ]
 Batch = Annotated[
     int | None,
-    typer.Option(min=1, help="Most pictures, or tiles of large ones, in one forward pass. By default 1 on the CPU, 8 on a GPU."),
+    typer.Option(
+        min=1, help="Most pictures, or tiles of large ones, in a forward pass. By default 1 on the CPU; on a GPU 32, or as fit."
+    ),
 ]
 
 
@@ -139,7 +141,9 @@ def main(
 @app.command(epilog=EXIT_STATUS)
 @exits
 def scan(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, and folders to search for pictures.")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH...", help="Pictures, and folders to search for pictures.")
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="NAME, NAME@TAG, NAME@FILE, a+b to fuse, or ela, noi1, cfa1, noi2, noi5.")
     ] = "focal-fusion",
@@ -156,6 +160,27 @@ def scan(
             help="possible, likely, certain, a score from 0 to 1, or never. By default the lowest level measured for the model."
         ),
     ] = None,
+    min_area: Annotated[float, typer.Option(min=0, max=1, help="A finding needs at least this share of the picture marked.")] = 0.0,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="results.jsonl of an earlier scan: its findings, by content, are known and change no exit code."),
+    ] = None,
+    files_from: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Also scan the paths in this file, one a line; - reads them from stdin.")
+    ] = None,
+    zero: Annotated[bool, typer.Option("-0", "--null", help="--files-from has paths ended by NUL bytes.")] = False,
+    include: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="In folders, scan only files like this (*.jpg); repeatable.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN", help="In folders, leave out what is like this, also folders; goes before --include; repeatable."
+        ),
+    ] = None,
+    force_exclude: Annotated[
+        bool, typer.Option("--force-exclude", help="--exclude also holds for files named on the command line.")
+    ] = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Findings do not change the exit code.")] = False,
     allow_unreadable: Annotated[
         bool, typer.Option("--allow-unreadable", help="Unreadable pictures do not change the exit code.")
@@ -168,27 +193,35 @@ def scan(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the time per stage.")] = False,
 ) -> ExitCode:
     """Scan pictures: find the forged ones, mark where, judge, report."""
-    from imgscan.commands.scan import scan_command
+    from imgscan.commands.scan import ScanOptions, scan_command
+    from imgscan.find import Filter
 
     return scan_command(
-        paths,
-        model=model,
-        out=out,
-        device=device,
-        jobs=jobs,
-        batch=batch,
-        cluster=cluster,
-        grid=grid,
-        cluster_seconds=cluster_seconds,
-        fail_on=fail_on,
-        exit_zero=exit_zero,
-        allow_unreadable=allow_unreadable,
-        features=not no_features,
-        verbose=verbose,
-        outputs=outputs or [],
-        output_format=output_format,
-        only_paths=only_paths,
-        print0=print0,
+        ScanOptions(
+            paths=paths or [],
+            files_from=files_from,
+            zero=zero,
+            chosen=Filter(tuple(include or ()), tuple(exclude or ()), force_exclude),
+            model=model,
+            out=out,
+            device=device,
+            jobs=jobs,
+            batch=batch,
+            cluster=cluster,
+            grid=grid,
+            cluster_seconds=cluster_seconds,
+            fail_on=fail_on,
+            least_area=min_area,
+            baseline=baseline,
+            exit_zero=exit_zero,
+            allow_unreadable=allow_unreadable,
+            features=not no_features,
+            verbose=verbose,
+            outputs=outputs or [],
+            output_format=output_format,
+            only_paths=only_paths,
+            print0=print0,
+        )
     )
 
 
@@ -399,6 +432,8 @@ def evaluate(
         from imgscan.commands.table import table_command
 
         return table_command(table, options, runs or [])
+    if runs:
+        raise InputError("--runs is where --table looks for weights; without it give MODELs, NAME@FILE")
     return evaluate_command(options)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from imgscan.errors import InputError
@@ -31,7 +33,41 @@ def looks_like_picture(path: Path) -> bool:
     return start.startswith(_SIGNATURES) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
 
 
-def find(paths: Iterable[Path], out: Path | None = None) -> list[Source]:
+@dataclass(frozen=True)
+class Filter:
+    """Which files are scanned: --include and --exclude.
+
+    A pattern is a shell's (`*`, `?`, `[a-z]`); one with a slash is held against the whole name below the scanned folder, where `*`
+    also crosses slashes, one without against every part of it, so that `thumbs` excludes all folders of that name.  Exclusion goes
+    before inclusion.  Files named on the command line are taken whatever the patterns say, unless `force`.
+    """
+
+    include: tuple[str, ...] = ()  # empty: everything
+    exclude: tuple[str, ...] = ()
+    force: bool = False  # --force-exclude: also for files named on the command line
+
+    def takes(self, name: str, named: bool = False) -> bool:
+        """Whether a file of this name below its folder is scanned; `named`: on the command line."""
+        if named and not self.force:
+            return True
+        if any(_matches(name, pattern) for pattern in self.exclude):
+            return False
+        return named or not self.include or any(_matches(name, pattern) for pattern in self.include)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    if "/" in pattern.strip("/"):
+        return fnmatchcase(name, pattern.strip("/")) or fnmatchcase(name, f"{pattern.strip('/')}/*")
+    return any(fnmatchcase(part, pattern.strip("/")) for part in name.split("/"))
+
+
+def read_list(content: bytes, zero: bool) -> list[Path]:
+    """The paths of --files-from: one a line, or ended by NUL bytes; names may hold any other byte."""
+    parts = content.split(b"\0" if zero else b"\n")
+    return [Path(os.fsdecode(part if zero else part.removesuffix(b"\r"))) for part in parts if part.strip(b"\r")]
+
+
+def find(paths: Iterable[Path], out: Path | None = None, chosen: Filter | None = None) -> list[Source]:
     """Every picture at and below the paths, once each.
 
     A named file is always taken (if it is no picture, decoding says so).  In a folder, a file is taken when its first bytes are a
@@ -41,6 +77,7 @@ def find(paths: Iterable[Path], out: Path | None = None) -> list[Source]:
     Args:
         paths: files and folders.
         out: the output folder, never scanned.
+        chosen: which files; None: all.
 
     Raises:
         InputError: a path does not exist, or two pictures would write the same output files.
@@ -48,10 +85,14 @@ def find(paths: Iterable[Path], out: Path | None = None) -> list[Source]:
     found: dict[Path, Source] = {}
     names: dict[str, Path] = {}
     avoid = out.resolve() if out else None
+    chosen = chosen or Filter()
     for path in paths:
         if not os.path.lexists(path):
             raise InputError(f"{path}: no such file or folder; wanted a picture or a folder of pictures")
-        for source in _walk(path, avoid) if path.is_dir() else [Source(path, _name(path, path.parent))]:
+        whole = path.is_dir()
+        for source in _walk(path, avoid) if whole else [Source(path, _name(path, path.parent))]:
+            if not chosen.takes(source.name, named=not whole):
+                continue
             real = source.path.resolve()
             if real in found:
                 continue

@@ -14,12 +14,15 @@ NEVER = "never"
 
 @dataclass(frozen=True)
 class FailOn:
-    """What counts as a finding for the exit code: a level, a score, or nothing."""
+    """What counts as a finding for the exit code: a level, a score, or nothing; and how much must be marked."""
 
     level: Level | None = None
     score: float | None = None
+    area: float = 0.0  # least share of the picture, 0..1
 
     def reached(self, finding: Finding) -> bool:
+        if finding.area < self.area:
+            return False
         if self.score is not None:
             return finding.score > 0 and finding.score >= self.score
         return self.level is not None and LEVELS.index(finding.level) >= LEVELS.index(self.level)

@@ -10,6 +10,7 @@ from torch import nn
 
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import affordable_grid
+from imgscan.cluster.hierarchical import MOST_GRID
 from imgscan.errors import InputError, unknown
 from imgscan.localize import LocalizeSettings
 from imgscan.prepare import InputPlan
@@ -93,8 +94,8 @@ def parse_grid(text: str | None) -> int | None:
 
 def with_clustering(model: Model, method: str | None, grid: int | None, seconds: float, device: torch.device) -> Model:
     """The model with --cluster and --grid; a grid of 0 is the finest that is clustered within `seconds` a picture here."""
-    if grid != 0:
-        return model.with_clustering(method, grid)
+    if grid != 0 or (not model.cards and len(model.detectors) == 1):  # a detector alone is not clustered
+        return model.with_clustering(method, grid or None)
     chosen = model.with_clustering(method, None)
     plain = settings("clustering", ClusterSettings, chosen.settings.get("clustering", {}), model.name)
     if plain.method not in CLUSTERINGS:
@@ -132,6 +133,10 @@ def build_scanner(
     clustering = settings("clustering", ClusterSettings, model.settings.get("clustering", {}), origin)
     if clustering.method not in CLUSTERINGS:
         raise InputError(f"--cluster: {unknown('clustering', clustering.method, CLUSTERINGS)}")
+    if clustering.method == "hierarchical" and clustering.grid > MOST_GRID:
+        raise InputError(
+            f"--grid {clustering.grid}: hierarchical takes at most {MOST_GRID} cells a side; it holds all pairs of them"
+        )
     localizing = settings("localize", LocalizeSettings, model.settings.get("localize", {}), origin)
     if model.points and not everything:
         localizing = replace(localizing, strength=min(point.score for point in model.points))

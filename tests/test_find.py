@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from imgscan.errors import InputError
-from imgscan.find import find, looks_like_picture
+from imgscan.find import Filter, find, looks_like_picture, read_list
 
 JPEG = b"\xff\xd8\xff\xe0 not much of a picture"
 
@@ -87,3 +87,35 @@ def test_signatures(tmp_path: Path, start: bytes) -> None:
     assert looks_like_picture(tmp_path / "x")
     (tmp_path / "x").write_bytes(b" " + start)
     assert not looks_like_picture(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "force", "expected"),
+    [
+        ((), (), False, ["a.jpg", "b.png", "named.jpg", "sub/a.jpg", "sub/thumbs/c.jpg", "thumbs/d.jpg"]),
+        (("*.jpg",), (), False, ["a.jpg", "named.jpg", "sub/a.jpg", "sub/thumbs/c.jpg", "thumbs/d.jpg"]),
+        ((), ("thumbs",), False, ["a.jpg", "b.png", "named.jpg", "sub/a.jpg"]),
+        ((), ("/thumbs/",), False, ["a.jpg", "b.png", "named.jpg", "sub/a.jpg"]),
+        ((), ("sub/*",), False, ["a.jpg", "b.png", "named.jpg", "thumbs/d.jpg"]),
+        ((), ("sub/thumbs",), False, ["a.jpg", "b.png", "named.jpg", "sub/a.jpg", "thumbs/d.jpg"]),
+        (("a.*",), ("sub",), False, ["a.jpg", "named.jpg"]),
+        (("*.jpg",), ("*.jpg",), False, ["named.jpg"]),
+        (("*.png",), ("named*",), True, ["b.png"]),
+    ],
+)
+def test_patterns(tmp_path: Path, include: tuple[str, ...], exclude: tuple[str, ...], force: bool, expected: list[str]) -> None:
+    """`named.jpg` is given on the command line beside its folder's neighbour."""
+    root = tmp_path / "root"
+    for name in ("a.jpg", "b.png", "sub/a.jpg", "sub/thumbs/c.jpg", "thumbs/d.jpg"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"\xff\xd8\xff")
+    named = tmp_path / "named.jpg"
+    named.write_bytes(b"\xff\xd8\xff")
+    found = find([root, named], chosen=Filter(include, exclude, force))
+    assert sorted(source.name for source in found) == expected
+
+
+def test_lists_of_paths() -> None:
+    assert read_list(b"a b.jpg\r\n\n./c.jpg", zero=False) == [Path("a b.jpg"), Path("c.jpg")]
+    assert read_list(b"new\nline.jpg\0\xff.jpg\0", zero=True) == [Path("new\nline.jpg"), Path(os.fsdecode(b"\xff.jpg"))]
+    assert read_list(b"", zero=False) == []

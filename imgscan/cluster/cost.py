@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from imgscan.cluster import CLUSTERINGS
+from imgscan.cluster.hierarchical import MOST_GRID
 from imgscan.cluster.settings import ClusterSettings
 
 SIZES = (512, 2048)  # points of the two trials
@@ -37,7 +38,7 @@ def affordable_grid(
     times = [_trial(settings, count, dim, device, clock) for count in SIZES]
     slope = max(0.0, (times[1] - times[0]) / (SIZES[1] ** 2 - SIZES[0] ** 2))
     base = max(0.0, times[0] - slope * SIZES[0] ** 2)
-    grid = FINEST
+    grid = MOST_GRID // STEP * STEP if settings.method == "hierarchical" else FINEST
     while grid > 2 * STEP and base + slope * grid**4 > seconds:
         grid -= STEP
     return grid

@@ -32,6 +32,8 @@ def hdbscan_labels(points: torch.Tensor, settings: ClusterSettings) -> tuple[npt
     Raises:
         ValueError: a coordinate is not finite.
     """
+    if points.device.type == "mps":  # no float64 there
+        points = points.cpu()
     if not bool(points.isfinite().all()):
         raise ValueError("points hold NaN or infinity; nothing can be clustered")
     count, smallest = len(points), settings.members(len(points))

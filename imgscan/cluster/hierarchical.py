@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isqrt
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,6 +12,8 @@ from imgscan.cluster.kmeans import numbered
 from imgscan.cluster.settings import ClusterSettings
 
 MOST_POINTS = 20_000  # all pairs of distances are held: 1.6 GB here
+MOST_GRID = isqrt(MOST_POINTS)
+"""Cells a side of a square picture."""
 
 
 def hierarchical_labels(points: torch.Tensor, settings: ClusterSettings) -> tuple[npt.NDArray[np.int32], tuple[float, ...]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from imgscan import bench
-from imgscan.errors import ExitCode, InputError, OutputError, unknown
+from imgscan.errors import ExitCode, InputError, unknown
 from imgscan.evaluation.tables import Shown, show
 from imgscan.find import find
 from imgscan.scanner import build_scanner, choose_device
@@ -54,9 +54,6 @@ def bench_command(
     ]
     show(Shown("on this machine", ["what", "size", "seconds", "ratio", "against", "note"], body))
     if out is not None:
-        try:
-            with replacing(out) as new:
-                new.write_text(bench.as_json(lines), "utf-8")
-        except OSError as error:
-            raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
+        with replacing(out) as new:
+            new.write_text(bench.as_json(lines), "utf-8")
     return ExitCode.CLEAN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from imgscan.evaluation.measure import (
     Task,
     entry_sha256,
     measure,
+    names_below,
     read_set,
     set_sha256,
 )
@@ -73,9 +75,17 @@ class PictureSet:
     entries: list[Entry]
     hashes: list[str]  # entry_sha256 of each
 
+    names: list[str]  # names_below
+
     @property
     def sha256(self) -> str:
         return set_sha256(self.hashes)
+
+    @property
+    def ambiguous(self) -> set[str]:
+        """Stems that several pictures have."""
+        counts = Counter(Path(name).stem for name in self.names)
+        return {stem for stem, count in counts.items() if count > 1}
 
 
 @dataclass
@@ -102,7 +112,8 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
     sets = [read_pictures(text, options.roots) for text in dict.fromkeys(options.data)]
     how = model_options(options)
     contestants = [of_model(text, how) for text in dict.fromkeys(options.models)]
-    contestants += [of_masks(folder) for folder in dict.fromkeys(options.masks)]
+    ambiguous = {stem for one in sets for stem in one.ambiguous}
+    contestants += [of_masks(folder, ambiguous) for folder in dict.fromkeys(options.masks)]
     for one in sets:
         examine_folder(one.name)
     found: dict[str, list[SetScores]] = {name: [] for name in attacks}
@@ -163,7 +174,7 @@ def model_options(options: EvaluateOptions) -> ModelOptions:
 def read_pictures(text: str, roots: Sequence[Path], *, forged: bool = False) -> PictureSet:
     """A set, or only its forged pictures, with its hashes; see read_set for the errors."""
     entries = [entry for entry in read_set(text, roots) if entry.mask is not None or not forged]
-    return PictureSet(text, entries, [entry_sha256(entry) for entry in entries])
+    return PictureSet(text, entries, [entry_sha256(entry) for entry in entries], names_below(entries))
 
 
 def evaluate_set(
@@ -203,7 +214,7 @@ def evaluate_set(
                     results.rows[question][number] = replace(known, name=str(entry.image))
                     progress.advance()
         if open_questions:
-            tasks.append(Task(entry, number, tuple(open_questions), number in shown))
+            tasks.append(Task(entry, number, tuple(open_questions), pictures.names[number], number in shown))
     known_rows = sum(map(len, results.rows.values()))
     if known_rows:
         wanted = len(pictures.entries) * len(results.rows)

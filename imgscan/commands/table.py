@@ -52,8 +52,10 @@ class _Wanted:
 
 def table_command(name: str, options: EvaluateOptions, runs: list[Path]) -> ExitCode:
     """Fill a table and lay it beside the paper's; what could not be run is said cell by cell, with the reason."""
-    if options.attacks or options.masks or options.figures or options.csv or options.protocol != "native":
-        raise InputError("--table brings its own protocol and attacks; leave out --protocol, --attack, --masks, --figures, --csv")
+    others = (options.data, options.attacks, options.masks, options.figures, options.csv)
+    if any(others) or options.protocol != "native":
+        flags = "--data, --protocol, --attack, --masks, --figures and --csv"
+        raise InputError(f"--table brings its own data, protocol and attacks; leave out {flags}")
     table = read_table(name)
     if table.protocol is None:
         cells, skipped = list(_counted(table, options.roots)), 0
@@ -144,6 +146,8 @@ def _mean_cell(
 ) -> Cell:
     """The mean over the other columns of its metric, where all of them were run."""
     others = [one for one in columns if one.metric == column.metric and one.attack == column.attack and one.data != MEAN]
+    if not others:
+        return Cell(row.method, column.text, value, None, 0, "", "a mean needs other columns of its metric")
     numbers = [number for one in others if (number := ours[one.text]) is not None]
     if row.imgscan is None:
         return Cell(row.method, column.text, value, None, 0, "", NO_METHOD)
@@ -163,6 +167,10 @@ def _sets(columns: list[Column], roots: list[Path]) -> tuple[dict[str, PictureSe
             sets[data] = read_pictures(data, roots, forged=True)
         except InputError as error:
             missing[data] = str(error)
+            continue
+        if not sets[data].entries:
+            del sets[data]
+            missing[data] = f"{data} has no forged pictures"
     return sets, missing
 
 
@@ -262,13 +270,14 @@ def train_table_command(name: str, options: TrainOptions, method: str | None) ->
         if str(folder) in done or method not in (None, told["method"]):
             continue
         done.add(str(folder))
-        if (folder / "weights.toml").exists():
-            print(f"imgscan: {folder} holds weights already", file=sys.stderr)
+        finished = folder / "finished"  # a run that was interrupted leaves weights too
+        if finished.exists():
+            print(f"imgscan: {folder} is finished", file=sys.stderr)
             continue
         print(f"imgscan: training {folder}", file=sys.stderr)
         try:
             resumes = (folder / "checkpoint.safetensors").exists()
-            code = train_command(
+            ended = train_command(
                 replace(
                     options,
                     method=told["method"],
@@ -277,14 +286,16 @@ def train_table_command(name: str, options: TrainOptions, method: str | None) ->
                     settings=[*told["settings"], *options.settings],
                     out=folder,
                     resume=resumes,
+                    compat=None if resumes else options.compat,
                 )
             )
         except ImgscanError as error:  # a data set that is not here must not keep the others from being trained
             print(f"imgscan: not trained: {folder}: {error}", file=sys.stderr)
             code = ExitCode.INCOMPLETE
             continue
-        if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
-            return code
+        if ended in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+            return ended
+        finished.touch()
     if not done:
         raise InputError(f"{name}: nothing to train" + (f" with {method}" if method else ""))
     return code

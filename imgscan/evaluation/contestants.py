@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -119,28 +119,35 @@ def combined(name: str, parts: Sequence[Contestant], operation: Literal["union",
 @dataclass(frozen=True)
 class _FromFiles:
     folder: Path
+    ambiguous: frozenset[str]
 
     def __call__(self, pictures: Sequence[Picture]) -> Iterator[Answer | Skipped]:
-        return (_read_prediction(picture, self.folder) for picture in pictures)
+        return (_read_prediction(picture, self.folder, self.ambiguous) for picture in pictures)
 
 
-def of_masks(folder: Path) -> Contestant:
-    """Another tool's predictions: for a/b.jpg a file a/b.jpg.png, b.jpg.png, b.png or b.npz (its first array) in the folder.
+def of_masks(folder: Path, ambiguous: Collection[str] = ()) -> Contestant:
+    """Another tool's predictions: for a/b.jpg a file a/b.jpg.png, a/b.png or a/b.npz (its first array) in the folder; where only
+    one picture has that name also b.jpg.png, b.png or b.npz.
 
     PNG levels 0..255 are probabilities 0..1, as are the floats of an npz; the protocol's threshold decides.
+
+    Args:
+        folder: of the predictions.
+        ambiguous: stems that several pictures in different folders have.
 
     Raises:
         InputError: no such folder.
     """
     if not folder.is_dir():
         raise InputError(f"--masks {folder}: is not a folder; wanted a folder of PNG or npz maps named after the pictures")
-    return Contestant(f"masks:{folder}", _FromFiles(folder), fixed=True)
+    return Contestant(f"masks:{folder}", _FromFiles(folder, frozenset(ambiguous)), fixed=True)
 
 
-def _read_prediction(picture: Picture, folder: Path) -> Answer | Skipped:
+def _read_prediction(picture: Picture, folder: Path, ambiguous: Collection[str]) -> Answer | Skipped:
     """The map of one picture; a Skipped says what was looked for, or what is wrong with it."""
     name = Path(picture.source.name)
-    names = [f"{name}.png", f"{name.name}.png", f"{name.stem}.png", f"{name.stem}.npz"]
+    bare = [] if name.stem in ambiguous else [Path(name.name)]
+    names = [text for one in [name, *bare] for text in (f"{one}.png", f"{one.with_suffix('.png')}", f"{one.with_suffix('.npz')}")]
     path = next((folder / one for one in names if (folder / one).is_file()), None)
     if path is None:
         return Skipped(picture.source, f"no prediction in {folder}: looked for {', '.join(dict.fromkeys(names))}")

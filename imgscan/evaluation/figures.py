@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from imgscan.errors import ConfigError, OutputError
+from imgscan.errors import ConfigError
 from imgscan.evaluation.attacks import ATTACKS
 from imgscan.evaluation.contestants import Contestant
 from imgscan.evaluation.measure import UNATTACKED, Exhibit
@@ -57,7 +57,8 @@ def contact_sheet(title: str, names: Sequence[str], exhibits: Mapping[str, Seque
         if first is None:
             continue
         axes[row][0].imshow(first.rgb)
-        axes[row][0].set_title(name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}...{name[-LONGEST // 2 :]}", fontsize=6)
+        short = name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}...{name[-LONGEST // 2 :]}"
+        axes[row][0].set_title(_plain(short), fontsize=6)
         axes[row][1].imshow(first.truth, cmap="gray", vmin=0, vmax=1)
         for axis, one in zip(axes[row][2:], shown, strict=True):
             if one is not None:
@@ -65,8 +66,8 @@ def contact_sheet(title: str, names: Sequence[str], exhibits: Mapping[str, Seque
                 if one.mask.any() and not one.mask.all():
                     axis.contour(one.mask, levels=[0.5], colors="#56B4E9", linewidths=1)
     for axis, text in zip(axes[0], ["", "truth", *exhibits], strict=True):
-        axis.set_title(text or axis.get_title(), fontsize=6)
-    figure.suptitle(title, fontsize=9)
+        axis.set_title(_plain(text) or axis.get_title(), fontsize=6)
+    figure.suptitle(_plain(title), fontsize=9)
     return figure
 
 
@@ -97,7 +98,7 @@ def roc(title: str, histograms: Mapping[str, Counts], areas: Mapping[str, float 
     for (name, histogram), style in zip(histograms.items(), _styles(), strict=False):
         false, true = roc_points(histogram)
         area = areas.get(name)
-        label = name if area is None else f"{name} ({area:.3f})"
+        label = _plain(name if area is None else f"{name} ({area:.3f})")
         for axis in (linear, logarithmic):
             axis.plot(np.maximum(false, 1e-5), true, label=label, **style)
     for axis in (linear, logarithmic):
@@ -106,7 +107,7 @@ def roc(title: str, histograms: Mapping[str, Counts], areas: Mapping[str, float 
         axis.grid(alpha=0.3)
     logarithmic.set_xscale("log")
     linear.legend(fontsize=6, loc="lower right", title="pooled AUC", title_fontsize=6)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(_plain(title), fontsize=9)
     return figure
 
 
@@ -147,7 +148,7 @@ def robustness(data: str, found: Mapping[str, Sequence[SetScores]], column: str)
                 x, y = [place for place, _ in points], [mean.mean for _, mean in points]
                 low = [mean.mean - (mean.mean if mean.low is None else mean.low) for _, mean in points]
                 high = [(mean.mean if mean.high is None else mean.high) - mean.mean for _, mean in points]
-                panel.errorbar(x, y, [low, high], label=model, capsize=2, marker="o", markersize=3, linewidth=1.2, **style)
+                panel.errorbar(x, y, [low, high], label=_plain(model), capsize=2, marker="o", markersize=3, linewidth=1.2, **style)
         panel.set_title(group, fontsize=8)
         panel.set_xlabel("" if named else ATTACKS[names[0]].unit, fontsize=7)
         panel.set_ylim(0, 1)
@@ -158,7 +159,7 @@ def robustness(data: str, found: Mapping[str, Sequence[SetScores]], column: str)
     for panel in panels[len(groups) :]:
         panel.set_axis_off()
     panels[0].legend(fontsize=6)
-    figure.suptitle(f"{data}: {column} after attacks (dotted: before)", fontsize=9)
+    figure.suptitle(_plain(f"{data}: {column} after attacks (dotted: before)"), fontsize=9)
     return figure
 
 
@@ -187,18 +188,14 @@ def tsne(title: str, means: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[
     axis.set_xticks([])
     axis.set_yticks([])
     axis.legend(fontsize=7)
-    axis.set_title(f"{title}: t-SNE of mean features", fontsize=8)
+    axis.set_title(_plain(f"{title}: t-SNE of mean features"), fontsize=8)
     return figure
 
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG; OutputError when that fails."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as new:
-            figure.savefig(new, format="png", dpi=130, bbox_inches="tight")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with replacing(path) as new:
+        figure.savefig(new, format="png", dpi=130, bbox_inches="tight")
     return path
 
 
@@ -248,6 +245,11 @@ def _styles() -> Iterator[dict[str, Any]]:
     for dash in DASHES:
         for colour in COLOURS:
             yield {"color": colour, "linestyle": dash}
+
+
+def _plain(text: str) -> str:
+    """Names as they are: Matplotlib would read dollars as mathematics."""
+    return text.replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -48,7 +48,7 @@ class Ledger:
 
     Args:
         path: of the file; a last line that was cut off by a kill is dropped.
-        force: start an empty one.
+        force: read nothing; what is measured again goes before the old rows from then on.
 
     Raises:
         OutputError: the file cannot be read or written.
@@ -59,12 +59,12 @@ class Ledger:
         self.rows: dict[str, PictureScores] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lines = [] if force or not path.exists() else path.read_bytes().split(b"\n")
+            lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
             whole = b"".join(line + b"\n" for line in lines[:-1])
-            for line in lines[:-1]:
+            for line in [] if force else lines[:-1]:
                 self._read(line)
-            self._file: TextIO = path.open("w" if force else "a", encoding="utf-8", errors="surrogateescape")
-            if lines and lines[-1]:
+            self._file: TextIO = path.open("a", encoding="utf-8", errors="surrogateescape")
+            if lines[-1]:
                 self._file.truncate(len(whole))
         except OSError as error:
             raise OutputError(f"{path}: cannot be used: {error.strerror or error}") from error

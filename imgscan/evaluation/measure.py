@@ -7,6 +7,7 @@ processes, which hand back numbers, not maps; on a GPU the tasks are decoded and
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -50,6 +51,7 @@ class Task:
     entry: Entry
     number: int  # in its set; it seeds the attacks
     questions: tuple[Question, ...]
+    name: str = ""  # of the picture below its set's folder, where predictions are looked up; "": the file's own
     exhibit: bool = False  # whether a contact sheet will show it
 
 
@@ -141,7 +143,7 @@ def _answer_one(task: Task, contestants: Sequence[Contestant], protocol: Protoco
 def _show(task: Task) -> dict[str, _Shown | Skipped]:
     """The picture under every attack that a question is about."""
     entry, names = task.entry, dict.fromkeys(question.attack for question in task.questions)
-    source = Source(entry.image, entry.image.name)
+    source = Source(entry.image, task.name or entry.image.name)
     picture = decode(source)
     if isinstance(picture, Skipped):
         return dict.fromkeys(names, picture)
@@ -288,6 +290,14 @@ def read_set(text: str, roots: Sequence[Path] = ()) -> list[Entry]:
     if not sources:
         raise InputError(f"{root}: no pictures; wanted images/ and masks/, or a folder of untouched pictures")
     return [Entry(source.path, None) for source in sources]
+
+
+def names_below(entries: Sequence[Entry]) -> list[str]:
+    """What each picture is called below the folder that holds them all."""
+    if len(entries) < 2:
+        return [entry.image.name for entry in entries]
+    root = Path(os.path.commonpath([entry.image.absolute().parent for entry in entries]))
+    return [entry.image.absolute().relative_to(root).as_posix() for entry in entries]
 
 
 def entry_sha256(entry: Entry) -> str:

@@ -147,6 +147,11 @@ def parse_grid(name: str, content: dict[str, Any], origin: str) -> PaperTable:
     for axis, values in axes.items():
         if not isinstance(values, list) or not values:
             raise ConfigError(f"{origin}: axes.{axis} is {values!r}; wanted a list with at least one value")
+    for key in ("columns", "notes"):
+        if not isinstance(content.get(key, []), list) or not all(isinstance(text, str) for text in content.get(key, [])):
+            raise ConfigError(f"{origin}: {key} is {content[key]!r}; wanted a list of texts")
+    if not all(isinstance(one, dict) for one in axes.get("settings", [])):
+        raise ConfigError(f'{origin}: axes.settings is {axes["settings"]!r}; wanted tables of "section.key" = value')
     rows = []
     columns = tuple(content["columns"])
     choices = [axes.get(axis, [None]) for axis in ("network", "cluster", "training", "settings")]

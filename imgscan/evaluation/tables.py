@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from imgscan import __version__
-from imgscan.errors import OutputError
 from imgscan.evaluation.measure import PictureScores
 from imgscan.evaluation.pixel import PixelMetrics
 from imgscan.evaluation.protocols import Protocol
@@ -140,18 +139,15 @@ def write_csv(path: Path, protocol: Protocol, rows: Sequence[Row]) -> None:
     """
     names = [one.name for one in fields(PixelMetrics)]
     facts = ["protocol", "attack", "model", "data", "picture", "forged_picture", "score", "area_marked"]
-    try:
-        with replacing(path) as new, new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            lines = csv.writer(file)
-            lines.writerow([*facts, *names, "sha256", "weights", "imgscan"])
-            for row in rows:
-                one = row.scores
-                values = [protocol.name, row.attack, row.model, row.data, one.name, int(one.forged), one.strength, one.area]
-                values += [getattr(one.metrics, name) for name in names]
-                values += [one.sha256, row.weights, __version__]
-                lines.writerow(["" if value is None else value for value in values])
-    except OSError as error:
-        raise OutputError(f"--csv {path}: cannot be written: {error.strerror or error}") from error
+    with replacing(path) as new, new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        lines = csv.writer(file)
+        lines.writerow([*facts, *names, "sha256", "weights", "imgscan"])
+        for row in rows:
+            one = row.scores
+            values = [protocol.name, row.attack, row.model, row.data, one.name, int(one.forged), one.strength, one.area]
+            values += [getattr(one.metrics, name) for name in names]
+            values += [one.sha256, row.weights, __version__]
+            lines.writerow(["" if value is None else value for value in values])
 
 
 def number(value: float | None) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imgscan.errors import InputError, OutputError, unknown
+from imgscan.errors import InputError, unknown
 from imgscan.report import as_csv, as_json, github, html, human, junit, sarif
 from imgscan.report.record import Record
 from imgscan.store import replacing
@@ -55,9 +55,6 @@ def write_report(record: Record, path: Path) -> None:
         InputError: no such format.
         OutputError: the file cannot be written; what was there before stays.
     """
-    text = format_of(path).render(record)
-    try:
-        with replacing(path) as new:
-            new.write_text(text, "utf-8", errors="surrogateescape", newline="")
-    except OSError as error:
-        raise OutputError(f"-o {path}: cannot be written: {error.strerror or error}") from error
+    text = format_of(path).render(replace(record, target=path.absolute().parent))
+    with replacing(path) as new:
+        new.write_text(text, "utf-8", errors="surrogateescape", newline="")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -28,7 +29,7 @@ def render(record: Record) -> str:
     """The page."""
     findings = record.findings
     side = next((side for most, side in SIDES if len(findings) <= most), SIDES[-1][1])
-    sections = [_finding(number, line, record.folder, side) for number, line in enumerate(findings, 1)]
+    sections = [_finding(number, line, record, side) for number, line in enumerate(findings, 1)]
     body = "\n".join([_header(record), _table(record, findings), *sections, _skipped(record), _footer(record)])
     here = Path(__file__).parent
     style, script = ((here / name).read_text("utf-8") for name in ("page.css", "page.js"))
@@ -54,16 +55,17 @@ def _header(record: Record) -> str:
 def _threshold_text(run: Line) -> str:
     """What counted as a finding, and how often untouched pictures do."""
     fail_on = run["fail_on"]
+    least = f", with at least {100 * fail_on['area']:g} % of the picture marked" if fail_on.get("area") else ""
     if fail_on.get("score") is not None:
-        return f"A finding is a score of {fail_on['score']:g} or more."
+        return f"A finding is a score of {fail_on['score']:g} or more{least}."
     level = fail_on.get("level")
     if level is None:
         return "No threshold was set, so nothing counts as a finding; scores are below."
     point = next((point for point in run["operating_points"] if point["level"] == level), None)
     if point is None:
-        return f"A finding is of level {level} or above."
+        return f"A finding is of level {level} or above{least}."
     share = f"{100 * point['false_alarms']:g} % of {point['pictures']} untouched pictures"
-    return f"A finding is a score of {point['score']:g} or more (level {level}), which {share} reached when it was measured."
+    return f"A finding is a score of {point['score']:g} or more (level {level}), which {share} reached when it was measured{least}."
 
 
 def _table(record: Record, findings: Sequence[Line]) -> str:
@@ -76,13 +78,18 @@ def _table(record: Record, findings: Sequence[Line]) -> str:
         name = escape(printable(line["name"]))
         number = places.get(id(line))
         shown = f'<a href="#f{number}">{name}</a>' if number else name
+        level = LEVEL_NAMES[line["level"]] + (", in the baseline" if line.get("known") else "")
+        cells = (
+            (list(LEVEL_NAMES).index(line["level"]), level),
+            (line["score"], f"{line['score']:.3f}"),
+            (line["area"], f"{100 * line['area']:.1f}"),
+            (len(line["regions"]), str(len(line["regions"]))),
+            (line["width"] * line["height"], f"{line['width']} x {line['height']}"),
+        )
         rows.append(
             f"<tr data-level='{line['level']}' data-flagged='{int(bool(number))}'><td>{shown}</td>"
-            f"<td data-v='{list(LEVEL_NAMES).index(line['level'])}'>{LEVEL_NAMES[line['level']]}</td>"
-            f"<td data-v='{line['score']}'>{line['score']:.3f}</td><td data-v='{line['area']}'>{100 * line['area']:.1f}</td>"
-            f"<td data-v='{len(line['regions'])}'>{len(line['regions'])}</td>"
-            f"<td data-v='{line['width'] * line['height']}'>{line['width']} x {line['height']}</td>"
-            f"<td>{escape(line['format'])}</td></tr>"
+            + "".join(f"<td data-v='{value}'>{text}</td>" for value, text in cells)
+            + f"<td>{escape(line['format'])}</td></tr>"
         )
     heads = ("picture", "level", "score", "area %", "regions", "pixels", "format")
     head = "".join(
@@ -96,7 +103,7 @@ def _table(record: Record, findings: Sequence[Line]) -> str:
     )
 
 
-def _finding(number: int, line: Line, folder: Path | None, side: int) -> str:
+def _finding(number: int, line: Line, record: Record, side: int) -> str:
     name = escape(printable(line["name"]))
     regions = "".join(
         f"<tr><td>{rank}</td><td>{box[0]}, {box[1]}</td><td>{box[2] - box[0]} x {box[3] - box[1]}</td>"
@@ -116,15 +123,16 @@ def _finding(number: int, line: Line, folder: Path | None, side: int) -> str:
     listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
     return (
         f"<section class='finding' id='f{number}'><h2>{number}. {name}</h2><div class='pair'>"
-        f"{_images(number, line, folder, side if number <= MOST_EMBEDDED else 0)}"
+        f"{_images(number, line, record, side if number <= MOST_EMBEDDED else 0)}"
         f"<div><dl>{listed}</dl><table><thead><tr><th>region</th><th>left, top</th><th>size</th><th>pixels</th><th>score</th></tr>"
         f"</thead><tbody>{regions}</tbody></table></div></div></section>"
     )
 
 
-def _images(number: int, line: Line, folder: Path | None, side: int) -> str:
+def _images(number: int, line: Line, record: Record, side: int) -> str:
     """The picture under its overlay with the region boxes, or a link where there is no thumbnail."""
-    link = f"<p><a href='{quote(line['overlay'].encode('utf-8', 'surrogateescape'))}'>overlay</a></p>"
+    folder = record.folder
+    link = f"<p><a href='{_link(line['overlay'], record)}'>overlay</a></p>"
     overlay = _thumbnail(folder / line["overlay"], side) if folder and side else None
     if overlay is None:
         return f"<div>{link}</div>"
@@ -144,6 +152,16 @@ def _images(number: int, line: Line, folder: Path | None, side: int) -> str:
         f"<img class='over' alt='the same with forged regions shaded' src='{overlay}'>{boxes}</div>"
         f"<label class='js'>overlay <input type='range' min='0' max='100' value='0' data-f='{number}'></label></div>"
     )
+
+
+def _link(name: str, record: Record) -> str:
+    """From where the page will lie to a file of the scan."""
+    if record.folder is None:
+        return quote(os.fsencode(name))
+    path = record.folder.absolute() / name
+    if record.target is None:
+        return path.as_uri()
+    return quote(os.fsencode(os.path.relpath(path, record.target)).replace(os.fsencode(os.sep), b"/"))
 
 
 def upright(box: Sequence[int], width: int, height: int, orientation: int) -> tuple[int, int, int, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -30,23 +30,33 @@ class Tally:
     marked: int = 0  # pictures with any pixel marked as forged
     clean: int = 0  # assessed and not flagged
     skipped: int = 0
+    known: int = 0  # clean only because a baseline has them
     levels: Counter[str] = field(default_factory=Counter)
 
     @property
     def pictures(self) -> int:
         return self.flagged + self.clean + self.skipped
 
-    def add(self, item: Assessed | Skipped, fail_on: FailOn) -> bool:
-        """Count one result; whether it is a finding."""
+    def add(self, item: Assessed | Skipped, fail_on: FailOn, known: Collection[str] = ()) -> tuple[bool, bool]:
+        """Count one result; whether it is a finding, and whether it would be one but for the baseline.
+
+        Args:
+            item: the result.
+            fail_on: what counts as a finding.
+            known: SHA-256 of the pictures of a baseline's findings.
+        """
         if isinstance(item, Skipped):
             self.skipped += 1
-            return False
-        found = fail_on.reached(item.finding)
+            return False, False
+        reached = fail_on.reached(item.finding)
+        old = reached and item.finding.picture.sha256 in known
+        found = reached and not old
+        self.known += old
         self.flagged += found
         self.clean += not found
         self.marked += item.finding.area > 0
         self.levels[item.finding.level] += 1
-        return found
+        return found, old
 
 
 def run_line(**facts: Any) -> dict[str, Any]:
@@ -54,7 +64,7 @@ def run_line(**facts: Any) -> dict[str, Any]:
     return {"type": "run", "schema": SCHEMA, "version": __version__, **facts}
 
 
-def result_line(item: Assessed | Skipped, flagged: bool) -> dict[str, Any]:
+def result_line(item: Assessed | Skipped, flagged: bool, known: bool = False) -> dict[str, Any]:
     """One picture."""
     if isinstance(item, Skipped):
         return {
@@ -64,7 +74,7 @@ def result_line(item: Assessed | Skipped, flagged: bool) -> dict[str, Any]:
             "path": str(item.source.path),
             "reason": item.reason,
         }
-    return {"type": "result", "status": "assessed", **_finding(item.finding), "flagged": flagged}
+    return {"type": "result", "status": "assessed", **_finding(item.finding), "flagged": flagged, "known": known}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -89,6 +99,7 @@ def summary_line(tally: Tally, *, complete: bool, seconds: float, exit_code: int
         "marked": tally.marked,
         "clean": tally.clean,
         "skipped": tally.skipped,
+        "known": tally.known,
         "levels": dict(sorted(tally.levels.items())),
         "seconds": round(seconds, 3),
         "exit_code": exit_code,

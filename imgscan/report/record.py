@@ -14,6 +14,9 @@ from imgscan.report.jsonl import SCHEMA
 Line = dict[str, Any]
 
 
+NEEDED = {"assessed": {"name", "path", "score", "level", "regions"}, "skipped": {"name", "path", "reason"}}  # by status
+
+
 @dataclass(frozen=True)
 class Record:
     """The lines of a results.jsonl."""
@@ -22,12 +25,18 @@ class Record:
     results: tuple[Line, ...]
     summary: Line | None  # None: the scan was killed
     folder: Path | None = None  # where masks/ and overlays/ are; None: nobody knows
+    target: Path | None = None  # the folder that a report will lie in; None: it is printed
 
     @property
     def findings(self) -> list[Line]:
-        """Results at or above --fail-on, the strongest first."""
+        """Results at or above --fail-on that no baseline has, the strongest first."""
         flagged = [line for line in self.results if line.get("flagged")]
         return sorted(flagged, key=lambda line: (-line["score"], line["name"]))
+
+    @property
+    def reached(self) -> list[Line]:
+        """Findings, and what would be one but for the baseline, in the order of the scan."""
+        return [line for line in self.results if line.get("flagged") or line.get("known")]
 
     @property
     def skipped(self) -> list[Line]:
@@ -63,6 +72,12 @@ def to_record(lines: Iterable[Line], folder: Path | None = None, origin: str = "
         if kind == "run":
             found.run = line
         elif kind == "result":
+            needed = NEEDED.get(line.get("status", ""), {"status"})
+            if not needed <= set(line):
+                lacking = ", ".join(sorted(needed - set(line)))
+                raise InputError(
+                    f"{origin}: result {len(found.results) + 1} lacks {lacking}; wanted a results.jsonl of imgscan scan"
+                )
             found.results.append(line)
         elif kind == "summary":
             found.summary = line

@@ -7,12 +7,14 @@ pixels with their scores, is in `properties`.  A skipped file is a notification 
 from __future__ import annotations
 
 import json
-from pathlib import PurePosixPath
+from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
+from imgscan.report.human import printable
 from imgscan.report.record import Line, Record
 
+_SAFE = "/~@!$&'()*+,;=-._"
 RULE = "tampered-region"
 PAPER = "https://arxiv.org/abs/2308.09307"  # what a region of another history is
 LEVELS = {"certain": "error", "likely": "error", "possible": "warning", "none": "warning"}  # of imgscan -> of SARIF
@@ -45,7 +47,7 @@ def render(record: Record) -> str:
         "toolExecutionNotifications": [
             {
                 "level": "error",
-                "message": {"text": f"{line['name']} was not assessed: {line['reason']}"},
+                "message": {"text": f"{_plain(line['name'])} was not assessed: {_plain(line['reason'])}"},
                 "locations": [_location(line)],
             }
             for line in record.skipped
@@ -57,7 +59,7 @@ def render(record: Record) -> str:
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
         "invocations": [invocation],
-        "results": [_result(line) for line in record.findings],
+        "results": [_result(line) for line in [*record.findings, *(line for line in record.reached if line.get("known"))]],
         "properties": {"model": record.run["model"], "weights": record.run["weights"], "fail_on": record.run["fail_on"]},
     }
     document = {
@@ -75,6 +77,7 @@ def _result(line: Line) -> dict[str, Any]:
     )
     share = f"{100 * line['area']:.1f} % of the picture"
     more = f" and {len(regions) - 3} more" if len(regions) > 3 else ""
+    suppressed = [{"kind": "external", "status": "accepted", "justification": "a finding of the baseline"}]
     return {
         "ruleId": RULE,
         "ruleIndex": 0,
@@ -90,16 +93,26 @@ def _result(line: Line) -> dict[str, Any]:
             "width": line["width"],
             "height": line["height"],
             "regions": regions,
-            "mask": line["mask"],
-            "overlay": line["overlay"],
+            "mask": printable(line["mask"]),
+            "overlay": printable(line["overlay"]),
         },
-    }
+    } | ({"suppressions": suppressed} if line.get("known") else {})
 
 
 def _location(line: Line) -> dict[str, Any]:
     """The picture as it was named, at 1:1."""
-    name = line["path"].encode("utf-8", "surrogateescape")
-    path = PurePosixPath(line["path"])
-    uri = quote(name, safe="/:~@!$&'()*+,;=-._") if not path.is_absolute() else "file://" + quote(name, safe="/:~@!$&'()*+,;=-._")
+    path, windows = line["path"], PureWindowsPath(line["path"])
+    if windows.drive:
+        uri = windows.as_uri() if windows.is_absolute() else quote(windows.as_posix(), safe=_SAFE)
+    else:
+        uri = ("file://" if path.startswith("/") else "") + quote(path.encode("utf-8", "surrogateescape"), safe=_SAFE)
     region = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
     return {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}
+
+
+def _plain(text: str) -> str:
+    """Text as a SARIF message: brackets would be links, braces placeholders (3.11.5, 3.11.6)."""
+    shown = printable(text)
+    for one in "\\[]":
+        shown = shown.replace(one, f"\\{one}")
+    return shown.replace("{", "{{").replace("}", "}}")

@@ -40,7 +40,10 @@ RUN = _object(
         "items": _object(level=_LEVEL, score=_SHARE, false_alarms=_SHARE, pictures=_COUNT),
         "description": "thresholds, and the share of so many untouched pictures that reached each",
     },
-    fail_on={"type": "object", "properties": {"level": {"type": ["string", "null"]}, "score": {"type": ["number", "null"]}}},
+    fail_on={
+        "type": "object",
+        "properties": {"level": {"type": ["string", "null"]}, "score": {"type": ["number", "null"]}, "area": _SHARE},
+    },
     device=_TEXT,
     bf16={"type": "boolean"},
     input={"type": "array", "items": {"type": "object"}},
@@ -68,7 +71,8 @@ ASSESSED = _object(
     grid={"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2},
     mask=_TEXT,
     overlay=_TEXT,
-    flagged={"type": "boolean"},
+    flagged={"type": "boolean", "description": "at or above fail_on, and not in the baseline"},
+    known={"type": "boolean", "description": "at or above fail_on, and in the baseline"},
 )
 SKIPPED = _object(type={"const": "result"}, status={"const": "skipped"}, name=_TEXT, path=_TEXT, reason=_TEXT)
 SUMMARY = _object(
@@ -79,6 +83,7 @@ SUMMARY = _object(
     marked=_COUNT,
     clean=_COUNT,
     skipped=_COUNT,
+    known=_COUNT,
     levels={"type": "object", "additionalProperties": _COUNT},
     seconds={"type": "number", "minimum": 0},
     exit_code={"type": "integer"},

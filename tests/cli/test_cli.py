@@ -254,10 +254,12 @@ def test_evaluate_prints_tables_and_writes_every_metric(tmp_path: Path, photos: 
         (["--table", "focal-7"], "did you mean focal-"),
         (["--table", "focal-1", "--protocol", "ncl"], "--table brings its own protocol"),
         (["--table", "focal-1", "--runs", "/no/such"], "--runs /no/such"),
+        (["ela", "--runs", "/no/such"], "without it give MODELs"),
     ],
 )
 def test_what_evaluate_refuses(args: list[object], message: str, tmp_path: Path) -> None:
-    done = run("evaluate", *args, "--data", PHOTOS, "--out", tmp_path)
+    data = [] if "--table" in args else ["--data", PHOTOS]
+    done = run("evaluate", *args, *data, "--out", tmp_path)
     assert done.returncode == ExitCode.INCOMPLETE
     assert message in done.stderr
 
@@ -321,3 +323,34 @@ def test_wrong_reports_are_named_before_the_scan(args: list[str], message: str, 
     assert done.returncode == ExitCode.INCOMPLETE
     assert message in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_baseline_and_an_area_keep_findings_from_failing(tmp_path: Path) -> None:
+    """The same picture under another name is the same finding."""
+    pixels = np.random.default_rng(0).normal(128, 4, (256, 256, 3))
+    pixels[64:160, 64:160] += np.random.default_rng(1).normal(0, 40, (96, 96, 3))
+    (tmp_path / "in").mkdir()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / "in" / "a.png")
+    flags = ["--model", "noi1", "--fail-on", "0.5", "--no-features"]
+    first = run("scan", tmp_path / "in", *flags, "--out", tmp_path / "first")
+    assert first.returncode == ExitCode.FINDINGS, first.stderr
+    (tmp_path / "in" / "a.png").rename(tmp_path / "in" / "b.png")
+    known = ["--baseline", tmp_path / "first" / "results.jsonl", "-o", tmp_path / "r.sarif"]
+    second = run("scan", tmp_path / "in", *flags, *known, "--out", tmp_path / "second")
+    assert (second.returncode, second.stdout) == (ExitCode.CLEAN, ""), second.stderr
+    lines = [json.loads(line) for line in (tmp_path / "second" / "results.jsonl").read_text().splitlines()]
+    assert (lines[1]["known"], lines[1]["flagged"], lines[-1]["known"]) == (True, False, 1)
+    assert "suppressions" in (tmp_path / "r.sarif").read_text()
+    again = run("scan", tmp_path / "in", *flags, "--baseline", tmp_path / "second" / "results.jsonl", "--out", tmp_path / "third")
+    assert again.returncode == ExitCode.CLEAN, "a baseline made with a baseline keeps its findings"
+    small = run("scan", tmp_path / "in", *flags, "--min-area", "0.5", "--out", tmp_path / "small")
+    assert small.returncode == ExitCode.CLEAN
+
+
+def test_paths_from_a_list(folder: Path, tmp_path: Path, tiny_model: str) -> None:
+    listed = tmp_path / "list"
+    listed.write_bytes(os.fsencode(folder / "forged.png") + b"\0" + os.fsencode(folder / "a") + b"\0")
+    done = run("scan", "--files-from", listed, "-0", "--model", tiny_model, "--out", tmp_path / "out", "--exclude", "*.webp")
+    assert "2 pictures" in done.stderr, done.stderr
+    assert "nothing to scan: give pictures" in run("scan").stderr
+    assert "cannot be read" in run("scan", "--files-from", tmp_path / "none").stderr

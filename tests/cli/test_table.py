@@ -84,7 +84,7 @@ def test_a_grid_is_trained_and_then_filled(tmp_path: Path) -> None:
     assert trained.returncode == ExitCode.CLEAN, trained.stderr
     assert len(list((tmp_path / "runs").rglob("weights.toml"))) == 2
     again = run("train", "table", grid, "--out", tmp_path / "runs", *small)
-    assert again.stderr.count("holds weights already") == 2
+    assert again.stderr.count("is finished") == 2
     done = run("evaluate", "--table", grid, "--runs", tmp_path / "runs", "--out", tmp_path / "out", "--json")
     assert done.returncode == ExitCode.CLEAN, done.stderr
     cells = [json.loads(line) for line in done.stdout.splitlines()]

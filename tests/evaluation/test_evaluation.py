@@ -13,7 +13,7 @@ from imgscan.datasets.entries import Entry
 from imgscan.detectors import DETECTORS
 from imgscan.errors import InputError
 from imgscan.evaluation.contestants import Answer, Contestant, ModelOptions, combined, of_masks, of_model
-from imgscan.evaluation.measure import UNATTACKED, PictureScores, Question, Task, measure, read_set, region_means
+from imgscan.evaluation.measure import UNATTACKED, PictureScores, Question, Task, measure, names_below, read_set, region_means
 from imgscan.evaluation.protocols import PROTOCOLS
 from imgscan.evaluation.summary import summarise
 from imgscan.records import Features, Picture, Skipped
@@ -105,7 +105,7 @@ def test_other_tools_maps_are_measured_and_a_perfect_one_is_perfect(benchmark: P
 @pytest.mark.parametrize(
     ("prediction", "message"),
     [
-        (None, r"looked for x\.jpg\.png, x\.png, x\.npz"),
+        (None, r"looked for x\.jpg\.png, x\.png, x\.npz$"),
         (np.zeros((48, 128), np.float32), "128 x 48"),
         (np.full((96, 128), 255, np.float32), "holds 255 to 255; wanted probabilities"),
         (np.full((96, 128), np.nan, np.float32), "holds nan to nan"),
@@ -117,6 +117,29 @@ def test_a_missing_or_misfit_prediction_is_skipped_and_named(benchmark: Path, pr
     if prediction is not None:
         np.savez(predictions / "x.npz", prediction)
     assert re.search(message, skipped(of_masks(predictions), read_set(str(benchmark))).reason)
+
+
+def test_predictions_of_equal_names_are_told_apart_by_their_folders(tmp_path: Path, photos: list[np.ndarray]) -> None:
+    for folder, level in (("a", 0.2), ("b", 0.8)):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        Image.fromarray(photos[0][:96, :128]).save(tmp_path / "set" / folder / "x.png")
+        (tmp_path / "maps" / folder).mkdir(parents=True)
+        np.savez(tmp_path / "maps" / folder / "x.npz", np.full((96, 128), level, np.float32))
+    np.savez(tmp_path / "maps" / "x.npz", np.full((96, 128), 0.5, np.float32))
+    entries = read_set(str(tmp_path / "set"))
+    assert names_below(entries) == ["a/x.png", "b/x.png"]
+    named = zip(entries, names_below(entries), strict=True)
+    asked = [Task(entry, n, (Question(UNATTACKED, 0),), name) for n, (entry, name) in enumerate(named)]
+
+    def strengths(contestant: Contestant) -> list[object]:
+        answers = [one.scores for (one,) in measure(asked, [contestant], NATIVE, jobs=0, device=CPU)]
+        return [round(one.strength or 0, 3) if isinstance(one, PictureScores) else "skipped" for one in answers]
+
+    assert strengths(of_masks(tmp_path / "maps", {"x"})) == [0.2, 0.8]
+    for folder in ("a", "b"):
+        (tmp_path / "maps" / folder / "x.npz").unlink()
+    assert strengths(of_masks(tmp_path / "maps", {"x"})) == ["skipped", "skipped"], "x.npz could be either's"
+    assert strengths(of_masks(tmp_path / "maps")) == [0.5, 0.5]
 
 
 def test_a_mask_of_another_size_is_skipped_and_named(benchmark: Path) -> None:

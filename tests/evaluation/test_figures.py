@@ -79,7 +79,7 @@ def test_a_contact_sheet_has_a_row_per_picture_and_survives_a_skipped_one(tmp_pa
     mask = np.zeros((40, 60), bool)
     mask[10:20, 10:20] = True
     one = Exhibit(np.full((40, 60, 3), 99, np.uint8), mask, mask.astype(np.float32), mask)
-    sheet = figures.contact_sheet("set", ["a" * 99 + ".png", "b.png"], {"m": [one, None], "n": [one, one]})
+    sheet = figures.contact_sheet("set", ["a" * 99 + ".png", "p_$_x_$.png"], {"m": [one, None], "n": [one, one]})
     assert len(sheet.axes) == 2 * 4
     assert max(len(axis.get_title()) for axis in sheet.axes) <= figures.LONGEST + 3
     path = figures.save(sheet, tmp_path / "new" / "sheet.png")

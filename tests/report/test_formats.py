@@ -53,6 +53,7 @@ def assessed(name: str, **changes: Any) -> dict[str, Any]:
         "mask": f"masks/{name}.png",
         "overlay": f"overlays/{name}.jpg",
         "flagged": False,
+        "known": False,
     }
     return {**line, **changes}
 
@@ -69,7 +70,7 @@ RUN = {
     "model": "focal-hrnet@open+focal-vit@open",
     "weights": {"focal-hrnet@open": "45" * 32, "focal-vit@open": "09" * 32},
     "operating_points": [{"level": "possible", "score": 0.4178, "false_alarms": 0.05, "pictures": 60}],
-    "fail_on": {"level": "possible", "score": None},
+    "fail_on": {"level": "possible", "score": None, "area": 0.0},
     "device": "cpu",
     "bf16": True,
     "input": [{"mode": "native", "side": 512}],
@@ -84,6 +85,7 @@ SUMMARY = {
     "marked": 1,
     "clean": 1,
     "skipped": 1,
+    "known": 0,
     "levels": {"none": 1, "possible": 1},
     "seconds": 2.5,
     "exit_code": 2,
@@ -143,6 +145,16 @@ def test_sarif_points_to_the_picture_at_one_one_with_the_truth_in_properties(rec
     assert json.loads(FORMATS["sarif"].render(whole))["runs"][0]["invocations"][0]["executionSuccessful"] is True
     killed = replace(whole, summary=None)
     assert json.loads(FORMATS["sarif"].render(killed))["runs"][0]["invocations"][0]["executionSuccessful"] is False
+
+
+def test_what_a_baseline_has_is_suppressed_not_hidden() -> None:
+    known = {**FOUND, "flagged": False, "known": True}
+    record = to_record([RUN, known, SUMMARY])
+    assert record.findings == []
+    (result,) = json.loads(FORMATS["sarif"].render(record))["runs"][0]["results"]
+    assert result["suppressions"][0]["kind"] == "external"
+    assert "in the baseline" in FORMATS["html"].render(record)
+    assert ElementTree.fromstring(FORMATS["junit"].render(record))[0].get("failures") == "0"
 
 
 def test_junit_counts_are_those_of_its_cases(record: Record) -> None:
@@ -207,6 +219,7 @@ def test_a_record_is_read_back_and_what_is_none_is_refused(tmp_path: Path, recor
         ("nothing\n{}\n", "line 1 is not JSON"),
         ("[1]\n", "line 1 is not an object"),
         (json.dumps({**RUN, "schema": "imgscan.results/0"}), "scan again"),
+        (json.dumps(RUN) + '\n{"type": "result", "name": "x"}\n', "result 1 lacks"),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
@@ -246,7 +259,10 @@ def test_thumbnails_shrink_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         lines.append({**FOUND, "name": name, "path": str(tmp_path / name), "overlay": f"overlays/{name}.jpg"})
     page = html.render(to_record([*lines, SUMMARY], tmp_path))
     assert page.count("data:image/jpeg") == 4
-    assert page.count("href='overlays/") == 1
+    assert page.count(f"href='{(tmp_path / 'overlays').as_uri()}/2.png.jpg'") == 1, "a printed page may end up anywhere"
+    (tmp_path / "sub").mkdir()
+    write_report(to_record([*lines, SUMMARY], tmp_path), tmp_path / "sub" / "r.html")
+    assert "href='../overlays/2.png.jpg'" in (tmp_path / "sub" / "r.html").read_text()
     assert not re.search("https?://|url\\(|@import| src='[^d]", re.sub("base64,[^']*", "", page)), "the page loads nothing"
     assert len(page) < 40_000
 

@@ -18,7 +18,7 @@ def test_lines_are_run_results_summary(tmp_path: Path) -> None:
     with JsonLines(tmp_path / "results.jsonl") as lines:
         lines.write(run_line(model="m"))
         for item in (assessed(), SKIPPED):
-            lines.write(result_line(item, tally.add(item, gate)))
+            lines.write(result_line(item, *tally.add(item, gate)))
         lines.write(summary_line(tally, complete=True, seconds=1.0, exit_code=2))
     run, result, skipped, summary = read_lines(tmp_path / "results.jsonl")
     assert run["type"] == "run"
@@ -34,6 +34,7 @@ def test_lines_are_run_results_summary(tmp_path: Path) -> None:
         "marked": 1,
         "clean": 0,
         "skipped": 1,
+        "known": 0,
         "levels": {"none": 1},
         "seconds": 1.0,
         "exit_code": 2,
