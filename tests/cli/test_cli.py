@@ -252,7 +252,7 @@ def test_evaluate_prints_tables_and_writes_every_metric(tmp_path: Path, photos: 
         (["ela|noi1&noi2"], "wanted one of them"),
         (["ela+noi1"], "ela has no features to fuse"),
         (["--table", "focal-7"], "did you mean focal-"),
-        (["--table", "focal-1", "--protocol", "ncl"], "--table brings its own protocol"),
+        (["--table", "focal-1", "--protocol", "ncl"], "--table brings its own data, protocol"),
         (["--table", "focal-1", "--runs", "/no/such"], "--runs /no/such"),
         (["ela", "--runs", "/no/such"], "without it give MODELs"),
     ],
