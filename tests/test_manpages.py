@@ -1,0 +1,57 @@
+"""The man pages are what the command definitions say now, and roff takes them without a word."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from imgscan.cli import app
+from imgscan.manpages import _text, pages
+
+MAN = Path(__file__).parents[1] / "man"
+PROSE = tomllib.loads((MAN / "prose.toml").read_text("utf-8"))
+
+
+def test_pages_are_those_of_the_commands() -> None:
+    made = pages(PROSE)
+    assert sorted(made) == sorted(path.name for path in MAN.glob("*.1")), "a page too many or too few"
+    for name, text in made.items():
+        assert (MAN / name).read_text("utf-8") == text, f"{name} is old: python -m imgscan.manpages man"
+    assert {f"{name}.1" for name in PROSE} == set(made)
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="no groff")
+@pytest.mark.parametrize("path", sorted(MAN.glob("*.1")), ids=lambda path: path.name)
+def test_groff_has_nothing_to_say(path: Path) -> None:
+    done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", path], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_every_example_uses_flags_that_are_there() -> None:
+    commands = get_command(app).commands
+    examples = [
+        line.strip() for page in PROSE.values() for line in page.get("EXAMPLES", "").splitlines() if line.startswith("    ")
+    ]
+    seen = 0
+    for line in examples:
+        for part in line.split("|"):
+            words = shlex.split(part.split("-m imgscan ")[-1].removeprefix(" ").removeprefix("imgscan "))
+            if "imgscan" not in part or words[0] not in commands:
+                continue
+            command = commands[words[0]]
+            if hasattr(command, "commands"):
+                command = command.commands[words[1]]
+            known = {name for param in command.params for name in param.opts}
+            assert {word for word in words if re.fullmatch("--?[a-z0-9][a-z-]*", word)} <= known, line
+            seen += 1
+    assert seen >= 12
+
+
+def test_roff_is_escaped() -> None:
+    assert _text(".x -a \\ y") == "\\&.x \\-a \\e y"
+    assert _text("'x") == "\\&'x"
