@@ -6,22 +6,45 @@ take B x 3 x H x W RGB in 0..1 and have `multiple`, of which the input's sides a
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 from torch import nn
 
 from imgscan.errors import InputError, unknown
-from imgscan.models import cfl_net, focal_convnext, focal_efficientnet, focal_hrnet, focal_mit, focal_vit, ncl
 
-NETWORKS: dict[str, Any] = {
-    "focal-hrnet": focal_hrnet,
-    "focal-vit": focal_vit,
-    "focal-convnext": focal_convnext,
-    "focal-efficientnet": focal_efficientnet,
-    "focal-mit": focal_mit,
-    "cfl-net": cfl_net,
-    "ncl": ncl,
-}
+
+class _Modules(Mapping[str, Any]):
+    """Name -> module of this package, imported when it is asked for: timm and torchvision take two seconds that not all need."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        self.names = names
+
+    def __getitem__(self, name: str) -> Any:
+        return import_module(f"imgscan.models.{self.names[name]}")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+NETWORKS: Mapping[str, Any] = _Modules(
+    {
+        "focal-hrnet": "focal_hrnet",
+        "focal-vit": "focal_vit",
+        "focal-convnext": "focal_convnext",
+        "focal-efficientnet": "focal_efficientnet",
+        "focal-mit": "focal_mit",
+        "cfl-net": "cfl_net",
+        "ncl": "ncl",
+    }
+)
 
 
 def build_named(network: str, size: str) -> nn.Module:
