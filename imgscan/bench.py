@@ -51,13 +51,12 @@ class Timed:
     note: str = ""
 
 
-def clusterings(sizes: Sequence[tuple[int, int]], device: torch.device, packages: bool = True) -> Iterator[Timed]:
+def clusterings(sizes: Sequence[tuple[int, int]], device: torch.device) -> Iterator[Timed]:
     """Every clustering at several sizes, N points x D, HDBSCAN against the `hdbscan` package and scikit-learn.
 
     Args:
         sizes: (N, D) of the made-up features.
-        device: of ours; the packages run on the CPU.
-        packages: whether they are run at all; never with more than PACKAGE_POINTS.
+        device: of ours; the packages run on the CPU, with at most PACKAGE_POINTS.
     """
     settings = ClusterSettings(smallest=SMALLEST, single=False)
     for count, dim in sizes:
@@ -65,7 +64,7 @@ def clusterings(sizes: Sequence[tuple[int, int]], device: torch.device, packages
         size = f"{count} x {dim}"
         labels, ours = _timed(partial(_labels, "hdbscan", points, settings), 3 if count <= PACKAGE_POINTS else 1)
         against: tuple[str, float | None] = "", None
-        if packages and count <= PACKAGE_POINTS:
+        if count <= PACKAGE_POINTS:
             for name, fit in (("hdbscan, package", _package), ("hdbscan, scikit-learn", _scikit)):
                 theirs, seconds = _timed(partial(fit, points, settings))
                 same = "labels equal ours" if _same_groups(labels, theirs) else "labels differ from ours"

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn, ParamSpec
+from typing import Annotated
 
 import typer
 
 from imgscan import __version__
-from imgscan.errors import ExitCode, ImgscanError, InputError
+from imgscan.cli_train import train_app
+from imgscan.errors import ExitCode, InputError
+from imgscan.exits import exits
+from imgscan.flags import Batch, Cluster, ClusterSeconds, Device, Grid, Jobs, ReportFiles, ReportFormat, Roots
 
 EXIT_STATUS = """Exit status: 0 complete and nothing at or above --fail-on; 1 complete, with findings; 2 not complete (usage,
 configuration, weights, an unreadable picture, an internal error; 2 outranks 1); 130 and 143 interrupted, results so far are
 intact; 141 the reader of stdout went away."""
-
-TORCHRUN = "On several GPUs or machines: torchrun --nproc-per-node N -m imgscan train ..."
 
 app = typer.Typer(
     name="imgscan",
@@ -30,99 +25,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-train_app = typer.Typer(help="Train a network.", no_args_is_help=True, rich_markup_mode=None)
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode=None)
 models_app = typer.Typer(help="Networks and weights.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
-
-P = ParamSpec("P")
-
-# Flags of several commands
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Cluster = Annotated[str | None, typer.Option(help="hdbscan, kmeans, bisecting, birch or hierarchical; else as the card says.")]
-Grid = Annotated[
-    str | None,
-    typer.Option(help="Most cells along the longer side that are clustered, 8 to 256; auto: as --cluster-seconds allow."),
-]
-ClusterSeconds = Annotated[float, typer.Option(min=0.01, help="With --grid auto: seconds a picture.")]
-ReportFiles = Annotated[
-    list[Path] | None,
-    typer.Option("-o", "--output", help="Report to write: .html .sarif .junit.xml .csv .json .jsonl .txt; repeatable."),
-]
-ReportFormat = Annotated[
-    str | None, typer.Option("--format", help="Print as human, json, jsonl, csv, sarif, junit, github or html on stdout.")
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        "--jobs",
-        "-j",
-        min=0,
-        help="Worker processes. On the CPU each takes whole pictures, on a GPU they decode and cluster; 0: none beside the main "
-        "one, which then uses all cores for one picture. By default one a core, at most 8.",
-    ),
-]
-Batch = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Most pictures, or tiles of large ones, in a forward pass. By default 1 on the CPU; on a GPU 32, or as fit."
-    ),
-]
-
-
-def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
-    """Turn what a command returns or raises into the exit code, at one place."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        signal.signal(signal.SIGTERM, _terminate)
-        _open_streams()
-        try:
-            code = command(*args, **kwargs)
-            sys.stdout.flush()
-        except ImgscanError as error:
-            _say(f"imgscan: {error}")
-            code = ExitCode.INCOMPLETE
-        except BrokenPipeError:
-            # Nobody reads stdout any more; point it at nothing so that Python's exit does not raise once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = ExitCode.BROKEN_PIPE
-        except KeyboardInterrupt:
-            _say("imgscan: interrupted; the results so far are intact")
-            code = ExitCode.INTERRUPTED
-        except typer.Abort:
-            code = ExitCode.INTERRUPTED
-        except (typer.Exit, SystemExit):
-            raise
-        except Exception as error:
-            if os.environ.get("IMGSCAN_TRACEBACK"):
-                raise
-            _say(f"imgscan: internal error: {type(error).__name__}: {error} (IMGSCAN_TRACEBACK=1 shows where)")
-            code = ExitCode.INCOMPLETE
-        raise typer.Exit(int(code))
-
-    return wrapped
-
-
-def _open_streams() -> None:
-    """Streams that every print can use: a closed one goes nowhere, and a name outside the encoding is shown as escapes."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: cleaning up must not be interrupted
-    raise SystemExit(int(ExitCode.TERMINATED))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 def _version(wanted: bool) -> None:
@@ -142,7 +49,7 @@ def main(
 @exits
 def scan(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="PATH...", help="Pictures, and folders to search for pictures.")
+        list[Path] | None, typer.Argument(metavar="PATH", help="Pictures, and folders to search for pictures.")
     ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="NAME, NAME@TAG, NAME@FILE, a+b to fuse, or ela, noi1, cfa1, noi2, noi5.")
@@ -225,123 +132,6 @@ def scan(
     )
 
 
-Size = Annotated[str | None, typer.Option(help="Which recipe of train/; by default the paper's own. Not needed with --resume.")]
-TrainData = Annotated[
-    str | None,
-    typer.Option(
-        help="synth (by default; forgeries made on the fly from pristine photographs), a data set by name (imgscan data list), a "
-        "folder with images/ and masks/, or another tool's list; a+b joins, a*40 repeats."
-    ),
-]
-Roots = Annotated[list[Path] | None, typer.Option("--data-root", help="Where the data is; repeatable.")]
-ValidationRoots = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--validation-root", help="Other pictures to validate on; by default a part of the data is kept aside. Repeatable."
-    ),
-]
-TrainOut = Annotated[Path, typer.Option("--out", help="Folder for checkpoint, log and weights.")]
-Minutes = Annotated[float | None, typer.Option(min=0.01, help="Stop after this time, with a checkpoint.")]
-Epochs = Annotated[int | None, typer.Option(min=1, help="In place of the recipe's length.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe; repeatable.")
-]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out, with its recipe and data.")]
-Compat = Annotated[
-    str | None, typer.Option(help="official: as the authors' released code does it, where that differs from the paper.")
-]
-Profile = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="STEPS", help="Only measure seconds and memory of a step on made-up pictures; write nothing."),
-]
-
-
-def _trainer(method: str, summary: str) -> None:
-    """The command `imgscan train METHOD`; all methods take the same flags."""
-
-    def command(
-        size: Size = None,
-        data: TrainData = None,
-        roots: Roots = None,
-        validation: ValidationRoots = None,
-        out: TrainOut = Path("imgscan-train"),
-        minutes: Minutes = None,
-        epochs: Epochs = None,
-        settings: Settings = None,
-        resume: Resume = False,
-        compat: Compat = None,
-        device: Device = "auto",
-        profile: Profile = None,
-    ) -> ExitCode:
-        from imgscan.commands.train import TrainOptions, train_command
-
-        return train_command(
-            TrainOptions(
-                method=method,
-                size=size,
-                data=data,
-                roots=roots or [],
-                validation=validation or [],
-                out=out,
-                minutes=minutes,
-                epochs=epochs,
-                settings=settings or [],
-                resume=resume,
-                compat=compat,
-                device=device,
-                profile=profile,
-            )
-        )
-
-    train_app.command(method, help=summary, epilog=TORCHRUN)(exits(command))
-
-
-@train_app.command("table")
-@exits
-def train_table(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A table of the papers or a grid, as for evaluate --table.")],
-    method: Annotated[str | None, typer.Option(help="Only what this method trains: focal, cfl-net or ncl.")] = None,
-    size: Size = None,
-    data: TrainData = None,
-    roots: Roots = None,
-    validation: ValidationRoots = None,
-    out: TrainOut = Path("imgscan-runs"),
-    minutes: Minutes = None,
-    epochs: Epochs = None,
-    settings: Settings = None,
-    compat: Compat = None,
-    device: Device = "auto",
-) -> ExitCode:
-    """Train all weights that a table of a paper or a grid needs, each in a folder of its own under --out."""
-    from imgscan.commands.table import train_table_command
-    from imgscan.commands.train import TrainOptions
-
-    return train_table_command(
-        name,
-        TrainOptions(
-            method="",
-            size=size,
-            data=data,
-            roots=roots or [],
-            validation=validation or [],
-            out=out,
-            minutes=minutes,
-            epochs=epochs,
-            settings=settings or [],
-            resume=False,
-            compat=compat,
-            device=device,
-            profile=None,
-        ),
-        method,
-    )
-
-
-_trainer("focal", "Train a FOCAL extractor: contrast of pristine and forged pixels, image by image.")
-_trainer("cfl-net", "Train CFL-Net: two streams, cross-entropy and a contrast of patches.")
-_trainer("ncl", "Train NCL: DeepLabV3+ from scratch with the non-mutually exclusive contrast and the pivot-consistent loss.")
-
-
 @app.command()
 @exits
 def evaluate(
@@ -355,7 +145,7 @@ def evaluate(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="MODEL...",
+            metavar="MODEL",
             help="Models as for scan --model; 'a|b' and 'a&b' measure the union and the intersection of two models' masks.",
         ),
     ] = None,
@@ -473,7 +263,7 @@ def report(
 def bench(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PART...", help="clusterings, scan, bf16, official, memory; else all."),
+        typer.Argument(metavar="PART", help="clusterings, scan, bf16, official, memory; else all."),
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="A model as for scan --model.")] = "focal-fusion",
     data: Annotated[list[Path] | None, typer.Option(help="Pictures to scan in place of made-up ones; repeatable.")] = None,

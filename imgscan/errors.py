@@ -7,7 +7,7 @@
     |- OutputError              something that could not be written
     `- WorkerError              a worker process that died
 
-The rim (cli.py) turns each of them into one line on stderr and an exit code; nothing else of imgscan raises on purpose.
+The rim (exits.py) turns each of them into one line on stderr and an exit code; nothing else of imgscan raises on purpose.
 """
 
 from __future__ import annotations

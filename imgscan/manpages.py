@@ -69,8 +69,14 @@ def _page(name: str, command: Any, prose: dict[str, str]) -> str:
 
 def _synopsis(command: Any) -> str:
     arguments = [param for param in command.params if not _is_option(param)]
-    shown = " ".join(f"{param.metavar or param.name.upper()}" for param in arguments)
+    shown = " ".join(map(_argument, arguments))
     return f"[OPTIONS] {shown}".strip() if not getattr(command, "commands", None) else "COMMAND [OPTIONS]"
+
+
+def _argument(param: Any) -> str:
+    """NAME, NAME... where several may be given, in brackets where none must be."""
+    name = f"{param.metavar or param.name.upper()}{'...' if param.nargs == -1 else ''}"
+    return name if param.required else f"[{name}]"
 
 
 def _is_option(param: Any) -> bool:
@@ -84,7 +90,7 @@ def _options(command: Any) -> Iterator[str]:
             continue
         flag = getattr(param, "is_flag", False)
         value = "" if flag or not _is_option(param) else f" {param.metavar or _value(param)}"
-        shown = ", ".join(sorted(param.opts, key=len)) if _is_option(param) else param.metavar or param.name.upper()
+        shown = ", ".join(sorted(param.opts, key=len)) if _is_option(param) else _argument(param)
         default = param.default
         said = f" (default: {default})" if default not in (None, False, (), []) and not flag else ""
         yield from (".TP", f".B {_text(shown + value)}", _text(f"{param.help or ''}{said}"))

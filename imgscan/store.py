@@ -23,7 +23,7 @@ from imgscan.records import Assessed, Mask, Picture, Source
 _SHADE = np.array([255, 32, 32], np.float32)  # of the forged region on the overlay
 _LINE = np.array([255, 255, 0], np.uint8)  # its outline
 MOST_NAME = 255  # bytes of a file's name, on nearly every file system
-SUFFIXES = {"masks": ".png", "overlays": ".jpg"}  # overlays are for people: a PNG takes ten times as long and five times the space
+SUFFIXES = {"masks": ".png", "overlays": ".jpg"}  # overlays are for people: a PNG takes twenty times as long, four times the space
 JPEG_SIDE = 65_500  # pixels, the most that libjpeg takes
 TRIM_EVERY = 20  # pictures
 _BACKLOG = 8  # pictures waiting to be written before the scan has to wait

@@ -74,7 +74,6 @@ class PictureSet:
     name: str
     entries: list[Entry]
     hashes: list[str]  # entry_sha256 of each
-
     names: list[str]  # names_below
 
     @property
@@ -235,9 +234,10 @@ def evaluate_set(
             results.rows[one.question][task.number] = one.scores
             if figures:
                 results.measured.setdefault(one.question, []).append((task.number, one))
-            contestant = contestants[one.question.contestant]
-            facts = _facts(contestant, pictures, protocol, one.question.attack)
-            ledger.add(keys[task.number, one.question], facts, one.scores)
+            key = keys[task.number, one.question]
+            if key is not None and key not in ledger.rows:  # --figures asks again for what is known
+                facts = _facts(contestants[one.question.contestant], pictures, protocol, one.question.attack)
+                ledger.add(key, facts, one.scores)
     return results
 
 

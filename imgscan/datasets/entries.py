@@ -53,15 +53,28 @@ def read_entry(entry: Entry) -> tuple[Rgb, Forged]:
         InputError: a file is missing or broken, or the mask has another size than the picture.
     """
     rgb = read_rgb(entry.image)
-    forged = np.zeros(rgb.shape[:2], np.bool_)
+    return rgb, read_truth(entry, rgb.shape[:2])
+
+
+def read_truth(entry: Entry, size: tuple[int, ...]) -> Forged:
+    """Forged pixels of an entry, H x W bool, all False for an untouched picture.
+
+    Args:
+        entry: whose masks are read.
+        size: height, width of its picture.
+
+    Raises:
+        InputError: a mask is missing or broken, or has another size than the picture.
+    """
+    forged = np.zeros(size, np.bool_)
     for mask in masks_of(entry):
         if not mask.exists():
             raise InputError(f"{entry.image}: its mask {mask} does not exist")
         one = read_forged(mask, entry.rule)
-        if one.shape != forged.shape:
-            raise InputError(size_complaint(entry.image, forged.shape, mask, one.shape))
+        if one.shape != size:
+            raise InputError(size_complaint(entry.image, size, mask, one.shape))
         forged |= one
-    return rgb, forged
+    return forged
 
 
 def masks_of(entry: Entry) -> tuple[Path, ...]:

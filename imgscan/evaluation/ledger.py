@@ -78,12 +78,12 @@ class Ledger:
     def _read(self, line: bytes) -> None:
         try:
             row = json.loads(line)
-            if row["schema"] == SCHEMA and row["key"]:
+            if row["schema"] == SCHEMA:
                 self.rows[row["key"]] = from_row(row["scores"])
         except (ValueError, KeyError, TypeError, zlib.error):
             return  # not one of ours, or of an older version: measured again
 
-    def add(self, key: str | None, facts: dict[str, Any], scores: PictureScores) -> None:
+    def add(self, key: str, facts: dict[str, Any], scores: PictureScores) -> None:
         """Append a row; `facts` is what a reader wants to know beside the scores (model, weights, set, attack, ...)."""
         row = {"schema": SCHEMA, "version": __version__, "key": key, **facts, "scores": to_row(scores)}
         try:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from imgscan.datasets.entries import Entry, masks_of, read_forged, size_complaint
+from imgscan.datasets.entries import Entry, masks_of, read_truth
 from imgscan.datasets.resolve import resolve
 from imgscan.decode import decode
 from imgscan.errors import InputError, WorkerError
@@ -148,7 +148,7 @@ def _show(task: Task) -> dict[str, _Shown | Skipped]:
     if isinstance(picture, Skipped):
         return dict.fromkeys(names, picture)
     try:
-        truth = truth_of(entry, picture.rgb.shape[:2])
+        truth = read_truth(entry, picture.rgb.shape[:2])
     except InputError as error:
         return dict.fromkeys(names, Skipped(source, str(error)))
     shown: dict[str, _Shown | Skipped] = {}
@@ -163,17 +163,6 @@ def _show(task: Task) -> dict[str, _Shown | Skipped]:
         else:  # nothing is left of the file it was
             shown[name] = _Shown(replace(picture, rgb=np.ascontiguousarray(rgb), format="attacked", jpeg_quality=None), moved)
     return shown
-
-
-def truth_of(entry: Entry, size: tuple[int, ...]) -> BoolMap:
-    """Forged pixels of an entry, none for an untouched one; InputError when a mask is not of the picture's size, H x W."""
-    truth = np.zeros(size, bool)
-    for mask in masks_of(entry):
-        forged = read_forged(mask, entry.rule)
-        if forged.shape != size:
-            raise InputError(size_complaint(entry.image, size, mask, forged.shape))
-        truth |= forged
-    return truth
 
 
 def _answer(

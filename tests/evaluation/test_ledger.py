@@ -41,7 +41,6 @@ def test_a_row_is_found_again_and_force_forgets(tmp_path: Path, scores: PictureS
     path = tmp_path / "new" / "measured.jsonl"
     with Ledger(path) as ledger:
         ledger.add("k1", {"model": "m"}, scores)
-        ledger.add(None, {"model": "of masks"}, scores)
     with Ledger(path) as ledger:
         assert list(ledger.rows) == ["k1"]
         same(ledger.rows["k1"], scores)

@@ -1,0 +1,71 @@
+"""The rim of every command: exceptions, signals and streams become one line on stderr and an exit code.  No torch here."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, ParamSpec
+
+import typer
+
+from imgscan.errors import ExitCode, ImgscanError
+
+P = ParamSpec("P")
+
+
+def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
+    """Turn what a command returns or raises into the exit code, at one place."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        signal.signal(signal.SIGTERM, _terminate)
+        _open_streams()
+        try:
+            code = command(*args, **kwargs)
+            sys.stdout.flush()
+        except ImgscanError as error:
+            _say(f"imgscan: {error}")
+            code = ExitCode.INCOMPLETE
+        except BrokenPipeError:
+            # Nobody reads stdout any more; point it at nothing so that Python's exit does not raise once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = ExitCode.BROKEN_PIPE
+        except KeyboardInterrupt:
+            _say("imgscan: interrupted; the results so far are intact")
+            code = ExitCode.INTERRUPTED
+        except typer.Abort:
+            code = ExitCode.INTERRUPTED
+        except (typer.Exit, SystemExit):
+            raise
+        except Exception as error:
+            if os.environ.get("IMGSCAN_TRACEBACK"):
+                raise
+            _say(f"imgscan: internal error: {type(error).__name__}: {error} (IMGSCAN_TRACEBACK=1 shows where)")
+            code = ExitCode.INCOMPLETE
+        raise typer.Exit(int(code))
+
+    return wrapped
+
+
+def _open_streams() -> None:
+    """Streams that every print can use: a closed one goes nowhere, and a name outside the encoding is shown as escapes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: cleaning up must not be interrupted
+    raise SystemExit(int(ExitCode.TERMINATED))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
