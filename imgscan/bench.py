@@ -30,7 +30,7 @@ from imgscan.find import find
 from imgscan.models import NETWORKS
 from imgscan.prepare import InputPlan, prepare
 from imgscan.records import Assessed, Picture, Source
-from imgscan.scan import network_rate, scan
+from imgscan.pipeline import network_rate, scan
 from imgscan.scanner import Scanner
 from imgscan.store import Store
 

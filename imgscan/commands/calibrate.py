@@ -11,7 +11,7 @@ from imgscan.find import find
 from imgscan.progress import bar
 from imgscan.records import Skipped
 from imgscan.report.human import printable
-from imgscan.scan import scan
+from imgscan.pipeline import scan
 from imgscan.scanner import build_scanner, choose_device
 from imgscan.weights import find_model
 

@@ -73,7 +73,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
     chosen = find_model(options.model)
     if options.cluster is None and options.grid is None:
         parse_fail_on(options.fail_on, chosen.points, chosen.name)  # before torch is loaded
-    from imgscan.scan import network_rate, scan
+    from imgscan.pipeline import network_rate, scan
     from imgscan.scanner import build_scanner, choose_device, parse_grid, with_clustering
     from imgscan.store import Store, check_out
 

@@ -15,7 +15,7 @@ from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.pixel import score_metrics
 from imgscan.find import find
 from imgscan.records import Assessed, Skipped, Source
-from imgscan.scan import _batch_by_batch, examine, network_rate, scan
+from imgscan.pipeline import _batch_by_batch, examine, network_rate, scan
 from imgscan.scanner import Scanner, build_scanner, choose_device
 from imgscan.weights import find_model
 from imgscan.workers import each
@@ -62,7 +62,7 @@ def test_the_way_of_a_gpu_gives_the_same(folder: Path, tiny_model: str, jobs: in
 
 
 def test_the_way_of_a_gpu_clusters_where_it_is_faster(folder: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imgscan.scan.DEVICE_CELLS", 1)
+    monkeypatch.setattr("imgscan.pipeline.DEVICE_CELLS", 1)
     for method in ("hdbscan", "kmeans"):
         scanner = build_scanner(find_model(tiny_model).with_clustering(method, None), device=CPU, batch=2, jobs=0, amp=False)
         alone = list(scan(find([folder]), scanner))
