@@ -28,9 +28,9 @@ from imgscan.evaluation.pixel import BoolMap
 from imgscan.extract import extract
 from imgscan.find import find
 from imgscan.models import NETWORKS
+from imgscan.pipeline import network_rate, scan
 from imgscan.prepare import InputPlan, prepare
 from imgscan.records import Assessed, Picture, Source
-from imgscan.pipeline import network_rate, scan
 from imgscan.scanner import Scanner
 from imgscan.store import Store
 

@@ -14,8 +14,8 @@ from imgscan.detectors import DETECTORS
 from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.pixel import score_metrics
 from imgscan.find import find
-from imgscan.records import Assessed, Skipped, Source
 from imgscan.pipeline import _batch_by_batch, examine, network_rate, scan
+from imgscan.records import Assessed, Skipped, Source
 from imgscan.scanner import Scanner, build_scanner, choose_device
 from imgscan.weights import find_model
 from imgscan.workers import each

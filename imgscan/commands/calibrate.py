@@ -8,10 +8,10 @@ from pathlib import Path
 
 from imgscan.errors import ExitCode, InputError
 from imgscan.find import find
+from imgscan.pipeline import scan
 from imgscan.progress import bar
 from imgscan.records import Skipped
 from imgscan.report.human import printable
-from imgscan.pipeline import scan
 from imgscan.scanner import build_scanner, choose_device
 from imgscan.weights import find_model
 

@@ -17,8 +17,8 @@ from PIL import Image
 from imgscan.datasets.entries import size_complaint
 from imgscan.errors import InputError
 from imgscan.evaluation.pixel import BoolMap
-from imgscan.records import Assessed, Features, Picture, Skipped
 from imgscan.pipeline import examine
+from imgscan.records import Assessed, Features, Picture, Skipped
 from imgscan.scanner import Scanner, build_scanner, with_clustering
 from imgscan.weights import find_model
 
