@@ -9,9 +9,22 @@ import typer
 
 from imgscan import __version__
 from imgscan.cli_train import train_app
+from imgscan.config import show
 from imgscan.errors import ExitCode, InputError
 from imgscan.exits import exits
-from imgscan.flags import Batch, Cluster, ClusterSeconds, Device, Grid, Jobs, ReportFiles, ReportFormat, Roots
+from imgscan.flags import (
+    Batch,
+    Cluster,
+    ClusterSeconds,
+    Config,
+    Device,
+    Grid,
+    Jobs,
+    NoConfig,
+    ReportFiles,
+    ReportFormat,
+    Roots,
+)
 
 EXIT_STATUS = """Exit status: 0 complete and nothing at or above --fail-on; 1 complete, with findings; 2 not complete (usage,
 configuration, weights, an unreadable picture, an internal error; 2 outranks 1); 130 and 143 interrupted, results so far are
@@ -48,6 +61,7 @@ def main(
 @app.command(epilog=EXIT_STATUS)
 @exits
 def scan(
+    ctx: typer.Context,
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="PATH", help="Pictures, and folders to search for pictures.")
     ] = None,
@@ -98,8 +112,17 @@ def scan(
     only_paths: Annotated[bool, typer.Option("-l", help="Print only the paths of the findings.")] = False,
     print0: Annotated[bool, typer.Option("--print0", help="As -l, each path ended by a NUL byte in place of a newline.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the time per stage.")] = False,
+    no_config: NoConfig = False,
+    config: Config = None,
+    show_settings: Annotated[
+        bool, typer.Option("--show-settings", help="Print every setting and where it comes from, as an imgscan.toml; scan nothing.")
+    ] = False,
 ) -> ExitCode:
     """Scan pictures: find the forged ones, mark where, judge, report."""
+    if show_settings:
+        for line in show(ctx):
+            print(line)
+        return ExitCode.CLEAN
     from imgscan.commands.scan import ScanOptions, scan_command
     from imgscan.find import Filter
 
@@ -193,6 +216,8 @@ def evaluate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON line per model and set in place of the tables.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Also write every metric of every picture to this file.")] = None,
+    no_config: NoConfig = False,
+    config: Config = None,
 ) -> ExitCode:
     """Measure models: localization with intervals and baselines, false alarms, image level, robustness."""
     from imgscan.commands.evaluate import EvaluateOptions, evaluate_command
@@ -235,6 +260,8 @@ def calibrate(
     device: Device = "auto",
     jobs: Jobs = None,
     batch: Batch = None,
+    no_config: NoConfig = False,
+    config: Config = None,
 ) -> ExitCode:
     """Measure thresholds for false-alarm rates of 5 %, 1 % and 0.1 % on untouched pictures."""
     from imgscan.commands.calibrate import calibrate_command
@@ -272,6 +299,8 @@ def bench(
     device: Device = "auto",
     jobs: Jobs = None,
     out: Annotated[Path | None, typer.Option("-o", help="Also write the numbers to this file, as JSON.")] = None,
+    no_config: NoConfig = False,
+    config: Config = None,
 ) -> ExitCode:
     """Measure this machine: clusterings against the packages, the scan against its networks, bf16, official sizes, memory."""
     from imgscan.commands.bench import bench_command

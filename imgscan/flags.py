@@ -2,10 +2,49 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from imgscan.config import configure
+from imgscan.errors import ExitCode, ImgscanError
+
+
+def _no_config(ctx: typer.Context, wanted: bool) -> bool:
+    if wanted and ctx.params.get("config") is not None:
+        raise typer.BadParameter("--config and --no-config exclude each other", ctx=ctx)
+    return wanted
+
+
+def _config(ctx: typer.Context, file: Path | None) -> Path | None:
+    """Runs before all other flags are read (they are not eager), so that what the configuration says becomes their default."""
+    without = ctx.params.get("no_config", False)
+    if file is not None and without:
+        raise typer.BadParameter("--config and --no-config exclude each other", ctx=ctx)
+    if not ctx.resilient_parsing:
+        try:
+            configure(ctx, file=file, files=not without)
+        except ImgscanError as error:
+            print(f"imgscan: {error}", file=sys.stderr)
+            raise typer.Exit(int(ExitCode.INCOMPLETE)) from None
+    return file
+
+
+# Where both stand in a command, --no-config comes first: what is not given is looked at in the order of the signature.
+NoConfig = Annotated[
+    bool, typer.Option("--no-config", is_eager=True, callback=_no_config, help="Read no imgscan.toml and no pyproject.toml.")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        is_eager=True,
+        callback=_config,
+        help="Settings, in place of the imgscan.toml or [tool.imgscan] in the working directory or above it.",
+    ),
+]
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Cluster = Annotated[str | None, typer.Option(help="hdbscan, kmeans, bisecting, birch or hierarchical; else as the card says.")]
