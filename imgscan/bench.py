@@ -23,9 +23,11 @@ from PIL import Image
 
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import made_up
+from imgscan.commands.scan import results
 from imgscan.errors import WorkerError
 from imgscan.evaluation.pixel import BoolMap
 from imgscan.extract import extract
+from imgscan.features_file import FeaturesFile
 from imgscan.find import find
 from imgscan.models import NETWORKS
 from imgscan.pipeline import network_rate, scan
@@ -127,10 +129,10 @@ def pictures(folder: Path, count: int, sides: Sequence[tuple[int, int]] = SIDES)
 def whole_scan(sources: Sequence[Source], scanner: Scanner, out: Path) -> list[Timed]:
     """A scan with everything it writes, against the pace of its networks alone."""
     began = time.perf_counter()
-    with Store(out, features=True, model="bench", weights="") as store:
-        for item in scan(sources, scanner):
-            if isinstance(item, Assessed):
-                store.add(item)
+    features = FeaturesFile(out, key="bench", model="bench", weights="")
+    with Store(out, features=features) as store:
+        for line in results(sources, {}, scanner, store):
+            features.note(line)
         store.finish()
     seconds = time.perf_counter() - began
     alone = network_rate(scanner)

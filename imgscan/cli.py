@@ -63,7 +63,8 @@ def main(
 def scan(
     ctx: typer.Context,
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="PATH", help="Pictures, and folders to search for pictures.")
+        list[Path] | None,
+        typer.Argument(metavar="PATH", help="Pictures and folders of pictures; - reads one from stdin."),
     ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="NAME, NAME@TAG, NAME@FILE, a+b to fuse, or ela, noi1, cfa1, noi2, noi5.")
@@ -80,6 +81,10 @@ def scan(
         typer.Option(
             help="possible, likely, certain, a score from 0 to 1, or never. By default the lowest level measured for the model."
         ),
+    ] = None,
+    report_from: Annotated[
+        str | None,
+        typer.Option(help="As --fail-on, and not above it: what is reported, though it need not fail the scan."),
     ] = None,
     min_area: Annotated[float, typer.Option(min=0, max=1, help="A finding needs at least this share of the picture marked.")] = 0.0,
     baseline: Annotated[
@@ -111,6 +116,7 @@ def scan(
     output_format: ReportFormat = None,
     only_paths: Annotated[bool, typer.Option("-l", help="Print only the paths of the findings.")] = False,
     print0: Annotated[bool, typer.Option("--print0", help="As -l, each path ended by a NUL byte in place of a newline.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compute again what an earlier scan into --out found.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the time per stage.")] = False,
     no_config: NoConfig = False,
     config: Config = None,
@@ -141,6 +147,7 @@ def scan(
             grid=grid,
             cluster_seconds=cluster_seconds,
             fail_on=fail_on,
+            report_from=report_from,
             least_area=min_area,
             baseline=baseline,
             exit_zero=exit_zero,
@@ -151,6 +158,7 @@ def scan(
             output_format=output_format,
             only_paths=only_paths,
             print0=print0,
+            force=force,
         )
     )
 

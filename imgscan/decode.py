@@ -39,7 +39,7 @@ def _standard_tables() -> npt.NDArray[np.float32]:
 def decode(source: Source) -> Picture | Skipped:
     """Read, hash and decode one file.  Never raises for what is wrong with the file: that is a Skipped."""
     try:
-        content = source.path.read_bytes()
+        content = source.path.read_bytes() if source.content is None else source.content
     except OSError as error:
         return Skipped(source, f"cannot be read: {error.strerror or error}")
     try:

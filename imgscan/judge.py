@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imgscan.errors import InputError, unknown
 from imgscan.records import LEVELS, Clusters, Finding, Level, Mask, Picture, PictureFacts
@@ -20,16 +20,17 @@ class FailOn:
     score: float | None = None
     area: float = 0.0  # least share of the picture, 0..1
 
-    def reached(self, finding: Finding) -> bool:
-        if finding.area < self.area:
+    def reached(self, level: Level, score: float, area: float) -> bool:
+        """Whether a picture of this level, score and marked share is one."""
+        if area < self.area:
             return False
         if self.score is not None:
-            return finding.score > 0 and finding.score >= self.score
-        return self.level is not None and LEVELS.index(finding.level) >= LEVELS.index(self.level)
+            return score > 0 and score >= self.score
+        return self.level is not None and LEVELS.index(level) >= LEVELS.index(self.level)
 
 
-def parse_fail_on(text: str | None, points: Sequence[OperatingPoint], model: str) -> FailOn:
-    """--fail-on: possible, likely, certain, never, or a score between 0 and 1.
+def parse_fail_on(text: str | None, points: Sequence[OperatingPoint], model: str, flag: str = "--fail-on") -> FailOn:
+    """--fail-on and --report-from: possible, likely, certain, never, or a score between 0 and 1.
 
     Without the flag: the lowest level that was measured for the model, or never when none was.
 
@@ -46,17 +47,40 @@ def parse_fail_on(text: str | None, points: Sequence[OperatingPoint], model: str
             if not any(LEVELS.index(_level(p)) >= LEVELS.index(level) for p in points):
                 offered = ", ".join(p.level for p in points) or "none"
                 raise InputError(
-                    f"--fail-on {level}: {model} has no measured operating point for it (measured: {offered}); "
+                    f"{flag} {level}: {model} has no measured operating point for it (measured: {offered}); "
                     "give a score between 0 and 1, or never"
                 )
             return FailOn(level=level)
     try:
         score = float(text)
     except ValueError:
-        raise InputError(f"--fail-on: {unknown('level', text, (*LEVELS[1:], NEVER))}, or a score between 0 and 1") from None
+        raise InputError(f"{flag}: {unknown('level', text, (*LEVELS[1:], NEVER))}, or a score between 0 and 1") from None
     if not 0 <= score <= 1:
-        raise InputError(f"--fail-on {text}: wanted a score between 0 and 1")
+        raise InputError(f"{flag} {text}: wanted a score between 0 and 1")
     return FailOn(score=score)
+
+
+def parse_report_from(text: str | None, fail_on: FailOn, points: Sequence[OperatingPoint], model: str) -> FailOn:
+    """--report-from: what is reported though it may not fail; by default what fails.
+
+    Raises:
+        InputError: as parse_fail_on; or findings would fail and not be reported.
+    """
+    if text is None:
+        return fail_on
+    start = replace(parse_fail_on(text, points, model, "--report-from"), area=fail_on.area)
+    if _least(start, points) > _least(fail_on, points):
+        raise InputError(f"--report-from {text}: is above --fail-on; what fails has to be reported, wanted the same or less")
+    return start
+
+
+def _least(gate: FailOn, points: Sequence[OperatingPoint]) -> float:
+    """The least score that reaches it; 2: none does."""
+    if gate.score is not None:
+        return gate.score
+    if gate.level is None:
+        return 2.0
+    return min(point.score for point in points if LEVELS.index(_level(point)) >= LEVELS.index(gate.level))
 
 
 def _level(point: OperatingPoint) -> Level:
@@ -74,7 +98,8 @@ def level_of(score: float, points: Sequence[OperatingPoint]) -> Level:
 
 def judge(picture: Picture, mask: Mask, clusters: Clusters, points: Sequence[OperatingPoint]) -> Finding:
     """The verdict on one picture: its score is the strength of its strongest region."""
-    score = max((region.strength for region in mask.regions), default=0.0)
+    # As a report shows it, so that nobody sees 0.8300 that did not reach 0.83.
+    score = round(max((region.strength for region in mask.regions), default=0.0), 4)
     return Finding(
         picture=PictureFacts(
             name=picture.source.name,
@@ -89,7 +114,7 @@ def judge(picture: Picture, mask: Mask, clusters: Clusters, points: Sequence[Ope
         ),
         score=score,
         level=level_of(score, points),
-        area=float(mask.forged.mean()),
+        area=round(float(mask.forged.mean()), 6),
         regions=mask.regions,
         clusters=len(clusters.persistence),
         method=clusters.method,

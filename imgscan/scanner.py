@@ -119,12 +119,13 @@ def build_scanner(
     everything: bool = False,
     side: int | None = None,
     beyond: str | None = None,
+    weakest: float | None = None,
 ) -> Scanner:
     """Load the weights of a model and put its cards' settings together; None leaves a setting to the card,
     `batch` and `jobs` to the device and the number of cores.
 
     What is weaker than the lowest measured operating point is not marked, unless `everything` is asked for (calibration has to see
-    it) or nothing was measured for this model.
+    it), nothing was measured for this model, or `weakest`, a score that somebody wants to see, is lower.
 
     Raises:
         WeightsError, InputError: see load_network and Card.section.
@@ -139,7 +140,8 @@ def build_scanner(
         )
     localizing = settings("localize", LocalizeSettings, model.settings.get("localize", {}), origin)
     if model.points and not everything:
-        localizing = replace(localizing, strength=min(point.score for point in model.points))
+        wanted = [point.score for point in model.points] + ([] if weakest is None else [weakest])
+        localizing = replace(localizing, strength=min(wanted))
     networks = []
     for card in model.cards:
         network = load_network(card).to(device)

@@ -3,7 +3,7 @@ import pytest
 
 from imgscan.errors import InputError
 from imgscan.judge import FailOn, judge, level_of, parse_fail_on
-from imgscan.records import Clusters, Mask, Picture, Region, Source
+from imgscan.records import Clusters, Finding, Level, Mask, Picture, Region, Source
 from imgscan.weights import OperatingPoint
 
 POINTS = (OperatingPoint("possible", 0.3, 0.05, 100), OperatingPoint("likely", 0.6, 0.01, 100))
@@ -53,7 +53,11 @@ def test_fail_on_errors_say_what_is_legal(text: str, message: str) -> None:
         parse_fail_on(text, POINTS, "m")
 
 
-def finding(strengths: list[float]):
+def of(verdict: Finding) -> tuple[Level, float, float]:
+    return verdict.level, verdict.score, verdict.area
+
+
+def finding(strengths: list[float]) -> Finding:
     regions = tuple(Region((0, 0, 4, 4), 16, s) for s in strengths)
     picture = Picture(Source(__file__, "x.jpg"), np.zeros((64, 64, 3), np.uint8), "ab", 5, "JPEG", 1, 90)  # type: ignore[arg-type]
     forged = np.zeros((64, 64), bool)
@@ -65,15 +69,15 @@ def finding(strengths: list[float]):
 
 def test_the_strongest_region_is_the_score() -> None:
     verdict = finding([0.2, 0.7, 0.4])
-    assert (verdict.score, verdict.level, verdict.area) == (0.7, "likely", 16 / 4096)
-    assert FailOn("likely").reached(verdict)
-    assert FailOn(score=0.7).reached(verdict)
-    assert not FailOn(score=0.71).reached(verdict)
-    assert not FailOn().reached(verdict)
+    assert (verdict.score, verdict.level, verdict.area) == (0.7, "likely", round(16 / 4096, 6))
+    assert FailOn("likely").reached(*of(verdict))
+    assert FailOn(score=0.7).reached(*of(verdict))
+    assert not FailOn(score=0.71).reached(*of(verdict))
+    assert not FailOn().reached(*of(verdict))
 
 
 def test_nothing_marked_scores_zero_and_reaches_nothing() -> None:
     verdict = finding([])
     assert (verdict.score, verdict.level) == (0.0, "none")
-    assert not FailOn(score=0.0).reached(verdict)
-    assert not FailOn("possible").reached(verdict)
+    assert not FailOn(score=0.0).reached(*of(verdict))
+    assert not FailOn("possible").reached(*of(verdict))

@@ -1,4 +1,6 @@
+import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import h5py
@@ -8,6 +10,7 @@ import torch
 from PIL import Image
 
 from imgscan.errors import InputError, OutputError
+from imgscan.features_file import FeaturesFile
 from imgscan.judge import judge
 from imgscan.records import Assessed, Clusters, Features, Mask, Picture, Region, Source
 from imgscan.report.jsonl import result_line
@@ -27,11 +30,25 @@ def assessed(name: str = "a/b.jpg", orientation: int = 1) -> Assessed:
     return Assessed(judge(picture, mask, clusters, ()), mask, picture, features, clusters)
 
 
+def keep(out: Path, weights: str, *results: Assessed, end: bool = True, error: BaseException | None = None) -> list[dict[str, str]]:
+    """What a scan does with its results: the digests of what was written for each."""
+    features = FeaturesFile(out, key=weights, model="m@open", weights=weights)
+    with Store(out, features=features) as store:
+        written = [store.add(one).result() for one in results]
+        for one in results:
+            features.note(result_line(one))
+        if error is not None:
+            raise error
+        if end:
+            store.finish()
+    return written
+
+
 def test_masks_overlays_and_features_are_written_and_read_back(tmp_path: Path) -> None:
     one = assessed()
-    with Store(tmp_path, features=True, model="m@open", weights="cafe") as store:
-        store.add(one)
-        store.finish()
+    (digests,) = keep(tmp_path, "cafe", one)
+    for kind, file in (("mask", "masks/a/b.jpg.png"), ("overlay", "overlays/a/b.jpg.jpg")):
+        assert digests[f"{kind}_sha256"] == hashlib.sha256((tmp_path / file).read_bytes()).hexdigest()
     mask = np.asarray(Image.open(tmp_path / "masks" / "a" / "b.jpg.png"))
     assert mask.shape == (64, 96)
     assert set(np.unique(mask)) == {0, 255}
@@ -76,12 +93,11 @@ def test_a_long_name_is_cut_and_the_record_says_so() -> None:
     assert len(Path(cut).name) == 255
     assert cut.endswith(".png")
     assert cut != output_name("masks", "d/" + "n" * 250 + "m.png")
-    assert result_line(assessed(name), False)["mask"] == cut
+    assert result_line(assessed(name))["mask"] == cut
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
-    with Store(tmp_path, features=True, model="m", weights="w") as store:
-        store.add(assessed("\udcff.jpg"))
+    keep(tmp_path, "w", assessed("\udcff.jpg"))
     with h5py.File(tmp_path / "features.h5") as file:
         assert len(file) == 1
     assert (tmp_path / "masks" / "\udcff.jpg.png").exists()
@@ -103,22 +119,48 @@ def test_a_failure_keeps_what_was_there(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_scan_keeps_its_features(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), Store(tmp_path, features=True, model="m", weights="w") as store:  # noqa: PT012
-        store.add(assessed())
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        keep(tmp_path, "w", assessed(), error=KeyboardInterrupt())
     with h5py.File(tmp_path / "features.h5") as file:
         assert "a/b.jpg" in file
     assert (tmp_path / "masks" / "a" / "b.jpg.png").exists()
 
 
 def test_an_interrupted_scan_does_not_replace_a_complete_one(tmp_path: Path) -> None:
-    with Store(tmp_path, features=True, model="m", weights="first") as store:
-        store.add(assessed())
-        store.finish()
-    with pytest.raises(KeyboardInterrupt), Store(tmp_path, features=True, model="m", weights="second"):
-        raise KeyboardInterrupt
+    keep(tmp_path, "first", assessed())
+    with pytest.raises(KeyboardInterrupt):
+        keep(tmp_path, "second", error=KeyboardInterrupt())
     with h5py.File(tmp_path / "features.previous.h5") as file:
         assert file["a/b.jpg"].attrs["weights"] == "first"
+
+
+def test_arrays_come_from_the_parts_or_the_old_file_of_the_same_key(tmp_path: Path) -> None:
+    one, line = assessed(), result_line(assessed())
+    keep(tmp_path, "w", one, end=False)
+    assert FeaturesFile(tmp_path, key="w", model="m", weights="w").has(line), "the part"
+    shutil.rmtree(tmp_path / "features.parts")
+    old = FeaturesFile(tmp_path, key="w", model="m", weights="w")
+    assert old.has(line), "the file"
+    assert not old.has({**line, "sha256": "cd" * 32})
+    old.note(line)
+    assert not old.gather(tmp_path / "new"), "the very same content stays as it is"
+    moved = FeaturesFile(tmp_path, key="w", model="m", weights="w")
+    assert moved.has(line)
+    moved.note({**line, "name": "c.jpg"})
+    assert moved.gather(tmp_path / "new")
+    with h5py.File(tmp_path / "new") as file:
+        np.testing.assert_allclose(file["c.jpg"]["features"], one.features.vectors, atol=1e-3)
+    assert not FeaturesFile(tmp_path, key="other", model="m", weights="w").has(line)
+
+
+def test_a_broken_part_is_none(tmp_path: Path) -> None:
+    keep(tmp_path, "w", assessed(), end=False)
+    (part,) = tmp_path.glob("features.parts/*/*.npz")
+    (tmp_path / "features.h5").unlink()
+    content = bytearray(part.read_bytes())
+    content[200] ^= 1  # within the features
+    part.write_bytes(content)
+    assert not FeaturesFile(tmp_path, key="w", model="m", weights="w").has(result_line(assessed()))
 
 
 def test_names_that_climb_are_refused(tmp_path: Path) -> None:
@@ -129,7 +171,7 @@ def test_names_that_climb_are_refused(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="--out"):
-        Store(tmp_path / "file" / "out", features=True, model="m", weights="w")
+        Store(tmp_path / "file" / "out", features=None)
 
 
 def test_the_longest_names_have_room_for_the_suffix(tmp_path: Path) -> None:
@@ -138,3 +180,12 @@ def test_the_longest_names_have_room_for_the_suffix(tmp_path: Path) -> None:
     assert all(len(os.fsencode(path.name)) <= 255 for path in paths)
     assert paths[0] != paths[1]
     assert output_path(tmp_path, "masks", "a/b.jpg") == tmp_path / "masks/a/b.jpg.png"
+
+
+def test_folders_below_folders_are_cut(tmp_path: Path) -> None:
+    """4,000 bytes of folders, which Linux still opens: with the output folder before it and a suffix behind, it would not."""
+    deep = [("d" * 200 + "/") * 19 + f"{name}.jpg" for name in ("a", "b")]
+    paths = [output_path(tmp_path, "masks", name) for name in deep]
+    assert all(path.parent == tmp_path / "masks" / "~deep" for path in paths)
+    assert paths[0].name.startswith("a.jpg")
+    assert paths[0] != output_path(tmp_path, "masks", deep[0].replace("d/", "e/", 1)), "the folders still tell them apart"

@@ -5,20 +5,32 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from imgscan import __version__
 from imgscan.errors import ExitCode, InputError, exit_code_of
 from imgscan.find import Filter, find, read_list
-from imgscan.judge import parse_fail_on
+from imgscan.judge import FailOn, parse_fail_on, parse_report_from
 from imgscan.progress import bar
-from imgscan.records import Assessed, Skipped
-from imgscan.report.formats import find_format, format_of, write_report
+from imgscan.records import Assessed, Skipped, Source
+from imgscan.report.formats import Format, find_format, format_of, write_report
 from imgscan.report.human import finding_text, printable, summary_text, timing_text
-from imgscan.report.jsonl import JsonLines, Tally, result_line, run_line, summary_line
+from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, result_line, run_line, summary_line
 from imgscan.report.record import read_record
-from imgscan.weights import find_model
+from imgscan.weights import Model, find_model
+
+if TYPE_CHECKING:
+    from imgscan.scanner import Scanner
+    from imgscan.store import Store
+
+STDIN = Path("-")  # one picture on standard input
+BACKLOG = 8  # results whose files are still being written, before the scan has to wait
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,7 @@ class ScanOptions:
     grid: str | None
     cluster_seconds: float
     fail_on: str | None
+    report_from: str | None
     least_area: float
     baseline: Path | None
     exit_zero: bool
@@ -48,6 +61,7 @@ class ScanOptions:
     output_format: str | None
     only_paths: bool
     print0: bool
+    force: bool
 
 
 def scan_command(options: ScanOptions) -> ExitCode:
@@ -65,62 +79,94 @@ def scan_command(options: ScanOptions) -> ExitCode:
     if printed is not None and (options.only_paths or options.print0):
         raise InputError("--format and -l both say what goes to stdout; wanted one of them")
     known = set() if options.baseline is None else {line["sha256"] for line in read_record(options.baseline).reached}
-    sources = find(paths, out, options.chosen)
+    sources = find([path for path in paths if path != STDIN], out, options.chosen)
+    if STDIN in paths:
+        sources.append(_from_stdin(options, sources))
     taken = {source.path.resolve() for source in sources}
     for path in options.outputs:
         if path.resolve() in taken:
             raise InputError(f"-o {path}: is one of the scanned pictures; wanted another file")
     chosen = find_model(options.model)
     if options.cluster is None and options.grid is None:
-        parse_fail_on(options.fail_on, chosen.points, chosen.name)  # before torch is loaded
-    from imgscan.pipeline import network_rate, scan
+        _gates(options, chosen)  # before torch is loaded
     from imgscan.scanner import build_scanner, choose_device, parse_grid, with_clustering
-    from imgscan.store import Store, check_out
+    from imgscan.store import check_out
 
     place = choose_device(options.device)
     chosen = with_clustering(chosen, options.cluster, parse_grid(options.grid), options.cluster_seconds, place)
-    gate = replace(parse_fail_on(options.fail_on, chosen.points, chosen.name), area=options.least_area)
-    scanner = build_scanner(chosen, device=place, batch=options.batch, jobs=options.jobs)
+    gates = _gates(options, chosen)
+    scanner = build_scanner(chosen, device=place, batch=options.batch, jobs=options.jobs, weakest=gates.report_from.score)
     if options.grid == "auto":
         cells = f"{scanner.clustering.grid} cells a side"
         _say(f"imgscan: --grid auto: {cells} are clustered within {options.cluster_seconds:g} s here")
     check_out(out, sources)
     if not sources:
         _say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths))}")
-    weights = "+".join(card.sha256 for card in chosen.cards)
+    if not chosen.points:
+        _say(f"imgscan: {chosen.name} has no measured operating points: scores only, and no findings without --fail-on SCORE")
+    return _run(options, sources, chosen, scanner, gates, known, printed)
+
+
+def _run(
+    options: ScanOptions,
+    sources: Sequence[Source],
+    model: Model,
+    scanner: Scanner,
+    gates: _Gates,
+    known: Collection[str],
+    printed: Format | None,
+) -> ExitCode:
+    """Scan, write, tell: what was found before is taken from there."""
+    from imgscan.features_file import FeaturesFile
+    from imgscan.pipeline import network_rate
+    from imgscan.resume import Journal, key_of
+    from imgscan.store import Store
+
+    out = options.out
+    weights = {card.full_name: card.sha256 for card in model.cards}
+    decisive = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "model": model.name,
+        "weights": weights,
+        "operating_points": [asdict(point) for point in model.points],
+        "bf16": scanner.amp,
+        "input": [asdict(plan) for plan in scanner.plans],
+        "clustering": asdict(scanner.clustering),
+        "localize": asdict(scanner.localizing),
+    }
+    key = key_of(decisive)
     tally = Tally()
     began = time.perf_counter()
+    journal = Journal(out, key, force=options.force)
+    digests = "+".join(weights.values())
+    features = FeaturesFile(out, key=key, model=model.name, weights=digests) if options.features else None
+    earlier = journal.find(sources, features, scanner.jobs)
     with (
-        Store(out, features=options.features, model=chosen.name, weights=weights) as store,
+        Store(out, features=features) as store,
         JsonLines(out / "results.jsonl") as lines,
         bar("scanning", len(sources)) as progress,
     ):
         lines.write(
             run_line(
                 started=datetime.now(UTC).isoformat(timespec="seconds"),
-                model=chosen.name,
-                weights={card.full_name: card.sha256 for card in chosen.cards},
-                operating_points=[asdict(point) for point in chosen.points],
-                fail_on=asdict(gate),
+                **{name: fact for name, fact in decisive.items() if name not in ("schema", "version")},
+                fail_on=asdict(gates.fail_on),
+                report_from=asdict(gates.report_from),
                 device=str(scanner.device),
-                bf16=scanner.amp,
-                input=[asdict(plan) for plan in scanner.plans],
-                clustering=asdict(scanner.clustering),
-                localize=asdict(scanner.localizing),
+                key=key,
             )
         )
-        if not chosen.points:
-            _say(f"imgscan: {chosen.name} has no measured operating points: scores only, and no findings without --fail-on SCORE")
         complete = False
         code = ExitCode.INCOMPLETE
         try:
-            for item in scan(sources, scanner):
-                found, old = tally.add(item, gate, known)
-                line = result_line(item, found, known=old)
-                if isinstance(item, Assessed):
-                    store.add(item)
+            for made in results(sources, earlier, scanner, store):
+                line = tally.add(made, gates.fail_on, gates.report_from, known)
+                journal.append(line)
+                if features is not None and line["status"] == "assessed":
+                    features.note(line)
                 lines.write(line)
-                _tell(item, line, found, quiet=printed is not None, options=options)
+                _tell(line, quiet=printed is not None, options=options)
                 progress.advance(f"{tally.flagged} flagged")
             store.finish()
             complete = True
@@ -131,6 +177,9 @@ def scan_command(options: ScanOptions) -> ExitCode:
         finally:
             seconds = time.perf_counter() - began
             lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code)))
+    journal.close(complete=complete)
+    if features is not None:
+        features.clear()
     if options.outputs or printed is not None:
         record = read_record(out / "results.jsonl")
         for path in options.outputs:
@@ -139,8 +188,51 @@ def scan_command(options: ScanOptions) -> ExitCode:
             sys.stdout.write(printed.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     if options.verbose:
         _say(timing_text(scanner.timings, seconds, network_rate(scanner)))
-    _say(summary_text(tally, seconds, str(out)))
+    _say(summary_text(tally, seconds, str(out), len(earlier)))
     return code
+
+
+def results(sources: Sequence[Source], earlier: Mapping[int, Line], scanner: Scanner, store: Store) -> Iterator[Line]:
+    """A result line per source, in their order, each when its files are on disk."""
+    from imgscan.pipeline import scan
+
+    computed = scan([source for number, source in enumerate(sources) if number not in earlier], scanner)
+    waiting: deque[tuple[Assessed | Skipped | Line, Future[dict[str, str]] | None]] = deque()
+    for number in range(len(sources)):
+        item = earlier[number] if number in earlier else next(computed)
+        waiting.append((item, store.add(item) if isinstance(item, Assessed) else None))
+        while waiting and (len(waiting) > BACKLOG or waiting[0][1] is None or waiting[0][1].done()):
+            yield _line(*waiting.popleft())
+    while waiting:
+        yield _line(*waiting.popleft())
+
+
+def _line(item: Assessed | Skipped | Line, written: Future[dict[str, str]] | None) -> Line:
+    if isinstance(item, dict):
+        return item
+    return result_line(item, written.result() if written is not None else None)
+
+
+@dataclass(frozen=True)
+class _Gates:
+    """What fails the scan, and what is reported."""
+
+    fail_on: FailOn
+    report_from: FailOn
+
+
+def _gates(options: ScanOptions, model: Model) -> _Gates:
+    fail_on = replace(parse_fail_on(options.fail_on, model.points, model.name), area=options.least_area)
+    return _Gates(fail_on, parse_report_from(options.report_from, fail_on, model.points, model.name))
+
+
+def _from_stdin(options: ScanOptions, others: Sequence[Source]) -> Source:
+    """The picture on standard input."""
+    if options.files_from == "-":
+        raise InputError("- and --files-from - both read standard input; wanted one of them")
+    if any(source.name == "stdin" for source in others):
+        raise InputError("- is called stdin in the output, as a scanned picture is; scan them apart")
+    return Source(Path("<stdin>"), "stdin", sys.stdin.buffer.read())
 
 
 def _exit_code(tally: Tally, *, exit_zero: bool, allow_unreadable: bool) -> ExitCode:
@@ -149,15 +241,15 @@ def _exit_code(tally: Tally, *, exit_zero: bool, allow_unreadable: bool) -> Exit
     return ExitCode.FINDINGS if tally.flagged and not exit_zero else ExitCode.CLEAN
 
 
-def _tell(item: Assessed | Skipped, line: dict[str, object], found: bool, *, quiet: bool, options: ScanOptions) -> None:
+def _tell(line: Line, *, quiet: bool, options: ScanOptions) -> None:
     """A finding goes to stdout, as a line or as its path alone; a skipped file to stderr."""
-    if isinstance(item, Skipped):
-        _say(f"imgscan: skipped {printable(str(item.source.path))}: {item.reason}")
-    elif found and (options.only_paths or options.print0):
+    if line["status"] == "skipped":
+        _say(f"imgscan: skipped {printable(line['path'])}: {line['reason']}")
+    elif line["reported"] and (options.only_paths or options.print0):
         sys.stdout.flush()
-        sys.stdout.buffer.write(os.fsencode(item.finding.picture.path) + (b"\0" if options.print0 else b"\n"))
+        sys.stdout.buffer.write(os.fsencode(line["path"]) + (b"\0" if options.print0 else b"\n"))
         sys.stdout.buffer.flush()
-    elif found and not quiet:
+    elif line["reported"] and not quiet:
         print(finding_text(line), flush=True)
 
 

@@ -11,6 +11,7 @@ COLUMNS = (
     "name",
     "status",
     "flagged",
+    "reported",
     "level",
     "score",
     "area",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imgscan.report.human import finding_text, printable
+from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
 COMMANDS = {"certain": "error", "likely": "error", "possible": "warning", "none": "warning"}
@@ -11,7 +12,8 @@ COMMANDS = {"certain": "error", "likely": "error", "possible": "warning", "none"
 def render(record: Record) -> str:
     """::warning file=...,line=1,title=...::message; GitHub shows ten a step, the rest stays in the log."""
     lines = [
-        f"::{COMMANDS[line['level']]} file={_property(line['path'])},line=1,title={_property('imgscan ' + line['level'])}"
+        f"::{COMMANDS[line['level']] if line['flagged'] else 'notice'} "
+        f"file={_property(line['path'])},line=1,title={_property(_title(line))}"
         f"::{_data(finding_text(line))}"
         for line in record.findings
     ]
@@ -20,6 +22,10 @@ def render(record: Record) -> str:
         for line in record.skipped
     ]
     return "".join(line + "\n" for line in lines)
+
+
+def _title(line: Line) -> str:
+    return "imgscan" if line["level"] == "none" else f"imgscan {line['level']}"
 
 
 def _data(text: str) -> str:

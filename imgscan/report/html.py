@@ -18,7 +18,8 @@ from urllib.parse import quote
 from PIL import Image, ImageOps
 
 from imgscan.report.human import printable
-from imgscan.report.record import Line, Record
+from imgscan.report.jsonl import Line
+from imgscan.report.record import Record
 
 SIDES = ((60, 640), (250, 400), (1000, 240))  # findings up to which thumbnails have this longest side, pixels
 MOST_EMBEDDED = SIDES[-1][0]
@@ -38,8 +39,10 @@ def render(record: Record) -> str:
 
 def _header(record: Record) -> str:
     run, summary = record.run, record.summary
-    flagged, assessed = len(record.findings), len(record.results) - len(record.skipped)
-    text = f"{flagged} of {assessed} pictures flagged"
+    assessed, more = len(record.results) - len(record.skipped), len(record.findings) - record.flagged
+    text = f"{record.flagged} of {assessed} pictures flagged"
+    if more:
+        text += f", {more} more reported"
     if record.skipped:
         text += f", {len(record.skipped)} could not be assessed"
     state = "" if record.complete else '<p class="warn">This scan did not come to its end; what it had is below.</p>'
@@ -78,7 +81,8 @@ def _table(record: Record, findings: Sequence[Line]) -> str:
         name = escape(printable(line["name"]))
         number = places.get(id(line))
         shown = f'<a href="#f{number}">{name}</a>' if number else name
-        level = LEVEL_NAMES[line["level"]] + (", in the baseline" if line.get("known") else "")
+        remark = ", in the baseline" if line.get("known") else ", reported only" if number and not line["flagged"] else ""
+        level = LEVEL_NAMES[line["level"]] + remark
         cells = (
             (list(LEVEL_NAMES).index(line["level"]), level),
             (line["score"], f"{line['score']:.3f}"),

@@ -17,7 +17,7 @@ def printable(text: str) -> str:
 def finding_text(line: dict[str, Any]) -> str:
     """A result line of the JSON Lines as one line of text: level, score, forged area, regions, name."""
     regions = len(line["regions"])
-    level = line["level"] if line["level"] != "none" else "flagged"
+    level = line["level"] if line["level"] != "none" else "flagged" if line["flagged"] else "reported"
     where = f"{regions} region{'s' if regions != 1 else ''}"
     return f"{level:<8} {line['score']:.3f}  {100 * line['area']:5.1f} %  {where:<10}  {printable(line['name'])}"
 
@@ -27,17 +27,19 @@ def render(record: Record) -> str:
     lines = [finding_text(line) for line in record.findings]
     lines += [f"skipped  {printable(line['name'])}: {printable(line['reason'])}" for line in record.skipped]
     assessed = len(record.results) - len(record.skipped)
-    lines.append(f"{len(record.findings)} of {assessed} pictures flagged, {len(record.skipped)} not assessed")
+    more = f"{len(record.findings) - record.flagged} more reported, " if len(record.findings) > record.flagged else ""
+    lines.append(f"{record.flagged} of {assessed} pictures flagged, {more}{len(record.skipped)} not assessed")
     if not record.complete:
         lines.append("the scan did not come to its end")
     return "".join(line + "\n" for line in lines)
 
 
-def summary_text(tally: Tally, seconds: float, out: str) -> str:
+def summary_text(tally: Tally, seconds: float, out: str, reused: int = 0) -> str:
     """Counts and pace, in one line."""
     pace = tally.pictures / seconds if seconds > 0 else 0.0
     counts = f"{tally.pictures} pictures: {tally.flagged} flagged, {tally.clean} clean, {tally.skipped} skipped"
-    return f"{counts}; {pace:.2f} pictures/s; results in {out}"
+    before = f"{reused} of them from an earlier scan; " if reused else ""
+    return f"{counts}; {before}{pace:.2f} pictures/s; results in {out}"
 
 
 def timing_text(timings: Timings, seconds: float, network: float | None) -> str:

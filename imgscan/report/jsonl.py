@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from imgscan.records import Assessed, Finding, Skipped
 from imgscan.store import output_name, settle
 
 SCHEMA = "imgscan.results/1"
+Line = dict[str, Any]
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Tally:
     """The counts of a summary."""
 
     flagged: int = 0  # pictures at or above --fail-on
+    reported: int = 0  # at or above --report-from, the flagged among them
     marked: int = 0  # pictures with any pixel marked as forged
     clean: int = 0  # assessed and not flagged
     skipped: int = 0
@@ -37,35 +39,43 @@ class Tally:
     def pictures(self) -> int:
         return self.flagged + self.clean + self.skipped
 
-    def add(self, item: Assessed | Skipped, fail_on: FailOn, known: Collection[str] = ()) -> tuple[bool, bool]:
-        """Count one result; whether it is a finding, and whether it would be one but for the baseline.
+    def add(self, line: Line, fail_on: FailOn, report_from: FailOn | None = None, known: Collection[str] = ()) -> Line:
+        """Count a result line and complete it by what this scan decides about it: `flagged`, `reported`, `known`.
 
         Args:
-            item: the result.
-            fail_on: what counts as a finding.
+            line: from result_line.
+            fail_on: what counts as a finding for the exit code.
+            report_from: what is reported; None: what fails.
             known: SHA-256 of the pictures of a baseline's findings.
         """
-        if isinstance(item, Skipped):
+        if line["status"] == "skipped":
             self.skipped += 1
-            return False, False
-        reached = fail_on.reached(item.finding)
-        old = reached and item.finding.picture.sha256 in known
-        found = reached and not old
+            return line
+        facts = line["level"], line["score"], line["area"]
+        reported = (report_from or fail_on).reached(*facts)
+        old = reported and line["sha256"] in known
+        found = fail_on.reached(*facts) and not old
         self.known += old
+        self.reported += reported and not old
         self.flagged += found
         self.clean += not found
-        self.marked += item.finding.area > 0
-        self.levels[item.finding.level] += 1
-        return found, old
+        self.marked += line["area"] > 0
+        self.levels[line["level"]] += 1
+        return {**line, "flagged": found, "reported": reported and not old, "known": old}
 
 
-def run_line(**facts: Any) -> dict[str, Any]:
+def run_line(**facts: Any) -> Line:
     """The first line: what ran, with which weights and settings."""
     return {"type": "run", "schema": SCHEMA, "version": __version__, **facts}
 
 
-def result_line(item: Assessed | Skipped, flagged: bool, known: bool = False) -> dict[str, Any]:
-    """One picture."""
+def result_line(item: Assessed | Skipped, digests: Mapping[str, str] | None = None) -> Line:
+    """One picture; what the scan decides about it is added by Tally.add.
+
+    Args:
+        item: the result.
+        digests: SHA-256 of the files written for it: mask_sha256, overlay_sha256.
+    """
     if isinstance(item, Skipped):
         return {
             "type": "result",
@@ -74,14 +84,12 @@ def result_line(item: Assessed | Skipped, flagged: bool, known: bool = False) ->
             "path": str(item.source.path),
             "reason": item.reason,
         }
-    return {"type": "result", "status": "assessed", **_finding(item.finding), "flagged": flagged, "known": known}
+    return {"type": "result", "status": "assessed", **_finding(item.finding), **(digests or {})}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    data: dict[str, Any] = asdict(finding)
+def _finding(finding: Finding) -> Line:
+    data: Line = asdict(finding)
     data = {**data.pop("picture"), **data}
-    data["score"] = round(finding.score, 4)
-    data["area"] = round(finding.area, 6)
     for region in data["regions"]:
         region["strength"] = round(region["strength"], 4)
     data["mask"] = output_name("masks", finding.picture.name)
@@ -89,13 +97,14 @@ def _finding(finding: Finding) -> dict[str, Any]:
     return data
 
 
-def summary_line(tally: Tally, *, complete: bool, seconds: float, exit_code: int) -> dict[str, Any]:
+def summary_line(tally: Tally, *, complete: bool, seconds: float, exit_code: int) -> Line:
     """The last line; a file without one belongs to a scan that was killed."""
     return {
         "type": "summary",
         "complete": complete,
         "pictures": tally.pictures,
         "flagged": tally.flagged,
+        "reported": tally.reported,
         "marked": tally.marked,
         "clean": tally.clean,
         "skipped": tally.skipped,
@@ -118,7 +127,7 @@ class JsonLines:
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
-    def write(self, line: dict[str, Any]) -> None:
+    def write(self, line: Line) -> None:
         """Append one line and flush it: a killed scan leaves what it had."""
         try:
             # ensure_ascii keeps names that are not UTF-8 (surrogates) readable and the file valid UTF-8.
@@ -135,6 +144,6 @@ class JsonLines:
         settle(self._new, self.path, whole=kind is None)
 
 
-def read_lines(path: Path) -> Sequence[dict[str, Any]]:
+def read_lines(path: Path) -> Sequence[Line]:
     """The lines of a results.jsonl, in order."""
     return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]

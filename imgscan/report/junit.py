@@ -16,10 +16,9 @@ _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]") 
 
 def render(record: Record) -> str:
     """<testsuites> with one <testsuite>; seconds are those of the whole scan."""
-    findings = record.findings
     summary = record.summary or {}
     seconds = f"{summary.get('seconds', 0):.3f}"
-    counts = {"tests": str(len(record.results)), "failures": str(len(findings)), "errors": str(len(record.skipped))}
+    counts = {"tests": str(len(record.results)), "failures": str(record.flagged), "errors": str(len(record.skipped))}
     root = ElementTree.Element("testsuites", {"name": "imgscan", "time": seconds, **counts})
     facts = {"skipped": "0", "timestamp": record.run["started"].removesuffix("+00:00"), "time": seconds}
     suite = ElementTree.SubElement(root, "testsuite", {"name": "imgscan", **counts, **facts})
@@ -35,6 +34,8 @@ def render(record: Record) -> str:
             made = ElementTree.SubElement(case, "failure", {"type": line["level"], "message": _text(finding_text(line))})
             regions = (f"region {one['box']} area {one['area']} strength {one['strength']}" for one in line["regions"])
             made.text = "\n".join(regions)
+        elif line.get("reported"):  # a passed test that has something to say
+            ElementTree.SubElement(case, "system-out").text = _text(finding_text(line))
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 

@@ -6,13 +6,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from imgscan.errors import InputError
-from imgscan.report.jsonl import SCHEMA
-
-Line = dict[str, Any]
-
+from imgscan.report.jsonl import SCHEMA, Line
 
 NEEDED = {"assessed": {"name", "path", "score", "level", "regions"}, "skipped": {"name", "path", "reason"}}  # by status
 
@@ -29,14 +25,19 @@ class Record:
 
     @property
     def findings(self) -> list[Line]:
-        """Results at or above --fail-on that no baseline has, the strongest first."""
-        flagged = [line for line in self.results if line.get("flagged")]
-        return sorted(flagged, key=lambda line: (-line["score"], line["name"]))
+        """Results at or above --report-from that no baseline has, the strongest first; those that fail are `flagged`."""
+        reported = [line for line in self.results if line.get("reported", line.get("flagged"))]
+        return sorted(reported, key=lambda line: (-line["score"], line["name"]))
+
+    @property
+    def flagged(self) -> int:
+        """How many of the findings fail the scan."""
+        return sum(line["flagged"] for line in self.findings)
 
     @property
     def reached(self) -> list[Line]:
         """Findings, and what would be one but for the baseline, in the order of the scan."""
-        return [line for line in self.results if line.get("flagged") or line.get("known")]
+        return [line for line in self.results if line.get("reported", line.get("flagged")) or line.get("known")]
 
     @property
     def skipped(self) -> list[Line]:

@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from imgscan.report.human import printable
-from imgscan.report.record import Line, Record
+from imgscan.report.jsonl import Line
+from imgscan.report.record import Record
 
 _SAFE = "/~@!$&'()*+,;=-._"
 RULE = "tampered-region"
@@ -60,7 +61,7 @@ def render(record: Record) -> str:
         "columnKind": "unicodeCodePoints",
         "invocations": [invocation],
         "results": [_result(line) for line in [*record.findings, *(line for line in record.reached if line.get("known"))]],
-        "properties": {"model": record.run["model"], "weights": record.run["weights"], "fail_on": record.run["fail_on"]},
+        "properties": {name: record.run.get(name) for name in ("model", "weights", "fail_on", "report_from")},
     }
     document = {
         "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
@@ -78,25 +79,28 @@ def _result(line: Line) -> dict[str, Any]:
     share = f"{100 * line['area']:.1f} % of the picture"
     more = f" and {len(regions) - 3} more" if len(regions) > 3 else ""
     suppressed = [{"kind": "external", "status": "accepted", "justification": "a finding of the baseline"}]
-    return {
-        "ruleId": RULE,
-        "ruleIndex": 0,
-        "level": LEVELS[line["level"]],
-        "message": {"text": f"{share} differs from the rest (score {line['score']:.3f}): {where or 'no region'}{more}."},
-        "locations": [_location(line)],
-        # The picture's content, not its path: a moved file is the same finding.
-        "partialFingerprints": {"imgscan/sha256": line["sha256"], "primaryLocationLineHash": f"{line['sha256'][:16]}:1"},
-        "properties": {
-            "score": line["score"],
-            "level": line["level"],
-            "area": line["area"],
-            "width": line["width"],
-            "height": line["height"],
-            "regions": regions,
-            "mask": printable(line["mask"]),
-            "overlay": printable(line["overlay"]),
-        },
-    } | ({"suppressions": suppressed} if line.get("known") else {})
+    return (
+        {
+            "ruleId": RULE,
+            "ruleIndex": 0,
+            "level": LEVELS[line["level"]] if line["flagged"] or line["known"] else "note",  # a note: reported, no reason to fail
+            "message": {"text": f"{share} differs from the rest (score {line['score']:.3f}): {where or 'no region'}{more}."},
+            "locations": [_location(line)],
+            # The picture's content, not its path: a moved file is the same finding.
+            "partialFingerprints": {"imgscan/sha256": line["sha256"], "primaryLocationLineHash": f"{line['sha256'][:16]}:1"},
+            "properties": {
+                "score": line["score"],
+                "level": line["level"],
+                "area": line["area"],
+                "width": line["width"],
+                "height": line["height"],
+                "regions": regions,
+                "mask": printable(line["mask"]),
+                "overlay": printable(line["overlay"]),
+            },
+        }
+        | ({"suppressions": suppressed} if line.get("known") else {})
+    )
 
 
 def _location(line: Line) -> dict[str, Any]:

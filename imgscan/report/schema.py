@@ -28,6 +28,10 @@ _REGION = _object(
     area=_COUNT | {"description": "pixels"},
     strength=_SHARE | {"description": "mean score of its pixels"},
 )
+_GATE = {
+    "type": "object",
+    "properties": {"level": {"type": ["string", "null"]}, "score": {"type": ["number", "null"]}, "area": _SHARE},
+}
 RUN = _object(
     type={"const": "run"},
     schema={"const": SCHEMA},
@@ -40,10 +44,9 @@ RUN = _object(
         "items": _object(level=_LEVEL, score=_SHARE, false_alarms=_SHARE, pictures=_COUNT),
         "description": "thresholds, and the share of so many untouched pictures that reached each",
     },
-    fail_on={
-        "type": "object",
-        "properties": {"level": {"type": ["string", "null"]}, "score": {"type": ["number", "null"]}, "area": _SHARE},
-    },
+    fail_on=_GATE | {"description": "what fails the scan"},
+    report_from=_GATE | {"description": "what is reported, fail_on or less"},
+    key=_SHA256 | {"description": "of everything that decides a result: weights, settings, version, schema"},
     device=_TEXT,
     bf16={"type": "boolean"},
     input={"type": "array", "items": {"type": "object"}},
@@ -71,8 +74,11 @@ ASSESSED = _object(
     grid={"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2},
     mask=_TEXT,
     overlay=_TEXT,
+    mask_sha256=_SHA256,
+    overlay_sha256=_SHA256,
     flagged={"type": "boolean", "description": "at or above fail_on, and not in the baseline"},
-    known={"type": "boolean", "description": "at or above fail_on, and in the baseline"},
+    reported={"type": "boolean", "description": "at or above report_from, and not in the baseline"},
+    known={"type": "boolean", "description": "at or above report_from, and in the baseline"},
 )
 SKIPPED = _object(type={"const": "result"}, status={"const": "skipped"}, name=_TEXT, path=_TEXT, reason=_TEXT)
 SUMMARY = _object(
@@ -80,6 +86,7 @@ SUMMARY = _object(
     complete={"type": "boolean"},
     pictures=_COUNT,
     flagged=_COUNT,
+    reported=_COUNT,
     marked=_COUNT,
     clean=_COUNT,
     skipped=_COUNT,

@@ -52,7 +52,10 @@ def assessed(name: str, **changes: Any) -> dict[str, Any]:
         "grid": [25, 50],
         "mask": f"masks/{name}.png",
         "overlay": f"overlays/{name}.jpg",
+        "mask_sha256": "cd" * 32,
+        "overlay_sha256": "ef" * 32,
         "flagged": False,
+        "reported": False,
         "known": False,
     }
     return {**line, **changes}
@@ -71,6 +74,8 @@ RUN = {
     "weights": {"focal-hrnet@open": "45" * 32, "focal-vit@open": "09" * 32},
     "operating_points": [{"level": "possible", "score": 0.4178, "false_alarms": 0.05, "pictures": 60}],
     "fail_on": {"level": "possible", "score": None, "area": 0.0},
+    "report_from": {"level": None, "score": 0.3, "area": 0.0},
+    "key": "12" * 32,
     "device": "cpu",
     "bf16": True,
     "input": [{"mode": "native", "side": 512}],
@@ -80,22 +85,26 @@ RUN = {
 SUMMARY = {
     "type": "summary",
     "complete": True,
-    "pictures": 3,
+    "pictures": 4,
     "flagged": 1,
-    "marked": 1,
-    "clean": 1,
+    "reported": 2,
+    "marked": 2,
+    "clean": 2,
     "skipped": 1,
     "known": 0,
-    "levels": {"none": 1, "possible": 1},
+    "levels": {"none": 2, "possible": 1},
     "seconds": 2.5,
     "exit_code": 2,
 }
-FOUND = assessed("a/b, 50%.jpg", score=0.7123, level="possible", area=0.0675, regions=REGIONS, clusters=2, flagged=True)
+FOUND = assessed("a/b, 50%.jpg", score=0.7123, level="possible", area=0.0675, regions=REGIONS, clusters=2)
+FOUND |= {"flagged": True, "reported": True}
+WEAK = assessed("c.jpg", score=0.35, area=0.03, regions=[REGIONS[1] | {"strength": 0.35}], clusters=2, reported=True)
 SKIPPED = {"type": "result", "status": "skipped", "name": "broken.jpg", "path": "photos/broken.jpg", "reason": "<cut off> & more"}
 LINES = [
     RUN,
     assessed("=clean.png", format="PNG", jpeg_quality=None),
     FOUND,
+    WEAK,
     {
         "type": "result",
         "status": "skipped",
@@ -132,7 +141,8 @@ def test_every_line_is_of_the_schema() -> None:
 
 def test_sarif_points_to_the_picture_at_one_one_with_the_truth_in_properties(record: Record) -> None:
     (run,) = json.loads(FORMATS["sarif"].render(record))["runs"]
-    (result,) = run["results"]
+    result, weak = run["results"]
+    assert (result["level"], weak["level"]) == ("warning", "note"), "what is only reported fails nothing"
     place = result["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "photos/a/b,%2050%25.jpg"
     assert place["region"] == {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
@@ -148,7 +158,7 @@ def test_sarif_points_to_the_picture_at_one_one_with_the_truth_in_properties(rec
 
 
 def test_what_a_baseline_has_is_suppressed_not_hidden() -> None:
-    known = {**FOUND, "flagged": False, "known": True}
+    known = {**FOUND, "flagged": False, "reported": False, "known": True}
     record = to_record([RUN, known, SUMMARY])
     assert record.findings == []
     (result,) = json.loads(FORMATS["sarif"].render(record))["runs"][0]["results"]
@@ -161,16 +171,16 @@ def test_junit_counts_are_those_of_its_cases(record: Record) -> None:
     root = ElementTree.fromstring(FORMATS["junit"].render(record))
     suite = root[0]
     cases = suite.findall("testcase")
-    assert suite.get("tests") == str(len(cases)) == "3"
+    assert suite.get("tests") == str(len(cases)) == "4"
     assert suite.get("failures") == str(len(suite.findall("testcase/failure"))) == "1"
     assert suite.get("errors") == str(len(suite.findall("testcase/error"))) == "1"
 
 
 def test_csv_opens_as_text_not_as_formulas(record: Record) -> None:
     rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].render(record))))
-    assert [row["name"] for row in rows] == ["'=clean.png", "a/b, 50%.jpg", "broken.jpg"]
+    assert [row["name"] for row in rows] == ["'=clean.png", "a/b, 50%.jpg", "c.jpg", "broken.jpg"]
     assert rows[1]["largest_region"] == "10 20 110 60"
-    assert (rows[0]["regions"], rows[2]["regions"]) == ("0", "")
+    assert (rows[0]["regions"], rows[3]["regions"]) == ("0", "")
 
 
 NASTY = "x\n\x01\u2028<b>'\"&::%,]]>\udcff.jpg"
@@ -178,7 +188,7 @@ NASTY = "x\n\x01\u2028<b>'\"&::%,]]>\udcff.jpg"
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_name_breaks_a_format(name: str, tmp_path: Path) -> None:
-    lines = [RUN, assessed(NASTY, **{k: FOUND[k] for k in ("score", "level", "area", "regions", "flagged")}), SUMMARY]
+    lines = [RUN, assessed(NASTY, **{k: FOUND[k] for k in ("score", "level", "area", "regions", "flagged", "reported")}), SUMMARY]
     lines.insert(2, {**SKIPPED, "name": NASTY, "path": NASTY, "reason": NASTY})
     path = tmp_path / f"r{FORMATS[name].suffixes[0] if FORMATS[name].suffixes else '.txt'}"
     if FORMATS[name].suffixes:

@@ -18,7 +18,7 @@ def test_lines_are_run_results_summary(tmp_path: Path) -> None:
     with JsonLines(tmp_path / "results.jsonl") as lines:
         lines.write(run_line(model="m"))
         for item in (assessed(), SKIPPED):
-            lines.write(result_line(item, *tally.add(item, gate)))
+            lines.write(tally.add(result_line(item), gate))
         lines.write(summary_line(tally, complete=True, seconds=1.0, exit_code=2))
     run, result, skipped, summary = read_lines(tmp_path / "results.jsonl")
     assert run["type"] == "run"
@@ -31,6 +31,7 @@ def test_lines_are_run_results_summary(tmp_path: Path) -> None:
         "complete": True,
         "pictures": 2,
         "flagged": 1,
+        "reported": 1,
         "marked": 1,
         "clean": 0,
         "skipped": 1,
@@ -51,7 +52,7 @@ def test_an_interrupted_file_keeps_its_lines(tmp_path: Path) -> None:
 def test_any_file_name_is_valid_json_and_one_safe_line(tmp_path: Path) -> None:
     name = "new\nline \x1b[31m\udcff.jpg"
     with JsonLines(tmp_path / "r.jsonl") as lines:
-        lines.write(result_line(assessed(name), True))
+        lines.write({**result_line(assessed(name)), "flagged": True})
     text = (tmp_path / "r.jsonl").read_bytes().decode("utf-8")
     assert text.count("\n") == 1
     assert json.loads(text)["name"] == name
@@ -67,7 +68,7 @@ def test_printable_leaves_what_people_can_read() -> None:
 
 def test_summary_counts() -> None:
     tally = Tally()
-    tally.add(assessed(), FailOn(score=0.5))
-    tally.add(assessed(), FailOn(score=0.9))
-    tally.add(SKIPPED, FailOn())
+    tally.add(result_line(assessed()), FailOn(score=0.5))
+    tally.add(result_line(assessed()), FailOn(score=0.9))
+    tally.add(result_line(SKIPPED), FailOn())
     assert summary_text(tally, 2.0, "out") == "3 pictures: 1 flagged, 1 clean, 1 skipped; 1.50 pictures/s; results in out"

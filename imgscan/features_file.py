@@ -1,0 +1,151 @@
+"""features.h5: features, labels and hashes, a group per picture.
+
+An HDF5 file that was not closed cannot be read, and a scan may be killed at any moment.  So each picture's arrays go to a file of
+their own first, in PARTS, and features.h5 is put together from these when the scan ends.  The next scan into the same folder takes
+arrays from either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from imgscan.errors import OutputError
+from imgscan.records import Assessed
+
+FILE = "features.h5"
+PARTS = "features.parts"
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A picture's place in the file."""
+
+    name: str
+    path: str
+    sha256: str
+    grid: tuple[int, int]
+    size: tuple[int, int]  # height, width
+
+
+class FeaturesFile:
+    """What one scan keeps of its features.
+
+    Args:
+        out: the output folder.
+        key: of everything that decides a result; arrays under another key are not taken.
+        model, weights: for the groups' attributes.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+
+    def __init__(self, out: Path, *, key: str, model: str, weights: str) -> None:
+        self.path = out / FILE
+        self.key, self.model, self.weights = key, model, weights
+        self._parts = out / PARTS / key[:16]
+        self._entries: list[_Entry] = []
+        self._names: dict[str, str] = {}  # sha256 -> what the old file calls the picture
+        self._old: h5py.File | None = None
+        with suppress(OSError):  # none, or one that a kill left broken
+            self._old = h5py.File(self.path, "r")
+        if self._old is not None and self._old.attrs.get("key") != key:
+            self._close_old()
+        try:
+            self._parts.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self._parts}: cannot be written: {error.strerror or error}") from error
+
+    def has(self, line: Line) -> bool:
+        """Whether an earlier scan kept the arrays of this picture."""
+        self._names[line["sha256"]] = line["name"]
+        try:
+            self._arrays(line["sha256"])
+        except (KeyError, OSError, ValueError, BadZipFile):
+            return False
+        return True
+
+    def put(self, result: Assessed) -> None:
+        """Keep a picture's arrays; may be called from any thread."""
+        path = self._parts / f"{result.finding.picture.sha256}.npz"
+        new = path.with_suffix(".new")
+        try:
+            with new.open("wb") as file:
+                np.savez(file, features=result.features.vectors.numpy().astype(np.float16), labels=result.clusters.labels)
+            new.replace(path)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def note(self, line: Line) -> None:
+        """A picture that the file will have, in this order."""
+        rows, columns = line["grid"]
+        self._entries.append(_Entry(line["name"], line["path"], line["sha256"], (rows, columns), (line["height"], line["width"])))
+
+    def gather(self, new: Path) -> bool:
+        """Write the noted pictures to a new file; False: the old one holds exactly those and stays."""
+        content = hashlib.sha256(json.dumps([vars(entry) for entry in self._entries]).encode()).hexdigest()
+        if self._old is not None and self._old.attrs.get("content") == content:
+            self._close_old()
+            return False
+        try:
+            with h5py.File(new, "w") as file:
+                for entry in self._entries:
+                    self._group(file, entry)
+                file.attrs["key"], file.attrs["content"] = self.key, content
+        except (OSError, ValueError, RuntimeError, BadZipFile) as error:
+            raise OutputError(f"{self.path}: cannot be written: {error}") from error
+        finally:
+            self._close_old()
+        return True
+
+    def clear(self) -> None:
+        """The parts are not needed any more."""
+        shutil.rmtree(self._parts.parent, ignore_errors=True)
+
+    def _group(self, file: h5py.File, entry: _Entry) -> None:
+        features, labels = self._arrays(entry.sha256)
+        # A picture's name may hold slashes, which HDF5 reads as nested groups: as in the folder it came from.
+        group = file.create_group(os.fsencode(entry.name))
+        group["features"] = features
+        group["labels"] = labels
+        group.attrs["path"] = np.bytes_(os.fsencode(entry.path)) if _surrogates(entry.path) else entry.path
+        group.attrs["sha256"] = entry.sha256
+        group.attrs["model"] = self.model
+        group.attrs["weights"] = self.weights
+        group.attrs["grid"] = entry.grid
+        group.attrs["size"] = entry.size
+
+    def _arrays(self, sha256: str) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int32]]:
+        """Features D x h x w and labels h x w, from the picture's part or the old file; KeyError where neither has them."""
+        path = self._parts / f"{sha256}.npz"
+        if path.exists():
+            with np.load(path, allow_pickle=False) as part:  # its checksums tell a broken file
+                return part["features"], part["labels"]
+        if self._old is None:
+            raise KeyError(sha256)
+        group = self._old[os.fsencode(self._names[sha256])]
+        if group.attrs["sha256"] != sha256:
+            raise KeyError(sha256)
+        return group["features"][:], group["labels"][:]
+
+    def _close_old(self) -> None:
+        if self._old is not None:
+            self._old.close()
+            self._old = None
+
+
+def _surrogates(text: str) -> bool:
+    """Whether a path holds bytes that are not UTF-8."""
+    return any(0xD800 <= ord(c) <= 0xDFFF for c in text)

@@ -1,0 +1,136 @@
+"""Re-running is resuming: what was found is not computed again, and a killed scan ends as one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.test_cli import IMGSCAN, run
+
+FLAGS = ["--fail-on", "0.2", "--jobs", "0"]
+VOLATILE = {"started", "seconds"}  # the clock's
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, photos: list[np.ndarray]) -> Path:
+    """60 small pictures, two of them equal, and one that is broken."""
+    root = tmp_path_factory.mktemp("many")
+    (root / "sub").mkdir()
+    for k in range(60):
+        Image.fromarray(photos[k % 4][4 * k : 4 * k + 96, :128]).save(root / ("sub" if k % 3 else ".") / f"{k:02}.jpg", quality=90)
+    (root / "copy.jpg").write_bytes((root / "00.jpg").read_bytes())
+    (root / "broken.jpg").write_bytes(b"\xff\xd8\xff no")
+    return root
+
+
+def tree(out: Path) -> dict[str, bytes]:
+    """Every file of an output folder; of the record all but the clock."""
+    files = {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+    lines = [json.loads(line) for line in files["results.jsonl"].splitlines()]
+    files["results.jsonl"] = json.dumps([{k: v for k, v in line.items() if k not in VOLATILE} for line in lines]).encode()
+    return files
+
+
+def results(out: Path) -> list[dict[str, Any]]:
+    return [line for line in map(json.loads, (out / "results.jsonl").read_text().splitlines()) if line["type"] == "result"]
+
+
+def kills(count: int, many: Path, model: str, out: Path, seed: int) -> int:
+    """Start a scan and kill it at a random moment, `count` times; how many were killed before their end."""
+    drawn = random.Random(seed)
+    early = 0
+    for _ in range(count):
+        before = sum(path.stat().st_size for path in out.glob("*.jsonl*")) if out.exists() else 0
+        process = subprocess.Popen([*IMGSCAN, "scan", str(many), "-m", model, "--out", str(out), *FLAGS], stderr=subprocess.DEVNULL)
+        while process.poll() is None:  # loading takes seconds in which nothing is written
+            if sum(path.stat().st_size for path in out.glob("*.jsonl*")) not in (0, before):
+                break
+            time.sleep(0.005)
+        time.sleep(drawn.random() * 0.4)
+        process.send_signal(signal.SIGKILL)
+        early += process.wait() == -signal.SIGKILL
+    return early
+
+
+def check_killed(count: int, many: Path, model: str, tmp_path: Path) -> None:
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    assert run("scan", many, "-m", model, "--out", alone, *FLAGS).returncode == 2  # a picture is broken
+    assert kills(count, many, model, killed, seed=count) > 0
+    assert run("scan", many, "-m", model, "--out", killed, *FLAGS).returncode == 2
+    assert len(results(killed)) == 62
+    assert tree(killed) == tree(alone)
+
+
+def test_a_killed_scan_ends_as_one_left_alone(many: Path, tiny_model: str, tmp_path: Path) -> None:
+    check_killed(3, many, tiny_model, tmp_path)
+
+
+@pytest.mark.slow
+def test_twenty_kills(many: Path, tiny_model: str, tmp_path: Path) -> None:
+    check_killed(20, many, tiny_model, tmp_path)
+
+
+def test_nothing_is_computed_twice_and_force_computes_again(folder: Path, tiny_model: str, tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    scan = ["scan", folder, "-m", tiny_model, "--out", out]
+    run(*scan)
+    first = tree(out)
+    written = (out / "features.h5").stat().st_mtime_ns
+    again = run(*scan)
+    assert "3 of them from an earlier scan" in again.stderr
+    assert tree(out) == first
+    assert (out / "features.h5").stat().st_mtime_ns == written
+    assert "earlier" not in run(*scan, "--force").stderr
+    assert tree(out) == first
+    assert "earlier" not in run(*scan, "--cluster", "kmeans").stderr, "other settings, other results"
+
+
+def test_what_changed_is_computed_and_what_moved_is_not(folder: Path, tiny_model: str, tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    scan = ["scan", folder, "-m", tiny_model, "--out", out, "--cluster", "kmeans"]
+    run(*scan)
+    (folder / "tall.webp").rename(folder / "a" / "moved.webp")
+    (out / "masks" / "forged.png.png").write_bytes(b"somebody painted on it")
+    done = run(*scan, "--fail-on", "0")
+    assert "2 of them from an earlier scan" in done.stderr, "forged.png's mask is not the one that was written"
+    assert done.returncode == 1, "what fails is decided anew"
+    fresh = tmp_path / "fresh"
+    run("scan", folder, "-m", tiny_model, "--out", fresh, "--cluster", "kmeans", "--fail-on", "0")
+    assert results(out) == results(fresh)
+    for line in results(out):
+        assert (out / line["mask"]).read_bytes() == (fresh / line["mask"]).read_bytes()
+        assert (out / line["overlay"]).read_bytes() == (fresh / line["overlay"]).read_bytes()
+
+
+def test_features_that_were_not_kept_are_computed(folder: Path, tiny_model: str, tmp_path: Path) -> None:
+    scan = ["scan", folder, "-m", tiny_model, "--out", tmp_path / "o"]
+    run(*scan, "--no-features")
+    assert "3 of them from an earlier scan" in run(*scan, "--no-features").stderr
+    assert "earlier" not in run(*scan).stderr
+    assert (tmp_path / "o" / "features.h5").exists()
+
+
+def test_an_interrupted_scan_is_taken_up(many: Path, tiny_model: str, tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    args = [*IMGSCAN, "scan", str(many), "-m", tiny_model, "--out", str(out), *FLAGS]
+    process = subprocess.Popen(
+        args, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
+    while process.poll() is None and not ((out / "journal.jsonl").exists() and os.path.getsize(out / "journal.jsonl") > 2000):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    done = len([line for line in results(out) if line["status"] == "assessed"])
+    assert 0 < done < 61
+    taken = run("scan", many, "-m", tiny_model, "--out", out, *FLAGS).stderr
+    assert int(taken.split(" of them from an earlier scan")[0].split()[-1]) >= done
