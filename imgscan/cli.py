@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from imgscan import __version__
+from imgscan import __version__, completion
 from imgscan.cli_train import train_app
+from imgscan.completion import LEVELS, PROTOCOLS, among, data_sets, tables
 from imgscan.config import show
 from imgscan.errors import ExitCode, InputError
 from imgscan.exits import exits
@@ -20,6 +21,8 @@ from imgscan.flags import (
     Device,
     Grid,
     Jobs,
+    Model,
+    ModelFlag,
     NoConfig,
     ReportFiles,
     ReportFormat,
@@ -66,9 +69,7 @@ def scan(
         list[Path] | None,
         typer.Argument(metavar="PATH", help="Pictures and folders of pictures; - reads one from stdin."),
     ] = None,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="NAME, NAME@TAG, NAME@FILE, a+b to fuse, or ela, noi1, cfa1, noi2, noi5.")
-    ] = "focal-fusion",
+    model: ModelFlag = "focal-fusion",
     out: Annotated[Path, typer.Option(help="Folder for masks, overlays, features and results.")] = Path("imgscan-out"),
     device: Device = "auto",
     jobs: Jobs = None,
@@ -79,7 +80,8 @@ def scan(
     fail_on: Annotated[
         str | None,
         typer.Option(
-            help="possible, likely, certain, a score from 0 to 1, or never. By default the lowest level measured for the model."
+            help="possible, likely, certain, a score from 0 to 1, or never. By default the lowest level measured for the model.",
+            autocompletion=among(LEVELS),
         ),
     ] = None,
     report_from: Annotated[
@@ -170,7 +172,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="A folder with images/ and masks/, one of untouched pictures, a data set by name (its test split), or a list; "
-            "repeatable."
+            "repeatable.",
+            autocompletion=data_sets,
         ),
     ] = None,
     models: Annotated[
@@ -178,6 +181,7 @@ def evaluate(
         typer.Argument(
             metavar="MODEL",
             help="Models as for scan --model; 'a|b' and 'a&b' measure the union and the intersection of two models' masks.",
+            autocompletion=completion.models,
         ),
     ] = None,
     roots: Roots = None,
@@ -187,6 +191,7 @@ def evaluate(
             metavar="NAME",
             help="Fill a table of the papers (focal-1, cfl-net-2, ncl-3, ...), a grid, or a grid's file, with the data sets of "
             "--data-root; MODELs are the weights to take, others come from --runs.",
+            autocompletion=tables,
         ),
     ] = None,
     runs: Annotated[
@@ -199,7 +204,10 @@ def evaluate(
         ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="native, or as a paper measures: focal, cfl-net, ncl, trufor, imdlbenco.")
+        str,
+        typer.Option(
+            help="native, or as a paper measures: focal, cfl-net, ncl, trufor, imdlbenco.", autocompletion=among(PROTOCOLS)
+        ),
     ] = "native",
     attack: Annotated[
         list[str] | None,
@@ -263,7 +271,7 @@ def evaluate(
 @app.command()
 @exits
 def calibrate(
-    model: Annotated[str, typer.Argument(help="A model as for scan --model.")],
+    model: Model,
     pristine: Annotated[list[Path], typer.Option(help="Untouched pictures, like those that will be scanned; repeatable.")],
     device: Device = "auto",
     jobs: Jobs = None,
@@ -300,7 +308,7 @@ def bench(
         list[str] | None,
         typer.Argument(metavar="PART", help="clusterings, scan, bf16, official, memory; else all."),
     ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="A model as for scan --model.")] = "focal-fusion",
+    model: ModelFlag = "focal-fusion",
     data: Annotated[list[Path] | None, typer.Option(help="Pictures to scan in place of made-up ones; repeatable.")] = None,
     pictures: Annotated[int, typer.Option(min=1, help="How many pictures are made up.")] = 300,
     most: Annotated[int, typer.Option(min=1024, help="Most points that are clustered.")] = 65_536,
@@ -330,7 +338,12 @@ def data_list() -> ExitCode:
 @data_app.command("check")
 @exits
 def data_check(
-    name: Annotated[str, typer.Argument(help="A data set (imgscan data list), a folder with images/ and masks/, or a list.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A data set (imgscan data list), a folder with images/ and masks/, or a list.", autocompletion=data_sets
+        ),
+    ],
     root: Annotated[
         Path | None, typer.Argument(help="Where it is: its own folder, or one that holds it; needed for a name.")
     ] = None,
@@ -374,7 +387,7 @@ def models_list() -> ExitCode:
 
 @models_app.command("show")
 @exits
-def models_show(name: Annotated[str, typer.Argument(help="A model as for scan --model.")]) -> ExitCode:
+def models_show(name: Model) -> ExitCode:
     """Print the cards of a model: data, licences, recipe, measured results."""
     from imgscan.commands.models import show_command
 
@@ -383,7 +396,7 @@ def models_show(name: Annotated[str, typer.Argument(help="A model as for scan --
 
 @models_app.command("verify")
 @exits
-def models_verify(name: Annotated[str, typer.Argument(help="A model as for scan --model.")]) -> ExitCode:
+def models_verify(name: Model) -> ExitCode:
     """Check the weights of a model against the hashes on their cards."""
     from imgscan.commands.models import verify_command
 

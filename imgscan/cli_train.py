@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from imgscan.completion import data_sets, tables
 from imgscan.errors import ExitCode
 from imgscan.exits import exits
 from imgscan.flags import Device, Roots
@@ -20,7 +21,8 @@ TrainData = Annotated[
     str | None,
     typer.Option(
         help="synth (by default; forgeries made on the fly from pristine photographs), a data set by name (imgscan data list), a "
-        "folder with images/ and masks/, or another tool's list; a+b joins, a*40 repeats."
+        "folder with images/ and masks/, or another tool's list; a+b joins, a*40 repeats.",
+        autocompletion=data_sets,
     ),
 ]
 ValidationRoots = Annotated[
@@ -88,7 +90,9 @@ def _trainer(method: str, summary: str) -> None:
 @train_app.command("table")
 @exits
 def train_table(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A table of the papers or a grid, as for evaluate --table.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A table of the papers or a grid, as for evaluate --table.", autocompletion=tables)
+    ],
     method: Annotated[str | None, typer.Option(help="Only what this method trains: focal, cfl-net or ncl.")] = None,
     size: Size = None,
     data: TrainData = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from imgscan.completion import CLUSTERINGS, DEVICES, FORMATS, among, models
 from imgscan.config import configure
 from imgscan.errors import ExitCode, ImgscanError
 
@@ -46,8 +47,13 @@ Config = Annotated[
     ),
 ]
 
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Cluster = Annotated[str | None, typer.Option(help="hdbscan, kmeans, bisecting, birch or hierarchical; else as the card says.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", autocompletion=among(DEVICES))]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="hdbscan, kmeans, bisecting, birch or hierarchical; else as the card says.", autocompletion=among(CLUSTERINGS)
+    ),
+]
 Grid = Annotated[
     str | None,
     typer.Option(help="Most cells along the longer side that are clustered, 8 to 256; auto: as --cluster-seconds allow."),
@@ -58,7 +64,12 @@ ReportFiles = Annotated[
     typer.Option("-o", "--output", help="Report to write: .html .sarif .junit.xml .csv .json .jsonl .txt; repeatable."),
 ]
 ReportFormat = Annotated[
-    str | None, typer.Option("--format", help="Print as human, json, jsonl, csv, sarif, junit, github or html on stdout.")
+    str | None,
+    typer.Option(
+        "--format",
+        help="Print as human, json, jsonl, csv, sarif, junit, github or html on stdout.",
+        autocompletion=among(FORMATS),
+    ),
 ]
 Jobs = Annotated[
     int | None,
@@ -76,4 +87,11 @@ Batch = Annotated[
         min=1, help="Most pictures, or tiles of large ones, in a forward pass. By default 1 on the CPU; on a GPU 32, or as fit."
     ),
 ]
+ModelFlag = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", help="NAME, NAME@TAG, NAME@FILE, a+b to fuse, or ela, noi1, cfa1, noi2, noi5.", autocompletion=models
+    ),
+]
+Model = Annotated[str, typer.Argument(help="A model as for scan --model.", autocompletion=models)]
 Roots = Annotated[list[Path] | None, typer.Option("--data-root", help="Where the data is; repeatable.")]

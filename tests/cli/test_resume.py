@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -126,7 +125,8 @@ def test_an_interrupted_scan_is_taken_up(many: Path, tiny_model: str, tmp_path: 
     process = subprocess.Popen(
         args, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     )
-    while process.poll() is None and not ((out / "journal.jsonl").exists() and os.path.getsize(out / "journal.jsonl") > 2000):
+    journal = out / "journal.jsonl"
+    while process.poll() is None and not (journal.exists() and journal.stat().st_size > 2000):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)

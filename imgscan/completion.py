@@ -1,0 +1,55 @@
+"""What the shell offers behind a flag.  Nothing heavy is imported: people press Tab twice.
+
+Names of what is heavy to import stand here a second time; tests hold them to their tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+DETECTORS = ("ela", "noi1", "cfa1", "noi2", "noi5")
+CLUSTERINGS = ("hdbscan", "kmeans", "bisecting", "birch", "hierarchical")
+FORMATS = ("human", "json", "jsonl", "csv", "sarif", "junit", "github", "html")
+PROTOCOLS = ("native", "focal", "cfl-net", "ncl", "trufor", "imdlbenco")
+LEVELS = ("possible", "likely", "certain", "never")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def among(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """A completer for fixed names."""
+    fixed = list(names)
+
+    def complete(incomplete: str) -> list[str]:
+        return _starting(incomplete, fixed)
+
+    return complete
+
+
+def models(incomplete: str) -> list[str]:
+    """Models with and without their tags; behind a + the next one."""
+    from imgscan.weights import ALIASES, cards
+
+    names = [*ALIASES, *DETECTORS]
+    for card in cards():
+        names += [card.name, card.full_name]
+    before, plus, last = incomplete.rpartition("+")
+    return [before + plus + name for name in _starting(last, sorted(set(names)))]
+
+
+def data_sets(incomplete: str) -> list[str]:
+    """Data sets by name, and synth; behind a + the next one."""
+    from imgscan.datasets import DATASETS
+
+    before, plus, last = incomplete.rpartition("+")
+    return [before + plus + name for name in _starting(last, [*DATASETS, "synth"])]
+
+
+def tables(incomplete: str) -> list[str]:
+    """The papers' tables and the grids."""
+    from imgscan.evaluation.papers import grid_names, table_names
+
+    return _starting(incomplete, [*table_names(), *grid_names()])
+
+
+def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
