@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset
 
+from imgscan.metadata.remarks import remarks
 from imgscan.models.noise_view import quantization_table
 from imgscan.records import Picture, Skipped, Source
 
@@ -54,12 +55,13 @@ def decode(source: Source) -> Picture | Skipped:
                 quality = estimate_quality(getattr(file, "quantization", None))
                 rgb = _to_rgb(file)
                 name = file.format or "unknown"
+                said = remarks(content, file, rgb)
     except UnidentifiedImageError:
         return Skipped(source, "not a picture that can be decoded (JPEG, PNG, TIFF, WebP, BMP)")
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
         return Skipped(source, f"broken picture: {error}")
     digest = hashlib.sha256(content).hexdigest()
-    return Picture(source, rgb, digest, len(content), name, orientation, quality)
+    return Picture(source, rgb, digest, len(content), name, orientation, quality, said)
 
 
 def _orientation(file: Image.Image) -> int:

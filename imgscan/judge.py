@@ -111,6 +111,7 @@ def judge(picture: Picture, mask: Mask, clusters: Clusters, points: Sequence[Ope
             height=picture.height,
             orientation=picture.orientation,
             jpeg_quality=picture.jpeg_quality,
+            remarks=picture.remarks,
         ),
         score=score,
         level=level_of(score, points),

@@ -26,6 +26,14 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Remark:
+    """What a file's metadata says of its history (metadata); no part of any score."""
+
+    kind: str  # generated, thumbnail, software, dates, size, provenance or broken
+    text: str  # goes on after the picture's name: "was saved by ..."
+
+
+@dataclass(frozen=True)
 class Picture:
     """A decoded picture (decode).  Pixels are as stored: EXIF orientation is recorded, not applied, for a JPEG's blocks and the
     traces on them are where the file has them."""
@@ -37,6 +45,7 @@ class Picture:
     format: str  # as Pillow names it: JPEG, PNG, TIFF, ...
     orientation: int  # EXIF orientation, 1..8; 1 = upright
     jpeg_quality: int | None  # estimated from the luma table; None: not a JPEG
+    remarks: tuple[Remark, ...] = ()  # on the file's metadata
 
     @property
     def height(self) -> int:
@@ -139,6 +148,7 @@ class PictureFacts:
     height: int
     orientation: int
     jpeg_quality: int | None
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ COLUMNS = (
     "height",
     "format",
     "jpeg_quality",
+    "remarks",
     "sha256",
     "mask",
     "overlay",
@@ -38,7 +39,8 @@ def render(record: Record) -> str:
     for line in record.results:
         regions = line.get("regions", [])
         largest = max(regions, key=lambda region: region["area"])["box"] if regions else []
-        extra = {"regions": len(regions), "largest_region": " ".join(map(str, largest))}
+        said = "; ".join(remark["text"] for remark in line.get("remarks", ()))
+        extra = {"regions": len(regions), "largest_region": " ".join(map(str, largest)), "remarks": said}
         values = {**line, **extra} if line["status"] == "assessed" else line
         rows.writerow([_cell(values.get(column)) for column in COLUMNS])
     return text.getvalue()

@@ -51,7 +51,8 @@ def _header(record: Record) -> str:
         f"<header><h1>imgscan</h1><p class='sum'>{escape(text)}</p>{state}"
         f"<p>{escape(_threshold_text(run))}</p>"
         f"<p>Model {escape(run['model'])}, {escape(run['started'])}{seconds}. A score ranks pictures, it is not a probability: "
-        "look at the overlays, and know that copies within one picture and fully generated pictures are mostly missed.</p></header>"
+        "look at the overlays, and know that copies within one picture and fully generated pictures are mostly missed. Metadata "
+        "remarks are what the files say of themselves; they are no part of any score.</p></header>"
     )
 
 
@@ -89,13 +90,14 @@ def _table(record: Record, findings: Sequence[Line]) -> str:
             (line["area"], f"{100 * line['area']:.1f}"),
             (len(line["regions"]), str(len(line["regions"]))),
             (line["width"] * line["height"], f"{line['width']} x {line['height']}"),
+            (len(line.get("remarks", ())), escape(", ".join(_remarks(line)))),
         )
         rows.append(
             f"<tr data-level='{line['level']}' data-flagged='{int(bool(number))}'><td>{shown}</td>"
             + "".join(f"<td data-v='{value}'>{text}</td>" for value, text in cells)
             + f"<td>{escape(line['format'])}</td></tr>"
         )
-    heads = ("picture", "level", "score", "area %", "regions", "pixels", "format")
+    heads = ("picture", "level", "score", "area %", "regions", "pixels", "metadata", "format")
     head = "".join(
         f"<th scope='col'><button type='button' data-c='{column}'>{name}</button></th>" for column, name in enumerate(heads)
     )
@@ -124,6 +126,8 @@ def _finding(number: int, line: Line, record: Record, side: int) -> str:
         "SHA-256": line["sha256"],
         "clusters": f"{line['clusters']} by {line['method']} on {line['grid'][0]} x {line['grid'][1]} cells",
     }
+    for kind, text in _remarks(line).items():  # beside the pixels' verdict, never in its number
+        facts[f"metadata: {kind}"] = text
     listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
     return (
         f"<section class='finding' id='f{number}'><h2>{number}. {name}</h2><div class='pair'>"
@@ -131,6 +135,14 @@ def _finding(number: int, line: Line, record: Record, side: int) -> str:
         f"<div><dl>{listed}</dl><table><thead><tr><th>region</th><th>left, top</th><th>size</th><th>pixels</th><th>score</th></tr>"
         f"</thead><tbody>{regions}</tbody></table></div></div></section>"
     )
+
+
+def _remarks(line: Line) -> dict[str, str]:
+    """What the file's metadata says, by kind."""
+    found: dict[str, list[str]] = {}
+    for remark in line.get("remarks", ()):
+        found.setdefault(remark["kind"], []).append(printable(remark["text"]))
+    return {kind: "; ".join(texts) for kind, texts in found.items()}
 
 
 def _images(number: int, line: Line, record: Record, side: int) -> str:

@@ -95,6 +95,7 @@ def _result(line: Line) -> dict[str, Any]:
                 "width": line["width"],
                 "height": line["height"],
                 "regions": regions,
+                "remarks": line.get("remarks", []),
                 "mask": printable(line["mask"]),
                 "overlay": printable(line["overlay"]),
             },

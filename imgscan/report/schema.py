@@ -65,6 +65,11 @@ ASSESSED = _object(
     height=_COUNT,
     orientation={"type": "integer", "minimum": 1, "maximum": 8},
     jpeg_quality={"type": ["integer", "null"]},
+    remarks={
+        "type": "array",
+        "items": _object(kind=_TEXT, text=_TEXT),
+        "description": "what the file's metadata says of its history; no part of the score",
+    },
     score=_SHARE | {"description": "of its strongest region, a ranking; 0: none"},
     level=_LEVEL,
     area=_SHARE | {"description": "share of the picture that is marked"},

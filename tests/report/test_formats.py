@@ -43,6 +43,7 @@ def assessed(name: str, **changes: Any) -> dict[str, Any]:
         "height": 200,
         "orientation": 1,
         "jpeg_quality": 90,
+        "remarks": [],
         "score": 0.0,
         "level": "none",
         "area": 0.0,
@@ -97,6 +98,7 @@ SUMMARY = {
     "exit_code": 2,
 }
 FOUND = assessed("a/b, 50%.jpg", score=0.7123, level="possible", area=0.0675, regions=REGIONS, clusters=2)
+FOUND |= {"remarks": [{"kind": "software", "text": "was saved by GIMP <2.10>"}, {"kind": "dates", "text": "was changed"}]}
 FOUND |= {"flagged": True, "reported": True}
 WEAK = assessed("c.jpg", score=0.35, area=0.03, regions=[REGIONS[1] | {"strength": 0.35}], clusters=2, reported=True)
 SKIPPED = {"type": "result", "status": "skipped", "name": "broken.jpg", "path": "photos/broken.jpg", "reason": "<cut off> & more"}
