@@ -1,3 +1,60 @@
-"""imgscan: a forensic batch scanner that finds tampered pictures and says where they were tampered with."""
+"""imgscan: a forensic batch scanner that finds tampered pictures and says where they were tampered with.
+
+The library is three names: `scan`, and the two kinds of result that it yields, `Finding` and `Skipped`.  man/library.md shows them
+at work.  Everything else is the tool's own and may change with any version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from os import PathLike
+
+from imgscan.records import Finding, Skipped
 
 __version__ = "0.1.0"
+__all__ = ["Finding", "Skipped", "scan"]
+
+Picture = str | PathLike[str] | bytes
+
+
+def scan(
+    pictures: Picture | Iterable[Picture],
+    *,
+    model: str = "focal-fusion",
+    device: str = "auto",
+    jobs: int = 0,
+    cluster: str | None = None,
+    grid: int | None = None,
+) -> Iterator[Finding | Skipped]:
+    """Assess pictures: is part of this one of another history, and where?
+
+    Nothing is written and nothing is printed.  Torch and the weights are loaded when the first result is asked for.
+
+    Args:
+        pictures: a file, a folder (searched for pictures), the bytes of a picture, or several of them.
+        model: as for `imgscan scan --model`: focal-fusion, NAME@TAG, NAME@path/to/card.toml, a+b, ela, ...
+        device: auto, cpu, cuda, cuda:N or mps.
+        jobs: worker processes; 0: none beside this one.  A script that asks for some needs `if __name__ == "__main__":` where
+            processes are started by spawning (macOS, Windows).
+        cluster, grid: in place of the weights card's own; the card's levels then do not hold and all are "none".
+
+    Yields:
+        A Finding with its `mask` for every picture that could be assessed, also where nothing was found (score 0.0, level "none"),
+        and a Skipped with a reason for every other file; in the order of the pictures, names within a folder sorted.
+
+    Raises:
+        imgscan.errors.ImgscanError: no such path, model or device; weights that are not what their card says.
+    """
+    from dataclasses import replace
+
+    from imgscan.find import find_all
+    from imgscan.pipeline import scan as assess
+    from imgscan.records import Assessed
+    from imgscan.scanner import build_scanner, choose_device
+    from imgscan.weights import find_model
+
+    several = [pictures] if isinstance(pictures, (str, bytes, PathLike)) else pictures
+    sources = find_all(several)
+    scanner = build_scanner(find_model(model).with_clustering(cluster, grid), device=choose_device(device), jobs=jobs)
+    for item in assess(sources, scanner):
+        yield replace(item.finding, mask=item.mask) if isinstance(item, Assessed) else item

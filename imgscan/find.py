@@ -106,6 +106,17 @@ def find(paths: Iterable[Path], out: Path | None = None, chosen: Filter | None =
     return list(found.values())
 
 
+def find_all(pictures: Iterable[str | os.PathLike[str] | bytes]) -> list[Source]:
+    """Files and folders as `find` does, and pictures that are bytes: called 0, 1, ... after their place; InputError as there."""
+    sources: list[Source] = []
+    for number, one in enumerate(pictures):
+        if isinstance(one, bytes):
+            sources.append(Source(Path(f"<{number}>"), str(number), one))
+        else:
+            sources += find([Path(one)])
+    return sources
+
+
 def _walk(root: Path, avoid: Path | None) -> Iterator[Source]:
     unreadable: list[OSError] = []
     for folder, folders, files in os.walk(root, onerror=unreadable.append):

@@ -133,6 +133,7 @@ class Finding:
     clusters: int  # how many the clustering found
     method: str  # the clustering that decided
     grid: tuple[int, int]  # rows, columns the clustering saw
+    mask: Mask | None = field(default=None, repr=False, compare=False)  # for users of the library; the record has a file's name
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ def result_line(item: Assessed | Skipped, digests: Mapping[str, str] | None = No
 
 def _finding(finding: Finding) -> Line:
     data: Line = asdict(finding)
+    del data["mask"]
     data = {**data.pop("picture"), **data}
     for region in data["regions"]:
         region["strength"] = round(region["strength"], 4)

@@ -1,0 +1,63 @@
+"""The library: three names, whose page is run as it stands."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import imgscan
+from imgscan.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_public_surface() -> None:
+    assert imgscan.__all__ == ["Finding", "Skipped", "scan"]
+    assert list(inspect.signature(imgscan.scan).parameters) == ["pictures", "model", "device", "jobs", "cluster", "grid"]
+    assert [one.name for one in fields(imgscan.Finding)] == [
+        "picture", "score", "level", "area", "regions", "clusters", "method", "grid", "mask",
+    ]  # fmt: skip
+    assert [one.name for one in fields(imgscan.Skipped)] == ["source", "reason"]
+
+
+def test_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    done = doctest.testfile(str(ROOT / "man" / "library.md"), module_relative=False)
+    assert done.failed == 0
+    assert done.attempted > 10
+
+
+def test_importing_it_loads_neither_torch_nor_numpy() -> None:
+    code = "import sys, imgscan; assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_results_are_those_of_the_command_and_in_order(folder: Path, tiny_model: str) -> None:
+    content = (folder / "tall.webp").read_bytes()
+    results = list(imgscan.scan([content, folder, str(folder / "forged.png")], model=tiny_model, cluster="kmeans", grid=16))
+    assert [one.picture.name for one in results if isinstance(one, imgscan.Finding)] == [
+        "0", "forged.png", "tall.webp", "a/b.jpg", "forged.png",
+    ]  # fmt: skip
+    first, last = results[0], results[2]
+    assert isinstance(first, imgscan.Finding)
+    assert isinstance(last, imgscan.Finding)
+    assert first.method == "kmeans"
+    assert first.mask is not None
+    assert last.mask is not None
+    np.testing.assert_array_equal(first.mask.forged, last.mask.forged)
+    with Image.open(folder / "tall.webp") as file:
+        assert first.mask.forged.shape == file.size[::-1]
+
+
+def test_nothing_is_scanned_before_it_is_asked_for(tmp_path: Path) -> None:
+    waiting = imgscan.scan(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no such file"):
+        next(waiting)
