@@ -1,9 +1,11 @@
 """The man pages are what the command definitions say now, and roff takes them without a word."""
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -23,6 +25,13 @@ def test_pages_are_those_of_the_commands() -> None:
     for name, text in made.items():
         assert (MAN / name).read_text("utf-8") == text, f"{name} is old: python -m imgscan.manpages man"
     assert {f"{name}.1" for name in PROSE} == set(made)
+
+
+def test_readme_shows_the_help_as_it_is() -> None:
+    shown = (MAN.parent / "README.md").read_text("utf-8").split("<!-- help -->\n```\n$ imgscan --help\n")[1].split("\n```")[0]
+    asked = [sys.executable, "-m", "imgscan", "--help"]
+    made = subprocess.run(asked, capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"}, check=True).stdout
+    assert made.rstrip() == shown
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="no groff")
