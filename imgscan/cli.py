@@ -287,6 +287,18 @@ def calibrate(
 
 @app.command()
 @exits
+def inspect(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Pictures.")],
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON line per file.")] = False,
+) -> ExitCode:
+    """Show what files say of themselves: camera, dates, software, compression, thumbnail, provenance."""
+    from imgscan.commands.inspect import inspect_command
+
+    return inspect_command(files, as_json=as_json)
+
+
+@app.command()
+@exits
 def report(
     results: Annotated[
         Path | None, typer.Argument(metavar="RESULTS.jsonl", help="The record of a scan, or the folder it is in.")

@@ -43,7 +43,7 @@ def remarks(content: bytes, file: Image.Image, rgb: npt.NDArray[np.uint8]) -> tu
         rgb: H x W x 3 uint8, its pixels as stored.
     """
     try:
-        tags, xmp = _exif(content), _xmp(content)
+        tags, xmp = read_exif(content), read_xmp(content)
         exif = {name: _text(value) for name, value in tags.items() if name != "JPEGThumbnail"}
         found = [
             *_generated(exif, xmp, file.info),
@@ -59,7 +59,7 @@ def remarks(content: bytes, file: Image.Image, rgb: npt.NDArray[np.uint8]) -> tu
     return tuple(found)
 
 
-def _exif(content: bytes) -> Mapping[str, Any]:
+def read_exif(content: bytes) -> Mapping[str, Any]:
     """Tags by exifread's names, "EXIF DateTimeOriginal"; empty where there are none."""
     tags: Mapping[str, Any] = exifread.process_file(io.BytesIO(content), details=False, extract_thumbnail=True)
     return tags
@@ -69,7 +69,7 @@ def _text(value: Any) -> str:
     return str(value).replace("\0", " ").strip()
 
 
-def _xmp(content: bytes) -> str:
+def read_xmp(content: bytes) -> str:
     """The XMP packet, wherever the file has it; empty where it has none."""
     start = content.find(b"<x:xmpmeta")
     end = content.find(b"</x:xmpmeta>", start)

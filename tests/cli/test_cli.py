@@ -354,3 +354,51 @@ def test_paths_from_a_list(folder: Path, tmp_path: Path, tiny_model: str) -> Non
     assert "2 pictures" in done.stderr, done.stderr
     assert "nothing to scan: give pictures" in run("scan").stderr
     assert "cannot be read" in run("scan", "--files-from", tmp_path / "none").stderr
+
+
+def test_a_picture_on_stdin(folder: Path, tiny_model: str, tmp_path: Path) -> None:
+    content = (folder / "forged.png").read_bytes()
+    args = [*IMGSCAN, "scan", "-", str(folder), "--model", tiny_model, "--out", str(tmp_path / "o"), "--no-features"]
+    done = subprocess.run(args, input=content, capture_output=True, check=False)
+    assert done.returncode == ExitCode.CLEAN, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "o" / "results.jsonl").read_text().splitlines()]
+    found = {line["name"]: line for line in lines if line["type"] == "result"}
+    assert found["stdin"]["path"] == "<stdin>"
+    assert found["stdin"]["sha256"] == found["forged.png"]["sha256"]
+    assert (tmp_path / "o" / "masks" / "stdin.png").exists()
+    both = subprocess.run([*IMGSCAN, "scan", "-", "--files-from", "-"], input=b"", capture_output=True, text=False, check=False)
+    assert both.returncode == ExitCode.INCOMPLETE
+    assert b"both read standard input" in both.stderr
+
+
+def test_odd_and_very_long_names(tmp_path: Path, photos: list[np.ndarray]) -> None:
+    """Spaces, newlines, bytes that are no UTF-8, a path of 4,000 bytes: each is a result with a mask, and in every report."""
+    root = tmp_path / "p"
+    root.mkdir()
+    picture = Image.fromarray(photos[0][:96, :128])
+    names = [b" two  spaces .png", b"new\nline.png", b"\xff\xfe.png"]
+    for name in names:
+        picture.save(root / os.fsdecode(name))
+    length = 4000 - len(os.fsencode(root)) - len("/x.png")
+    here = os.open(root, os.O_RDONLY)  # the way down is made step by step
+    while length > 1:
+        part = "d" * min(200, length - 1)
+        os.mkdir(part, dir_fd=here)
+        below = os.open(part, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here, length = below, length - len(part) - 1
+    with open(os.open("x.png", os.O_WRONLY | os.O_CREAT, dir_fd=here), "wb") as file:  # noqa: PTH123 - opened by its number
+        picture.save(file, "PNG")
+    os.close(here)
+    out = tmp_path / "o"
+    reports = [flag for suffix in ("html", "sarif", "junit.xml", "csv", "txt") for flag in ("-o", tmp_path / f"r.{suffix}")]
+    done = run("scan", root, "--model", "noi1", "--fail-on", "0", "--out", out, *reports)
+    assert done.returncode in (ExitCode.CLEAN, ExitCode.FINDINGS), done.stderr
+    lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    results = [line for line in lines if line["type"] == "result"]
+    assert len(results) == 4
+    assert max(len(os.fsencode(line["path"])) for line in results) >= 3990
+    for line in results:
+        assert (out / line["mask"]).exists()
+        assert (out / line["overlay"]).exists()
+    assert "4 of them from an earlier scan" in run("scan", root, "--model", "noi1", "--fail-on", "0", "--out", out).stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from imgscan.commands.inspect import inspect_command
+from imgscan.metadata.facts import inspect
 from imgscan.metadata.remarks import remarks
 from imgscan.records import Remark
 
@@ -115,3 +118,19 @@ def test_broken_metadata_never_costs_the_picture(rgb: np.ndarray) -> None:
         content[30 + int(rng.integers(80))] = int(rng.integers(256))  # within the EXIF directories
         with Image.open(io.BytesIO(whole)) as file:
             assert isinstance(remarks(bytes(content), file, rgb), tuple)
+
+
+def test_facts_of_a_file(rgb: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.jpg").write_bytes(tagged(rgb, {0x010F: "Canon", 0x0110: "EOS 5D", SOFTWARE: "GIMP 2.10"}))
+    (tmp_path / "b.jpg").write_bytes(with_thumbnail(rgb, rgb[:64, :96]))
+    facts = inspect(tmp_path / "a.jpg")
+    assert facts.rows["camera"] == "Canon EOS 5D"
+    assert facts.rows["format"].startswith("JPEG, 384 x 256, ")
+    assert facts.rows["JPEG"].startswith("quality about 75, sampling 2x2 1x1 1x1; 2 tables")  # Pillow's defaults
+    assert [one.kind for one in facts.remarks] == ["software"]
+    assert inspect(tmp_path / "b.jpg").rows["thumbnail"].startswith("96 x 64, ")
+    (tmp_path / "c.jpg").write_bytes(b"no")
+    assert inspect_command([tmp_path / "a.jpg", tmp_path / "c.jpg"], as_json=False) == 2
+    shown = capsys.readouterr()
+    assert "! software   was saved by GIMP 2.10" in shown.out
+    assert "c.jpg: not a picture" in shown.err

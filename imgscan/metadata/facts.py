@@ -1,0 +1,96 @@
+"""Facts of one file for people: what it is, where it says it is from, how it was compressed, what it carries."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from imgscan.decode import decode
+from imgscan.errors import InputError
+from imgscan.metadata.remarks import read_exif, read_xmp
+from imgscan.records import Picture, Remark, Skipped, Source
+
+# Rows of the table: what it is called -> exifread's name of the tag.
+TAGS = {
+    "camera": ("Image Make", "Image Model"),
+    "lens": ("EXIF LensModel",),
+    "taken": ("EXIF DateTimeOriginal", "EXIF OffsetTimeOriginal"),
+    "changed": ("Image DateTime",),
+    "software": ("Image Software",),
+    "exposure": ("EXIF ExposureTime", "EXIF FNumber", "EXIF ISOSpeedRatings"),
+    "copyright": ("Image Copyright",),
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file says of itself."""
+
+    rows: dict[str, str]  # name -> value, in the order in which they are shown
+    remarks: tuple[Remark, ...]
+
+
+def inspect(path: Path) -> Facts:
+    """Read one file.
+
+    Raises:
+        InputError: it cannot be read, or is no picture.
+    """
+    picture = decode(Source(path, path.name))
+    if isinstance(picture, Skipped):
+        raise InputError(f"{path}: {picture.reason}")
+    content = path.read_bytes()
+    rows = _file(picture) | _compression(content, picture)
+    tags = read_exif(content)
+    for name, keys in TAGS.items():
+        said = " ".join(str(tags[key]).strip() for key in keys if str(tags.get(key, "")).strip())
+        if said:
+            rows[name] = said
+    if any(key.startswith("GPS GPSLatitude") for key in tags):
+        rows["position"] = "has GPS coordinates"
+    rows |= _carries(content, tags.get("JPEGThumbnail"))
+    return Facts(rows, picture.remarks)
+
+
+def _file(picture: Picture) -> dict[str, str]:
+    turned = f", EXIF orientation {picture.orientation}" if picture.orientation != 1 else ""
+    return {
+        "file": str(picture.source.path),
+        "SHA-256": picture.sha256,
+        "format": f"{picture.format}, {picture.width} x {picture.height}{turned}, {picture.bytes:,} bytes",
+    }
+
+
+def _compression(content: bytes, picture: Picture) -> dict[str, str]:
+    """Of a JPEG: quality, sampling, scans; and whether its luma table is one of libjpeg's, which most editors and platforms use."""
+    if picture.jpeg_quality is None:
+        return {}
+    with Image.open(io.BytesIO(content)) as file:
+        tables: dict[int, list[int]] = getattr(file, "quantization", {})
+        progressive = ", progressive" if file.info.get("progressive") else ""
+        layers: list[tuple[int, int, int, int]] = getattr(file, "layer", [])
+    digest = hashlib.sha256(b"".join(np.sort(table).astype(np.uint16).tobytes() for table in tables.values())).hexdigest()[:12]
+    sampling = f", sampling {' '.join(f'{across}x{down}' for _, across, down, _ in layers)}" if layers else ""
+    return {"JPEG": f"quality about {picture.jpeg_quality}{sampling}{progressive}; {len(tables)} tables, fingerprint {digest}"}
+
+
+def _carries(content: bytes, thumbnail: object) -> dict[str, str]:
+    """What else lies in the file."""
+    found = {}
+    if isinstance(thumbnail, bytes):
+        try:
+            with Image.open(io.BytesIO(thumbnail)) as file:
+                found["thumbnail"] = f"{file.width} x {file.height}, {len(thumbnail):,} bytes"
+        except Exception:  # a broken thumbnail is a fact, too
+            found["thumbnail"] = f"{len(thumbnail):,} bytes that are no picture"
+    xmp = read_xmp(content)
+    if xmp:
+        found["XMP"] = f"{len(xmp):,} characters"
+    if b"Photoshop 3.0\0" in content:
+        found["APP13"] = "a Photoshop resource block (Instagram writes one into every picture)"
+    return found
