@@ -49,11 +49,20 @@ def _header(record: Record) -> str:
     seconds = f" in {summary['seconds']:.0f} s" if summary else ""
     return (
         f"<header><h1>imgscan</h1><p class='sum'>{escape(text)}</p>{state}"
-        f"<p>{escape(_threshold_text(run))}</p>"
+        f"<p>{escape(_threshold_text(run) + _reported_text(run))}</p>"
         f"<p>Model {escape(run['model'])}, {escape(run['started'])}{seconds}. A score ranks pictures, it is not a probability: "
         "look at the overlays, and know that copies within one picture and fully generated pictures are mostly missed. Metadata "
         "remarks are what the files say of themselves; they are no part of any score.</p></header>"
     )
+
+
+def _reported_text(run: Line) -> str:
+    """What is shown though it does not fail."""
+    start: Line = run.get("report_from") or run["fail_on"]
+    if start == run["fail_on"]:
+        return ""
+    said = f"a score of {start['score']:g}" if start.get("score") is not None else f"level {start.get('level')}"
+    return f" Weaker ones are reported from {said} on."
 
 
 def _threshold_text(run: Line) -> str:
