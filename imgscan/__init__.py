@@ -6,15 +6,27 @@ at work.  Everything else is the tool's own and may change with any version.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from os import PathLike
+from typing import TYPE_CHECKING, Any
 
-from imgscan.records import Finding, Skipped
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from os import PathLike
+
+    from imgscan.records import Finding, Skipped
+
+    Picture = str | PathLike[str] | bytes
 
 __version__ = "0.1.0"
 __all__ = ["Finding", "Skipped", "scan"]
 
-Picture = str | PathLike[str] | bytes
+
+def __getattr__(name: str) -> Any:
+    """The records when they are asked for: `imgscan --help` imports this package, too, and does not need them."""
+    if name in ("Finding", "Skipped"):
+        from imgscan import records
+
+        return getattr(records, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def scan(
@@ -46,6 +58,7 @@ def scan(
         imgscan.errors.ImgscanError: no such path, model or device; weights that are not what their card says.
     """
     from dataclasses import replace
+    from os import PathLike
 
     from imgscan.find import find_all
     from imgscan.pipeline import scan as assess

@@ -7,13 +7,10 @@ change with the folder it is started in.
 
 from __future__ import annotations
 
-import json
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from imgscan.errors import ConfigError, unknown
 
@@ -27,8 +24,7 @@ OTHERS = frozenset({"TRACEBACK", "WEIGHTS", "ACCEPT_LICENCE", "WRITE_GOLDEN"})
 WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """A value of one flag that was not given as a flag."""
 
     value: Any  # str, bool, or a list of str: as a command line would say it
@@ -109,6 +105,8 @@ def _table(value: Any, path: Path) -> dict[str, Any]:
 
 
 def _toml(path: Path) -> dict[str, Any]:
+    import tomllib  # not for --help
+
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -185,4 +183,6 @@ def show(ctx: Any) -> Iterator[str]:
 
 def _toml_value(value: Any) -> str:
     """A value as TOML; JSON's texts, numbers, booleans and lists are TOML's too."""
+    import json
+
     return json.dumps(value, default=str, ensure_ascii=False)
