@@ -8,10 +8,23 @@ from typing import Annotated
 import typer
 
 from imgscan import __version__
+from imgscan.cli_models import models_app
 from imgscan.cli_train import train_app
 from imgscan.errors import ExitCode, InputError
 from imgscan.exits import exits
-from imgscan.flags import Batch, Cluster, ClusterSeconds, Device, Grid, Jobs, ReportFiles, ReportFormat, Roots
+from imgscan.flags import (
+    AcceptLicence,
+    Batch,
+    Cluster,
+    ClusterSeconds,
+    Compat,
+    Device,
+    Grid,
+    Jobs,
+    ReportFiles,
+    ReportFormat,
+    Roots,
+)
 
 EXIT_STATUS = """Exit status: 0 complete and nothing at or above --fail-on; 1 complete, with findings; 2 not complete (usage,
 configuration, weights, an unreadable picture, an internal error; 2 outranks 1); 130 and 143 interrupted, results so far are
@@ -26,7 +39,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode=None)
-models_app = typer.Typer(help="Networks and weights.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
@@ -61,6 +73,8 @@ def scan(
     cluster: Cluster = None,
     grid: Grid = None,
     cluster_seconds: ClusterSeconds = 1.0,
+    compat: Compat = None,
+    accept_licence: AcceptLicence = False,
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -117,6 +131,8 @@ def scan(
             cluster=cluster,
             grid=grid,
             cluster_seconds=cluster_seconds,
+            compat=compat,
+            accept_licence=accept_licence,
             fail_on=fail_on,
             least_area=min_area,
             baseline=baseline,
@@ -182,6 +198,8 @@ def evaluate(
     cluster: Cluster = None,
     grid: Grid = None,
     cluster_seconds: ClusterSeconds = 1.0,
+    compat: Compat = None,
+    accept_licence: AcceptLicence = False,
     side: Annotated[int | None, typer.Option(min=64, help="Longest side in pixels that a network sees at once.")] = None,
     beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile or shrink.")] = None,
     out: Annotated[
@@ -213,6 +231,8 @@ def evaluate(
         cluster=cluster,
         grid=grid,
         cluster_seconds=cluster_seconds,
+        compat=compat,
+        accept_licence=accept_licence,
         side=side,
         beyond=beyond,
         as_json=as_json,
@@ -235,11 +255,12 @@ def calibrate(
     device: Device = "auto",
     jobs: Jobs = None,
     batch: Batch = None,
+    accept_licence: AcceptLicence = False,
 ) -> ExitCode:
     """Measure thresholds for false-alarm rates of 5 %, 1 % and 0.1 % on untouched pictures."""
     from imgscan.commands.calibrate import calibrate_command
 
-    return calibrate_command(model, pristine=pristine, device=device, jobs=jobs, batch=batch)
+    return calibrate_command(model, pristine=pristine, device=device, jobs=jobs, batch=batch, accept_licence=accept_licence)
 
 
 @app.command()
@@ -271,13 +292,22 @@ def bench(
     most: Annotated[int, typer.Option(min=1024, help="Most points that are clustered.")] = 65_536,
     device: Device = "auto",
     jobs: Jobs = None,
+    accept_licence: AcceptLicence = False,
     out: Annotated[Path | None, typer.Option("-o", help="Also write the numbers to this file, as JSON.")] = None,
 ) -> ExitCode:
     """Measure this machine: clusterings against the packages, the scan against its networks, bf16, official sizes, memory."""
     from imgscan.commands.bench import bench_command
 
     return bench_command(
-        parts or [], model=model, paths=data or [], pictures=pictures, most=most, device=device, jobs=jobs, out=out
+        parts or [],
+        model=model,
+        paths=data or [],
+        pictures=pictures,
+        most=most,
+        device=device,
+        jobs=jobs,
+        accept_licence=accept_licence,
+        out=out,
     )
 
 
@@ -324,30 +354,3 @@ def data_synth(
     from imgscan.commands.data import synth_command
 
     return synth_command(roots=data_root, count=count, side=side, kinds=kind or [], seed=seed, out=out)
-
-
-@models_app.command("list")
-@exits
-def models_list() -> ExitCode:
-    """List the weights that are installed."""
-    from imgscan.commands.models import list_command
-
-    return list_command()
-
-
-@models_app.command("show")
-@exits
-def models_show(name: Annotated[str, typer.Argument(help="A model as for scan --model.")]) -> ExitCode:
-    """Print the cards of a model: data, licences, recipe, measured results."""
-    from imgscan.commands.models import show_command
-
-    return show_command(name)
-
-
-@models_app.command("verify")
-@exits
-def models_verify(name: Annotated[str, typer.Argument(help="A model as for scan --model.")]) -> ExitCode:
-    """Check the weights of a model against the hashes on their cards."""
-    from imgscan.commands.models import verify_command
-
-    return verify_command(name)

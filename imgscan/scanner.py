@@ -12,6 +12,8 @@ from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import affordable_grid
 from imgscan.cluster.hierarchical import MOST_GRID
 from imgscan.errors import InputError, unknown
+from imgscan.fuse import FuseSettings
+from imgscan.licences import check_usable
 from imgscan.localize import LocalizeSettings
 from imgscan.prepare import InputPlan
 from imgscan.records import Timings
@@ -36,6 +38,7 @@ class Scanner:
     jobs: int = 0  # worker processes; see scan
     amp: bool = True  # bf16 autocast
     detectors: tuple[str, ...] = ()  # weight-free ones, of detectors.DETECTORS
+    fusing: FuseSettings = field(default_factory=FuseSettings)
     timings: Timings = field(default_factory=Timings)
 
 
@@ -119,6 +122,7 @@ def build_scanner(
     everything: bool = False,
     side: int | None = None,
     beyond: str | None = None,
+    accept_licence: bool = False,
 ) -> Scanner:
     """Load the weights of a model and put its cards' settings together; None leaves a setting to the card,
     `batch` and `jobs` to the device and the number of cores.
@@ -127,8 +131,9 @@ def build_scanner(
     it) or nothing was measured for this model.
 
     Raises:
-        WeightsError, InputError: see load_network and Card.section.
+        WeightsError, InputError: see load_network, Card.section and check_usable.
     """
+    check_usable(model.cards, accept_licence)
     origin = f"weights card {model.path or (model.cards[0].path if model.cards else model.name)}"
     clustering = settings("clustering", ClusterSettings, model.settings.get("clustering", {}), origin)
     if clustering.method not in CLUSTERINGS:
@@ -155,4 +160,5 @@ def build_scanner(
         jobs=default_jobs() if jobs is None else jobs,
         amp=bf16_is_fast(device) and all(card.data.get("bf16", False) for card in model.cards) if amp is None else amp,
         detectors=model.detectors,
+        fusing=settings("fuse", FuseSettings, model.settings.get("fuse", {}), origin),
     )

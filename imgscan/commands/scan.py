@@ -12,6 +12,7 @@ from pathlib import Path
 from imgscan.errors import ExitCode, InputError, exit_code_of
 from imgscan.find import Filter, find, read_list
 from imgscan.judge import parse_fail_on
+from imgscan.licences import check_usable, licence_facts
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped
 from imgscan.report.formats import find_format, format_of, write_report
@@ -37,6 +38,8 @@ class ScanOptions:
     cluster: str | None
     grid: str | None
     cluster_seconds: float
+    compat: str | None
+    accept_licence: bool
     fail_on: str | None
     least_area: float
     baseline: Path | None
@@ -70,7 +73,8 @@ def scan_command(options: ScanOptions) -> ExitCode:
     for path in options.outputs:
         if path.resolve() in taken:
             raise InputError(f"-o {path}: is one of the scanned pictures; wanted another file")
-    chosen = find_model(options.model)
+    chosen = find_model(options.model, options.compat)
+    check_usable(chosen.cards, options.accept_licence)
     if options.cluster is None and options.grid is None:
         parse_fail_on(options.fail_on, chosen.points, chosen.name)  # before torch is loaded
     from imgscan.pipeline import network_rate, scan
@@ -80,7 +84,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
     place = choose_device(options.device)
     chosen = with_clustering(chosen, options.cluster, parse_grid(options.grid), options.cluster_seconds, place)
     gate = replace(parse_fail_on(options.fail_on, chosen.points, chosen.name), area=options.least_area)
-    scanner = build_scanner(chosen, device=place, batch=options.batch, jobs=options.jobs)
+    scanner = build_scanner(chosen, device=place, batch=options.batch, jobs=options.jobs, accept_licence=options.accept_licence)
     if options.grid == "auto":
         cells = f"{scanner.clustering.grid} cells a side"
         _say(f"imgscan: --grid auto: {cells} are clustered within {options.cluster_seconds:g} s here")
@@ -100,17 +104,23 @@ def scan_command(options: ScanOptions) -> ExitCode:
                 started=datetime.now(UTC).isoformat(timespec="seconds"),
                 model=chosen.name,
                 weights={card.full_name: card.sha256 for card in chosen.cards},
+                licences=licence_facts(chosen.cards, options.accept_licence),
+                compat=chosen.compat,
                 operating_points=[asdict(point) for point in chosen.points],
                 fail_on=asdict(gate),
                 device=str(scanner.device),
                 bf16=scanner.amp,
                 input=[asdict(plan) for plan in scanner.plans],
+                fuse=asdict(scanner.fusing),
                 clustering=asdict(scanner.clustering),
                 localize=asdict(scanner.localizing),
             )
         )
         if not chosen.points:
             _say(f"imgscan: {chosen.name} has no measured operating points: scores only, and no findings without --fail-on SCORE")
+        for name, facts in licence_facts(chosen.cards, options.accept_licence).items():
+            if facts["accepted"]:
+                _say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")
         complete = False
         code = ExitCode.INCOMPLETE
         try:

@@ -28,6 +28,7 @@ def render(record: Record) -> str:
     lines += [f"skipped  {printable(line['name'])}: {printable(line['reason'])}" for line in record.skipped]
     assessed = len(record.results) - len(record.skipped)
     lines.append(f"{len(record.findings)} of {assessed} pictures flagged, {len(record.skipped)} not assessed")
+    lines += [f"weights {printable(note)}" for note in record.licence_notes]
     if not record.complete:
         lines.append("the scan did not come to its end")
     return "".join(line + "\n" for line in lines)

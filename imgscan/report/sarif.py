@@ -60,7 +60,8 @@ def render(record: Record) -> str:
         "columnKind": "unicodeCodePoints",
         "invocations": [invocation],
         "results": [_result(line) for line in [*record.findings, *(line for line in record.reached if line.get("known"))]],
-        "properties": {"model": record.run["model"], "weights": record.run["weights"], "fail_on": record.run["fail_on"]},
+        "properties": {"model": record.run["model"], "weights": record.run["weights"], "fail_on": record.run["fail_on"]}
+        | ({"licences": record.run["licences"]} if "licences" in record.run else {}),
     }
     document = {
         "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
