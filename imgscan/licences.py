@@ -1,8 +1,8 @@
 """The licence gate: weights that must not be used commercially are loaded only after their licence was accepted.
 
 A card says `commercial = false` where the licence forbids it or nobody stated a licence; nothing stated on the card of one's own
-training restricts nothing.  Accepted is what the flag --accept-licence, the variable IMGSCAN_ACCEPT_LICENCE, or the card (written by
-`imgscan models import --accept-licence`) says.  Every report shows it.
+training restricts nothing.  Accepted is what the flag --accept-licence, the variable IMGSCAN_ACCEPT_LICENCE, or the card (written
+by `imgscan models import --accept-licence`) says.  Every report shows it.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def chosen_folders() -> list[Path]:
     """The folders of IMGSCAN_WEIGHTS.
 
     Raises:
-        ConfigError: one of them is relative.  It would mean another folder wherever imgscan is called, also the one that is scanned.
+        ConfigError: one of them is relative.  It would mean another folder wherever imgscan is called, even the scanned one.
     """
     found = []
     for text in os.environ.get(VARIABLE, "").split(os.pathsep):

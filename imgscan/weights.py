@@ -1,7 +1,8 @@
 """Weights and their cards: what is known of a set of weights without importing torch, and how it becomes a network.
 
 `NAME@TAG` picks a card `NAME.TAG.toml` of the first folder of places.py that has one; without a tag the card marked
-`default = true`; `NAME@path/to/file` takes a card (.toml) or a .safetensors with its card beside it.  `a+b` names several networks to fuse.
+`default = true`; `NAME@path/to/file` takes a card (.toml) or a .safetensors with its card beside it.  `a+b` names several networks
+to fuse.
 """
 
 from __future__ import annotations
@@ -297,21 +298,10 @@ def load_state(path: Path) -> dict[str, Tensor]:
     return {k: v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for k, v in state.items()}
 
 
-def load_network(card: Card) -> nn.Module:
-    """The network of a card with its weights, in eval mode on the CPU.
-
-    Raises:
-        WeightsError: the file is missing, is not the one the card describes, or does not fit key for key and shape for shape.
-    """
+def build_network(card: Card) -> nn.Module:
+    """The network that a card describes, freshly initialised; WeightsError when there is no such network."""
     from imgscan.models import NETWORKS
 
-    if not card.file.is_file():
-        raise WeightsError(f"weights of {card.full_name}: {card.file} is missing; the card {card.path} names it")
-    digest = file_sha256(card.file)
-    if digest != card.sha256:
-        raise WeightsError(
-            f"weights {card.file}: sha256 is {digest[:12]}..., the card says {card.sha256[:12]}...; the file was altered"
-        )
     if card.network not in NETWORKS:
         raise WeightsError(f"weights card {card.path}: {unknown('network', card.network, NETWORKS)}")
     module = NETWORKS[card.network]
@@ -320,6 +310,23 @@ def load_network(card: Card) -> nn.Module:
         network: nn.Module = module.build(module.Size(**table))
     except (TypeError, KeyError, InputError) as error:
         raise WeightsError(f"weights card {card.path}: [backbone] does not describe a {card.network}: {error}") from error
+    return network
+
+
+def load_network(card: Card) -> nn.Module:
+    """The network of a card with its weights, in eval mode on the CPU.
+
+    Raises:
+        WeightsError: the file is missing, is not the one the card describes, or does not fit key for key and shape for shape.
+    """
+    if not card.file.is_file():
+        raise WeightsError(f"weights of {card.full_name}: {card.file} is missing; the card {card.path} names it")
+    digest = file_sha256(card.file)
+    if digest != card.sha256:
+        raise WeightsError(
+            f"weights {card.file}: sha256 is {digest[:12]}..., the card says {card.sha256[:12]}...; the file was altered"
+        )
+    network = build_network(card)
     state = load_state(card.file)
     wanted = network.state_dict()
     missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))

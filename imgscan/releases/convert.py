@@ -43,7 +43,7 @@ def convert(state: StateFile, release: Release, wanted: Mapping[str, Tensor]) ->
         wanted: the network's (or its part's) own state dictionary with the release's `part` in front; may be on the meta device.
 
     Raises:
-        WeightsError: keys missing, unknown or twice, another shape or dtype, NaN or infinity; says what the file looks like instead.
+        WeightsError: keys missing, unknown or twice, another shape or dtype, NaN or infinity; says what the file looks like.
     """
     path = state.path
     fitted: dict[str, Tensor] = {}
@@ -104,9 +104,8 @@ def _advice(state: StateFile, release: Release) -> str:
 
 def _check(path: object, key: str, tensor: Tensor, like: Tensor, state: StateFile, release: Release) -> None:
     if tensor.shape != like.shape:
-        raise WeightsError(
-            f"weights {path}: {expectation(state, release)}: {key} is {_size(tensor)}, wanted {_size(like)}{_advice(state, release)}"
-        )
+        what = f"{key} is {_size(tensor)}, wanted {_size(like)}"
+        raise WeightsError(f"weights {path}: {expectation(state, release)}: {what}{_advice(state, release)}")
     if like.is_floating_point() and tensor.dtype not in FLOATS:
         raise WeightsError(f"weights {path}: {key} holds {_kind(tensor)}; wanted float32, float16 or bfloat16")
     if not like.is_floating_point() and (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool):

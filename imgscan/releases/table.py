@@ -123,6 +123,6 @@ RELEASES: dict[str, Release] = {
 
 # name -> why it cannot be imported, and what to do
 REFUSED = {
-    "ncl": "the authors' file is a pickled module, not a state dictionary: reading it would run the code inside, and imgscan never does; "
-    "train your own: imgscan train ncl",
+    "ncl": "the authors' file is a pickled module, not a state dictionary: reading it would run the code inside, and imgscan never "
+    "does; train your own: imgscan train ncl",
 }
