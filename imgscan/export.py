@@ -129,7 +129,9 @@ def _torchscript(card: Card, out: Path) -> Exported:
     file = out / f"{card.name}.{card.tag}.torchscript.pt"
     with warnings.catch_warnings(), torch.no_grad(), replacing(file) as new:
         warnings.simplefilter("ignore")  # torch.jit about its age
-        traced = torch.jit.trace(network, torch.rand(1, 3, side, side), check_trace=False)
+        traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
+            network, torch.rand(1, 3, side, side), check_trace=False
+        )
         facts = {"imgscan.json": json.dumps(_metadata(card, network))}
         torch.jit.save(traced, str(new), _extra_files=facts)
 

@@ -34,46 +34,64 @@ def bare(key: str) -> str:
     return key
 
 
-def convert(state: StateFile, release: Release, wanted: Mapping[str, Tensor]) -> Converted:
-    """Fit a state dictionary to a network, strictly.
+@dataclass(frozen=True)
+class Match:
+    """Which tensor goes where."""
+
+    origin: dict[str, str]  # key of our network -> key of the file
+    left_out: dict[str, int]  # beginning of the keys that are known to be unused -> how many
+    counters: tuple[str, ...]  # keys of ours that the file may lack
+
+
+def match(state: StateFile, release: Release, wanted: Mapping[str, Tensor]) -> Match:
+    """Account for every key, theirs and ours.
 
     Args:
-        state: as read.
+        state: as read; the tensors themselves are only looked at to say what the file looks like.
         release: what it is said to be.
         wanted: the network's (or its part's) own state dictionary with the release's `part` in front; may be on the meta device.
 
     Raises:
-        WeightsError: keys missing, unknown or twice, another shape or dtype, NaN or infinity; says what the file looks like.
+        WeightsError: keys missing, unknown or twice; says what the file looks like.
     """
-    path = state.path
-    fitted: dict[str, Tensor] = {}
     origin: dict[str, str] = {}
     left_out: dict[str, int] = {}
     unknown: list[str] = []
-    for key, tensor in state.tensors.items():
+    for key in state.tensors:
         plain = bare(key)
-        inner = plain.removeprefix(release.inside)
         beginning = next((one for one in release.unused if plain.startswith(one)), None)
         if beginning is not None:
             left_out[beginning] = left_out.get(beginning, 0) + 1
             continue
+        inner = plain.removeprefix(release.inside)
         for theirs, ours in release.spelling:
             inner = inner.replace(theirs, ours)
         name = release.part + inner
-        if name in fitted:
-            raise WeightsError(f"weights {path}: {origin[name]} and {key} are both {name}; wanted each once")
-        if name not in wanted:
+        if name in origin:
+            raise WeightsError(f"weights {state.path}: {origin[name]} and {key} are both {name}; wanted each once")
+        if name in wanted:
+            origin[name] = key
+        else:
             unknown.append(key)
-            continue
-        fitted[name], origin[name] = tensor, key
-    missing = [key for key in wanted if key not in fitted and not key.endswith(COUNTER)]
+    lacking = [key for key in wanted if key not in origin]
+    missing = [key for key in lacking if not key.endswith(COUNTER)]
     if missing or unknown:
         raise WeightsError(_misfit(state, release, missing, unknown, len(wanted)))
-    for name, tensor in fitted.items():
-        _check(path, origin[name], tensor, wanted[name], state, release)
-    counters = [key for key in wanted if key not in fitted]
-    fitted |= {key: torch.zeros(wanted[key].shape, dtype=torch.int64) for key in counters}
-    return Converted(_own({key: fitted[key].detach() for key in wanted}), left_out, len(counters))
+    return Match(origin, left_out, tuple(lacking))
+
+
+def convert(state: StateFile, release: Release, wanted: Mapping[str, Tensor]) -> Converted:
+    """Fit a state dictionary to a network, strictly; the arguments are those of `match`.
+
+    Raises:
+        WeightsError: as `match`, and for another shape or dtype, NaN or infinity.
+    """
+    found = match(state, release, wanted)
+    for name, key in found.origin.items():
+        _check(state.path, key, state.tensors[key], wanted[name], state, release)
+    fitted = {name: state.tensors[key].detach() for name, key in found.origin.items()}
+    fitted |= {key: torch.zeros(wanted[key].shape, dtype=torch.int64) for key in found.counters}
+    return Converted(_own({key: fitted[key] for key in wanted}), found.left_out, len(found.counters))
 
 
 def _misfit(state: StateFile, release: Release, missing: list[str], unknown: list[str], count: int) -> str:
