@@ -268,6 +268,13 @@ def _find_card(text: str) -> Card:
         raise WeightsError(broken.problem)
     usable = [one.card for one in there if one.card is not None]
     names = {card.name for card in usable}
+    if at and not any(card.name == name and card.tag == tag for card in usable):
+        from imgscan.releases.table import RELEASES
+
+        if name in RELEASES and tag == RELEASES[name].tag:
+            raise WeightsError(
+                f"no weights {text!r} here; get {RELEASES[name].file} from {RELEASES[name].url}, then: imgscan models import {name} FILE"
+            )
     if name not in names:
         from imgscan.detectors import DETECTORS
 

@@ -69,7 +69,7 @@ def import_weights(name: str, path: Path, *, tag: str | None = None, force: bool
             remarks.append("its keys are those of Segment Anything's own checkpoint, not of FOCAL's: it finds no forgeries")
         else:
             remarks.append("its keys are also those of Segment Anything's own checkpoint; if it is that, it finds no forgeries")
-    chosen = tag or release.tag
+    chosen = release.tag if tag is None else tag
     _free(name, chosen, force)
     converted = convert(state, release, wanted_by(release))
     remarks = [*_remarks(state, release, converted), *remarks]
@@ -170,7 +170,7 @@ def _import_training(name: str, path: Path, tag: str | None, force: bool, accept
         raise WeightsError(
             f"weights card {old.path}: of {old.network}, not of {name}; try: imgscan models import {old.network} {path}"
         )
-    chosen = tag or old.tag
+    chosen = old.tag if tag is None else tag
     _free(name, chosen, force)
     state = {key: value.contiguous() for key, value in load_network(old).state_dict().items()}
     bad = next((key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())), None)

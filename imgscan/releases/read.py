@@ -95,8 +95,6 @@ def _reason(error: Exception) -> str:
         )
     if "TorchScript" in text:
         return "is a TorchScript archive; wanted a state dictionary (.pth) or safetensors"
-    if "Weights only load failed" in text and "Unsupported" in text:
-        return "its pickle holds more than tensors; wanted what torch.save(network.state_dict(), FILE) writes, or safetensors"
     return f"is cut off, damaged or no weights at all ({_line(error)}); download it again"
 
 
