@@ -145,6 +145,8 @@ def build_scanner(
     localizing = settings("localize", LocalizeSettings, model.settings.get("localize", {}), origin)
     if model.points and not everything:
         localizing = replace(localizing, strength=min(point.score for point in model.points))
+    if amp is None:  # the released code computes in float32
+        amp = model.compat is None and bf16_is_fast(device) and all(card.data.get("bf16", False) for card in model.cards)
     networks = []
     for card in model.cards:
         network = load_network(card).to(device)
@@ -158,7 +160,7 @@ def build_scanner(
         device=device,
         batch=batch or (1 if device.type == "cpu" else GPU_BATCH),
         jobs=default_jobs() if jobs is None else jobs,
-        amp=bf16_is_fast(device) and all(card.data.get("bf16", False) for card in model.cards) if amp is None else amp,
+        amp=amp,
         detectors=model.detectors,
         fusing=settings("fuse", FuseSettings, model.settings.get("fuse", {}), origin),
     )

@@ -272,9 +272,8 @@ def _find_card(text: str) -> Card:
         from imgscan.releases.table import RELEASES
 
         if name in RELEASES and tag == RELEASES[name].tag:
-            raise WeightsError(
-                f"no weights {text!r} here; get {RELEASES[name].file} from {RELEASES[name].url}, then: imgscan models import {name} FILE"
-            )
+            source = f"get {RELEASES[name].file} from {RELEASES[name].url}"
+            raise WeightsError(f"no weights {text!r} here; {source}, then: imgscan models import {name} FILE")
     if name not in names:
         from imgscan.detectors import DETECTORS
 
