@@ -27,10 +27,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(focal_hrnet.SIZES, "bare", focal_hrnet.HRNetSize("tiny", 4, mixed=False, noise_view=False))
     monkeypatch.setitem(focal_vit.SIZES, "bare", focal_vit.ViTSize(8, 16, 2, 2, 4, (1,), 8, 64, noise_view=False))
     monkeypatch.setitem(cfl_net.SIZES, "bare", cfl_net.SIZES["tiny"])
-    sides = {"focal-hrnet": 64, "focal-vit": 64, "cfl-net": 64, "sam-vit-l": 64}
-    for name, side in sides.items():
-        one = RELEASES[name]
-        monkeypatch.setitem(RELEASES, name, dataclasses.replace(one, size="bare", input={**one.input, "side": side}))
+    for name in ("focal-hrnet", "focal-vit", "cfl-net", "sam-vit-l"):
+        changed = {"size": "bare", "input": {"mode": "resize", "side": 64, "multiple": 32}}
+        monkeypatch.setitem(RELEASES, name, dataclasses.replace(RELEASES[name], **changed))
 
 
 def released(name: str, size: str = "bare") -> dict[str, torch.Tensor]:
