@@ -37,6 +37,8 @@ def scan(
     jobs: int = 0,
     cluster: str | None = None,
     grid: int | None = None,
+    compat: str | None = None,
+    accept_licence: bool = False,
 ) -> Iterator[Finding | Skipped]:
     """Assess pictures: is part of this one of another history, and where?
 
@@ -48,6 +50,8 @@ def scan(
         device: auto, cpu, cuda, cuda:N or mps.
         jobs: worker processes; 0: none beside this one.  A script that asks for some needs `if __name__ == "__main__":` where
             processes are started by spawning (macOS, Windows).
+        compat: official, as for `imgscan scan --compat`.
+        accept_licence: use weights that forbid commercial use.
         cluster, grid: in place of the weights card's own; the card's levels then do not hold and all are "none".
 
     Yields:
@@ -68,6 +72,7 @@ def scan(
 
     several = [pictures] if isinstance(pictures, (str, bytes, PathLike)) else pictures
     sources = find_all(several)
-    scanner = build_scanner(find_model(model).with_clustering(cluster, grid), device=choose_device(device), jobs=jobs)
+    chosen = find_model(model, compat).with_clustering(cluster, grid)
+    scanner = build_scanner(chosen, device=choose_device(device), jobs=jobs, accept_licence=accept_licence)
     for item in assess(sources, scanner):
         yield replace(item.finding, mask=item.mask) if isinstance(item, Assessed) else item

@@ -8,15 +8,18 @@ from typing import Annotated
 import typer
 
 from imgscan import __version__, completion
+from imgscan.cli_models import models_app
 from imgscan.cli_train import train_app
 from imgscan.completion import LEVELS, PROTOCOLS, among, data_sets, tables
 from imgscan.config import show
 from imgscan.errors import ExitCode, InputError
 from imgscan.exits import exits
 from imgscan.flags import (
+    AcceptLicence,
     Batch,
     Cluster,
     ClusterSeconds,
+    Compat,
     Config,
     Device,
     Grid,
@@ -42,7 +45,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode=None)
-models_app = typer.Typer(help="Networks and weights.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
@@ -77,6 +79,8 @@ def scan(
     cluster: Cluster = None,
     grid: Grid = None,
     cluster_seconds: ClusterSeconds = 1.0,
+    compat: Compat = None,
+    accept_licence: AcceptLicence = False,
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -148,6 +152,8 @@ def scan(
             cluster=cluster,
             grid=grid,
             cluster_seconds=cluster_seconds,
+            compat=compat,
+            accept_licence=accept_licence,
             fail_on=fail_on,
             report_from=report_from,
             least_area=min_area,
@@ -221,6 +227,8 @@ def evaluate(
     cluster: Cluster = None,
     grid: Grid = None,
     cluster_seconds: ClusterSeconds = 1.0,
+    compat: Compat = None,
+    accept_licence: AcceptLicence = False,
     side: Annotated[int | None, typer.Option(min=64, help="Longest side in pixels that a network sees at once.")] = None,
     beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile or shrink.")] = None,
     out: Annotated[
@@ -254,6 +262,8 @@ def evaluate(
         cluster=cluster,
         grid=grid,
         cluster_seconds=cluster_seconds,
+        compat=compat,
+        accept_licence=accept_licence,
         side=side,
         beyond=beyond,
         as_json=as_json,
@@ -276,13 +286,14 @@ def calibrate(
     device: Device = "auto",
     jobs: Jobs = None,
     batch: Batch = None,
+    accept_licence: AcceptLicence = False,
     no_config: NoConfig = False,
     config: Config = None,
 ) -> ExitCode:
     """Measure thresholds for false-alarm rates of 5 %, 1 % and 0.1 % on untouched pictures."""
     from imgscan.commands.calibrate import calibrate_command
 
-    return calibrate_command(model, pristine=pristine, device=device, jobs=jobs, batch=batch)
+    return calibrate_command(model, pristine=pristine, device=device, jobs=jobs, batch=batch, accept_licence=accept_licence)
 
 
 @app.command()
@@ -326,6 +337,7 @@ def bench(
     most: Annotated[int, typer.Option(min=1024, help="Most points that are clustered.")] = 65_536,
     device: Device = "auto",
     jobs: Jobs = None,
+    accept_licence: AcceptLicence = False,
     out: Annotated[Path | None, typer.Option("-o", help="Also write the numbers to this file, as JSON.")] = None,
     no_config: NoConfig = False,
     config: Config = None,
@@ -334,7 +346,15 @@ def bench(
     from imgscan.commands.bench import bench_command
 
     return bench_command(
-        parts or [], model=model, paths=data or [], pictures=pictures, most=most, device=device, jobs=jobs, out=out
+        parts or [],
+        model=model,
+        paths=data or [],
+        pictures=pictures,
+        most=most,
+        device=device,
+        jobs=jobs,
+        accept_licence=accept_licence,
+        out=out,
     )
 
 
@@ -386,30 +406,3 @@ def data_synth(
     from imgscan.commands.data import synth_command
 
     return synth_command(roots=data_root, count=count, side=side, kinds=kind or [], seed=seed, out=out)
-
-
-@models_app.command("list")
-@exits
-def models_list() -> ExitCode:
-    """List the weights that are installed."""
-    from imgscan.commands.models import list_command
-
-    return list_command()
-
-
-@models_app.command("show")
-@exits
-def models_show(name: Model) -> ExitCode:
-    """Print the cards of a model: data, licences, recipe, measured results."""
-    from imgscan.commands.models import show_command
-
-    return show_command(name)
-
-
-@models_app.command("verify")
-@exits
-def models_verify(name: Model) -> ExitCode:
-    """Check the weights of a model against the hashes on their cards."""
-    from imgscan.commands.models import verify_command
-
-    return verify_command(name)

@@ -10,7 +10,7 @@ import typer
 from imgscan.completion import data_sets, tables
 from imgscan.errors import ExitCode
 from imgscan.exits import exits
-from imgscan.flags import Device, Roots
+from imgscan.flags import AcceptLicence, Device, Roots
 
 TORCHRUN = "On several GPUs or machines: torchrun --nproc-per-node N -m imgscan train ..."
 
@@ -37,6 +37,15 @@ Epochs = Annotated[int | None, typer.Option(min=1, help="In place of the recipe'
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting of the recipe; repeatable.")
 ]
+Init = Annotated[
+    str | None,
+    typer.Option(
+        "--init",
+        metavar="WEIGHTS",
+        help="Start from weights: a .pth or .safetensors, or NAME@TAG; your own, FOCAL's or CFL-Net's release, Segment Anything's "
+        "vit_l (focal-vit), ImageNet's ResNet-50 (cfl-net) or ResNet-101 (ncl).",
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out, with its recipe and data.")]
 Compat = Annotated[
     str | None, typer.Option(help="official: as the authors' released code does it, where that differs from the paper.")
@@ -61,6 +70,8 @@ def _trainer(method: str, summary: str) -> None:
         settings: Settings = None,
         resume: Resume = False,
         compat: Compat = None,
+        init: Init = None,
+        accept_licence: AcceptLicence = False,
         device: Device = "auto",
         profile: Profile = None,
     ) -> ExitCode:
@@ -81,6 +92,8 @@ def _trainer(method: str, summary: str) -> None:
                 compat=compat,
                 device=device,
                 profile=profile,
+                init=init,
+                accept_licence=accept_licence,
             )
         )
 

@@ -18,7 +18,9 @@ FILES = ("imgscan.toml", "pyproject.toml")  # looked for in a folder, in this or
 PREFIX = "IMGSCAN_"
 MACHINE = frozenset({"device", "jobs", "batch"})  # what other commands than scan take
 # Flags that are of one call: what is asked once, what would change the meaning of stdin and stdout for a script.
-OF_ONE_CALL = frozenset({"help", "config", "no_config", "show_settings", "force", "zero", "files_from", "only_paths", "print0"})
+OF_ONE_CALL = frozenset(
+    {"help", "config", "no_config", "show_settings", "force", "zero", "files_from", "only_paths", "print0", "accept_licence"}
+)
 # Variables that are no settings.
 OTHERS = frozenset({"TRACEBACK", "WEIGHTS", "ACCEPT_LICENCE", "WRITE_GOLDEN"})
 WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}

@@ -95,3 +95,14 @@ ModelFlag = Annotated[
 ]
 Model = Annotated[str, typer.Argument(help="A model as for scan --model.", autocompletion=models)]
 Roots = Annotated[list[Path] | None, typer.Option("--data-root", help="Where the data is; repeatable.")]
+Compat = Annotated[
+    str | None,
+    typer.Option(
+        help="official: weights that were imported from the authors' release answer as their code does: its input, fusion and "
+        "2-means. By default imgscan's own choices."
+    ),
+]
+AcceptLicence = Annotated[
+    bool,
+    typer.Option("--accept-licence", help="Use weights whose licence allows no commercial use, or is not stated; reports say so."),
+]

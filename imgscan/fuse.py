@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,40 @@ import torch.nn.functional as F
 from imgscan.records import Features
 
 
-def fuse(parts: Sequence[Features], grid: int) -> Features:
+@dataclass(frozen=True)
+class FuseSettings:
+    """[fuse] of a weights card."""
+
+    rule: Literal["average", "first"] = "average"  # first: as the released FOCAL code
+
+
+AVERAGE = FuseSettings()
+
+
+def fuse(parts: Sequence[Features], grid: int, settings: FuseSettings = AVERAGE) -> Features:
+    """By the rule of the settings: `by_average` on the coarsest grid, or `by_first` as the released FOCAL code."""
+    return by_first(parts) if settings.rule == "first" else by_average(parts, grid)
+
+
+def by_first(parts: Sequence[Features]) -> Features:
+    """As the released FOCAL code: the first network sets the grid, whatever its size; the others are taken to it by nearest
+    neighbour, scaled to unit vectors and appended.
+
+    Args:
+        parts: features of one picture, from each network.
+
+    Returns:
+        (sum of D) x h x w, vectors of norm sqrt(number of parts): the code's k-means sees them so, and stops by absolute shifts.
+    """
+    first, *others = parts
+    joined = [first.vectors]
+    for part in others:
+        near = F.interpolate(part.vectors[None], size=first.vectors.shape[1:], mode="nearest")[0]
+        joined.append(F.normalize(near, dim=0))
+    return Features(torch.cat(joined), first.cell, first.probability if not others else None)
+
+
+def by_average(parts: Sequence[Features], grid: int) -> Features:
     """Concatenate on the coarsest grid among the networks, with at most `grid` cells along the longer side.
 
     Every part is a set of unit vectors again after it was brought to the grid (by averaging the cells that fall together), so

@@ -21,6 +21,7 @@ class LocalizeSettings:
     strength: float = 0.0  # regions weaker than this are not marked; the lowest operating point, where some were measured
     smallest: float = 0.002  # regions smaller than this share of the picture are not marked
     share: float = 0.5  # forged clusters that together cover more of the picture than this are content, not forgery: not marked
+    grey: bool = False  # mark a pixel as the released FOCAL code does, whose enlarged map of 0 and 255 must exceed 127
 
 
 def localize(features: Features, clusters: Clusters, height: int, width: int, settings: LocalizeSettings) -> Mask:
@@ -40,13 +41,16 @@ def localize(features: Features, clusters: Clusters, height: int, width: int, se
         part = probability > THRESHOLD
     else:
         pristine = torch.from_numpy(clusters.labels == 0)
-        centre = F.normalize(features.vectors[:, pristine].mean(1), dim=0)
-        distance = ((1 - torch.einsum("dhw,d->hw", features.vectors, centre)) / 2).clamp(0, 1)
+        # What was fused as the released code fuses is longer than 1.
+        vectors = F.normalize(features.vectors, dim=0) if settings.grey else features.vectors
+        centre = F.normalize(vectors[:, pristine].mean(1), dim=0)
+        distance = ((1 - torch.einsum("dhw,d->hw", vectors, centre)) / 2).clamp(0, 1)
         probability = enlarge(distance, features.cell, height, width)
         outside = clusters.labels > 0
         part = np.zeros((height, width), bool)
         if 0 < outside.mean() <= settings.share:
-            part = enlarge(torch.from_numpy(outside).float(), features.cell, height, width) > 0.5
+            level = 127 / 255 if settings.grey else 0.5
+            part = enlarge(torch.from_numpy(outside).float(), features.cell, height, width) > level
     return _marked(probability, part, settings)
 
 

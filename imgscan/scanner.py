@@ -12,6 +12,8 @@ from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import affordable_grid
 from imgscan.cluster.hierarchical import MOST_GRID
 from imgscan.errors import InputError, unknown
+from imgscan.fuse import FuseSettings
+from imgscan.licences import check_usable
 from imgscan.localize import LocalizeSettings
 from imgscan.prepare import InputPlan
 from imgscan.records import Timings
@@ -36,6 +38,7 @@ class Scanner:
     jobs: int = 0  # worker processes; see scan
     amp: bool = True  # bf16 autocast
     detectors: tuple[str, ...] = ()  # weight-free ones, of detectors.DETECTORS
+    fusing: FuseSettings = field(default_factory=FuseSettings)
     timings: Timings = field(default_factory=Timings)
 
 
@@ -120,6 +123,7 @@ def build_scanner(
     side: int | None = None,
     beyond: str | None = None,
     weakest: float | None = None,
+    accept_licence: bool = False,
 ) -> Scanner:
     """Load the weights of a model and put its cards' settings together; None leaves a setting to the card,
     `batch` and `jobs` to the device and the number of cores.
@@ -128,8 +132,9 @@ def build_scanner(
     it), nothing was measured for this model, or `weakest`, a score that somebody wants to see, is lower.
 
     Raises:
-        WeightsError, InputError: see load_network and Card.section.
+        WeightsError, InputError: see load_network, Card.section and check_usable.
     """
+    check_usable(model.cards, accept_licence)
     origin = f"weights card {model.path or (model.cards[0].path if model.cards else model.name)}"
     clustering = settings("clustering", ClusterSettings, model.settings.get("clustering", {}), origin)
     if clustering.method not in CLUSTERINGS:
@@ -142,6 +147,8 @@ def build_scanner(
     if model.points and not everything:
         wanted = [point.score for point in model.points] + ([] if weakest is None else [weakest])
         localizing = replace(localizing, strength=min(wanted))
+    if amp is None:  # the released code computes in float32
+        amp = model.compat is None and bf16_is_fast(device) and all(card.data.get("bf16", False) for card in model.cards)
     networks = []
     for card in model.cards:
         network = load_network(card).to(device)
@@ -155,6 +162,7 @@ def build_scanner(
         device=device,
         batch=batch or (1 if device.type == "cpu" else GPU_BATCH),
         jobs=default_jobs() if jobs is None else jobs,
-        amp=bf16_is_fast(device) and all(card.data.get("bf16", False) for card in model.cards) if amp is None else amp,
+        amp=amp,
         detectors=model.detectors,
+        fusing=settings("fuse", FuseSettings, model.settings.get("fuse", {}), origin),
     )

@@ -1,7 +1,8 @@
 """Weights and their cards: what is known of a set of weights without importing torch, and how it becomes a network.
 
-`NAME@TAG` picks a card `weights/NAME.TAG.toml`; without a tag the card marked `default = true`; `NAME@path/to/file` takes a card
-(.toml) or a .safetensors with its card beside it.  `a+b` names several networks to fuse.
+`NAME@TAG` picks a card `NAME.TAG.toml` of the first folder of places.py that has one; without a tag the card marked
+`default = true`; `NAME@path/to/file` takes a card (.toml) or a .safetensors with its card beside it.  `a+b` names several networks
+to fuse.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imgscan.errors import InputError, WeightsError, unknown
-from imgscan.packaged import packaged
+from imgscan.places import Place, places
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 ALIASES = {"focal-fusion": "focal-hrnet+focal-vit"}
+# The released code lists the ViT first, and its first network sets the grid: 64 x 64 cells of 256 + 32 channels.
+OFFICIAL_ALIASES = {"focal-fusion": "focal-vit+focal-hrnet"}
+COMPATS = ("official",)
+INITIAL = "init"  # `use` of a card whose weights only start trainings
 Section = TypeVar("Section")
 
 
@@ -45,11 +50,26 @@ class Card:
     licence: str
     backbone: dict[str, Any]  # the fields of the network's size
     points: tuple[OperatingPoint, ...]
+    commercial: bool | None  # whether its licence allows commercial use; None: not stated
     data: dict[str, Any] = field(repr=False)
 
     @property
     def full_name(self) -> str:
         return f"{self.name}@{self.tag}"
+
+    def as_released(self, compat: str) -> Card:
+        """The card with the settings of the authors' released code, its table [compat.NAME]; they were not measured by imgscan.
+
+        Raises:
+            WeightsError: the card has no such table.
+        """
+        tables = self.data.get("compat", {}).get(compat)
+        if tables is None:
+            raise WeightsError(
+                f"--compat {compat}: {self.full_name} is not of the authors' release; it is for weights that "
+                f"imgscan models import has written, as {self.name}@official"
+            )
+        return replace(self, points=(), data=self.data | tables)
 
     def section(self, name: str, kind: type[Section]) -> Section:
         """A table of the card as a settings record; WeightsError for a key that record does not have."""
@@ -82,22 +102,21 @@ class Model:
     settings: dict[str, Any]  # clustering and localize tables of this combination
     path: Path | None = None  # of the combination's own card
     detectors: tuple[str, ...] = ()  # of detectors.DETECTORS; they need no weights
+    compat: str | None = None  # whose released code is followed: "official", or None
 
     def with_clustering(self, method: str | None, grid: int | None) -> Model:
-        """The model with another clustering; the operating points go, for they were measured with the card's own."""
+        """The model with another clustering; the operating points go, for they were measured with the card's own.
+
+        Raises:
+            InputError: the model follows a released code, which has its own.
+        """
+        if self.compat is not None and (method is not None or grid is not None):
+            raise InputError(f"--compat {self.compat}: the released code clusters in its own way; leave --cluster and --grid out")
         old = self.settings.get("clustering", {})
         new = old | {k: v for k, v in (("method", method), ("grid", grid)) if v is not None}
         if new == old:
             return self
         return replace(self, points=(), settings=self.settings | {"clustering": new})
-
-
-def weights_folder() -> Path:
-    """weights/ of the checkout or of the installed package; WeightsError when neither is there."""
-    folder = packaged("weights")
-    if folder is None:
-        raise WeightsError("the weights cards that ship with imgscan are not there; reinstall imgscan")
-    return folder
 
 
 def read_card(path: Path) -> Card:
@@ -121,6 +140,7 @@ def read_card(path: Path) -> Card:
         licence=data["licence"],
         backbone=data["backbone"],
         points=_points(data, path),
+        commercial=data.get("commercial"),
         data=data,
     )
 
@@ -132,27 +152,77 @@ def _points(data: dict[str, Any], path: Path) -> tuple[OperatingPoint, ...]:
         raise WeightsError(f"weights card {path}: an operating point is incomplete: {error}") from error
 
 
+@dataclass(frozen=True)
+class Installed:
+    """A card that was found in one of the places."""
+
+    place: Place
+    path: Path
+    card: Card | None  # None: it cannot be read
+    problem: str  # why not; empty where it can
+    hidden: bool  # an earlier place has weights of the same name and tag
+
+    @property
+    def full_name(self) -> str:
+        """As on the card, or by its file's name where the card is broken."""
+        if self.card is not None:
+            return self.card.full_name
+        name, _, tag = self.path.stem.partition(".")
+        return f"{name}@{tag}"
+
+
+def _tables() -> list[tuple[Place, Path, dict[str, Any]]]:
+    """Every card's file in every place, in the order of the search; {} for one that is no TOML."""
+    found = []
+    for place in places():
+        for path in sorted(place.folder.glob("*.toml")):
+            try:
+                found.append((place, path, tomllib.loads(path.read_text("utf-8"))))
+            except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+                found.append((place, path, {}))
+    return found
+
+
+def installed() -> list[Installed]:
+    """Every set of weights in every place, also hidden and broken ones; combinations (fusions) are not among them."""
+    found: list[Installed] = []
+    seen: set[str] = set()
+    for place, path, data in _tables():
+        if "fuses" in data:
+            continue
+        try:
+            one = Installed(place, path, read_card(path), "", False)
+        except WeightsError as error:
+            one = Installed(place, path, None, str(error), False)
+        found.append(replace(one, hidden=one.full_name in seen))
+        seen.add(one.full_name)
+    return found
+
+
 def cards() -> list[Card]:
-    """The cards that ship, by name and tag; combinations (fusions) are not among them."""
-    found = [p for p in sorted(weights_folder().glob("*.toml")) if "fuses" not in tomllib.loads(p.read_text("utf-8"))]
-    return [read_card(p) for p in found]
+    """The cards that can be named, in the order of the search; combinations (fusions) are not among them."""
+    return [one.card for one in installed() if one.card is not None and not one.hidden]
 
 
-def find_model(text: str) -> Model:
+def find_model(text: str, compat: str | None = None) -> Model:
     """The model a user names.
 
     Args:
         text: focal-fusion, focal-hrnet, focal-hrnet@open, focal-hrnet@run/weights.safetensors, a+b, ela, focal-hrnet+noi1, ...
+        compat: "official": with the settings of the authors' released code; None: with those of imgscan.
 
     Raises:
-        WeightsError: an unknown name or tag (with the near miss), a card that cannot be read, or a detector without features
-            beside others.
+        WeightsError: an unknown name or tag (with the near miss), a card that cannot be read, a detector without features
+            beside others, or with `compat` weights that are not of a release.
     """
     from imgscan.detectors import DETECTORS
 
+    if compat is not None and compat not in COMPATS:
+        raise InputError(f"--compat: {unknown('release', compat, COMPATS)}")
     alias, at, tag = text.partition("@")
     if alias in ALIASES:  # focal-fusion@open: the tag goes to every part
-        text = "+".join(part + at + tag for part in ALIASES[alias].split("+"))
+        expanded = (ALIASES if compat is None else OFFICIAL_ALIASES)[alias]
+        text = "+".join(part + at + tag for part in expanded.split("+"))
     parts = text.split("+")
     detectors = tuple(part for part in parts if part in DETECTORS)
     mute = [part for part in detectors if DETECTORS[part].features is None]
@@ -161,15 +231,27 @@ def find_model(text: str) -> Model:
         raise WeightsError(f"model {text!r}: {mute[0]} has no features to fuse; use it alone, or one of {able}")
     found = tuple(_find_card(part) for part in parts if part not in DETECTORS)
     name = "+".join([*(card.full_name for card in found), *detectors])
+    if compat is not None:
+        return _as_released(name, found, detectors, compat)
     if len(parts) == 1:
         return Model(name, found, found[0].points, found[0].data) if found else Model(name, (), (), {}, detectors=detectors)
-    for path in [] if detectors else sorted(weights_folder().glob("*.toml")):
-        data = tomllib.loads(path.read_text("utf-8"))
+    for _, path, data in [] if detectors else _tables():
         if data.get("fuses") == [card.full_name for card in found]:
             wanted = {card.full_name: card.sha256 for card in found}
             # Measured with other weights than those installed: its settings hold, its thresholds do not.
             return Model(name, found, _points(data, path) if data.get("weights") == wanted else (), data, path)
     return Model(name, found, (), found[0].data if found else {}, detectors=detectors)
+
+
+def _as_released(name: str, found: tuple[Card, ...], detectors: tuple[str, ...], compat: str) -> Model:
+    """The model with the settings of the released code; only what that code has: networks, and only FOCAL's fused."""
+    if detectors:
+        raise WeightsError(f"--compat {compat}: {detectors[0]} needs no weights and has no release; leave --compat out")
+    released = tuple(card.as_released(compat) for card in found)
+    alone = [card.full_name for card in released if "fuse" not in card.data]
+    if len(released) > 1 and alone:
+        raise WeightsError(f"--compat {compat}: the released code of {alone[0]} fuses nothing; scan with it alone")
+    return Model(name, released, (), released[0].data, compat=compat)
 
 
 def _find_card(text: str) -> Card:
@@ -180,15 +262,25 @@ def _find_card(text: str) -> Card:
         if card.network != name and card.name != name:
             raise WeightsError(f"{path}: weights of {card.network}, not of {name}; use {card.network}@{tag}")
         return card
-    shipped = cards()
-    names = {card.name for card in shipped}
+    there = [one for one in installed() if not one.hidden]
+    broken = next((one for one in there if one.card is None and one.full_name == text), None)
+    if broken is not None:
+        raise WeightsError(broken.problem)
+    usable = [one.card for one in there if one.card is not None]
+    names = {card.name for card in usable}
+    if at and not any(card.name == name and card.tag == tag for card in usable):
+        from imgscan.releases.table import RELEASES
+
+        if name in RELEASES and tag == RELEASES[name].tag:
+            source = f"get {RELEASES[name].file} from {RELEASES[name].url}"
+            raise WeightsError(f"no weights {text!r} here; {source}, then: imgscan models import {name} FILE")
     if name not in names:
         from imgscan.detectors import DETECTORS
 
         raise WeightsError(unknown("model", text, [*ALIASES, *sorted(names), *DETECTORS]))
-    tagged = [card for card in shipped if card.name == name and (card.tag == tag if at else card.data.get("default"))]
+    tagged = [card for card in usable if card.name == name and (card.tag == tag if at else card.data.get("default"))]
     if not tagged:
-        tags = [f"{card.name}@{card.tag}" for card in shipped if card.name == name]
+        tags = [card.full_name for card in usable if card.name == name]
         raise WeightsError(f"no weights {text!r}; there are: {', '.join(tags)}, and {name}@path/to/file.safetensors")
     return tagged[0]
 
@@ -212,21 +304,10 @@ def load_state(path: Path) -> dict[str, Tensor]:
     return {k: v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for k, v in state.items()}
 
 
-def load_network(card: Card) -> nn.Module:
-    """The network of a card with its weights, in eval mode on the CPU.
-
-    Raises:
-        WeightsError: the file is missing, is not the one the card describes, or does not fit key for key and shape for shape.
-    """
+def build_network(card: Card) -> nn.Module:
+    """The network that a card describes, freshly initialised; WeightsError when there is no such network."""
     from imgscan.models import NETWORKS
 
-    if not card.file.is_file():
-        raise WeightsError(f"weights of {card.full_name}: {card.file} is missing; the card {card.path} names it")
-    digest = file_sha256(card.file)
-    if digest != card.sha256:
-        raise WeightsError(
-            f"weights {card.file}: sha256 is {digest[:12]}..., the card says {card.sha256[:12]}...; the file was altered"
-        )
     if card.network not in NETWORKS:
         raise WeightsError(f"weights card {card.path}: {unknown('network', card.network, NETWORKS)}")
     module = NETWORKS[card.network]
@@ -235,6 +316,23 @@ def load_network(card: Card) -> nn.Module:
         network: nn.Module = module.build(module.Size(**table))
     except (TypeError, KeyError, InputError) as error:
         raise WeightsError(f"weights card {card.path}: [backbone] does not describe a {card.network}: {error}") from error
+    return network
+
+
+def load_network(card: Card) -> nn.Module:
+    """The network of a card with its weights, in eval mode on the CPU.
+
+    Raises:
+        WeightsError: the file is missing, is not the one the card describes, or does not fit key for key and shape for shape.
+    """
+    if not card.file.is_file():
+        raise WeightsError(f"weights of {card.full_name}: {card.file} is missing; the card {card.path} names it")
+    digest = file_sha256(card.file)
+    if digest != card.sha256:
+        raise WeightsError(
+            f"weights {card.file}: sha256 is {digest[:12]}..., the card says {card.sha256[:12]}...; the file was altered"
+        )
+    network = build_network(card)
     state = load_state(card.file)
     wanted = network.state_dict()
     missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,12 @@ from imgscan.datasets.forge import forge
 from imgscan.training import loop
 from imgscan.training.card import write_weights
 from imgscan.training.recipe import Recipe, with_settings
+
+# Before any test is collected: what the user of this machine has imported is none of the tests' business.
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="imgscan-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_DATA_HOME"], ignore_errors=True)
+os.environ.pop("IMGSCAN_WEIGHTS", None)
+os.environ.pop("IMGSCAN_ACCEPT_LICENCE", None)
 
 PHOTOS = Path(__file__).parent / "data" / "photos"
 

@@ -21,7 +21,16 @@ ROOT = Path(__file__).parents[1]
 
 def test_the_public_surface() -> None:
     assert imgscan.__all__ == ["Finding", "Skipped", "scan"]
-    assert list(inspect.signature(imgscan.scan).parameters) == ["pictures", "model", "device", "jobs", "cluster", "grid"]
+    assert list(inspect.signature(imgscan.scan).parameters) == [
+        "pictures",
+        "model",
+        "device",
+        "jobs",
+        "cluster",
+        "grid",
+        "compat",
+        "accept_licence",
+    ]
     assert [one.name for one in fields(imgscan.Finding)] == [
         "picture", "score", "level", "area", "regions", "clusters", "method", "grid", "mask",
     ]  # fmt: skip

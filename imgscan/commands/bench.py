@@ -21,7 +21,16 @@ MEMORY_COUNTS = (300, 3000)
 
 
 def bench_command(
-    parts: list[str], *, model: str, paths: list[Path], pictures: int, most: int, device: str, jobs: int | None, out: Path | None
+    parts: list[str],
+    *,
+    model: str,
+    paths: list[Path],
+    pictures: int,
+    most: int,
+    device: str,
+    jobs: int | None,
+    accept_licence: bool,
+    out: Path | None,
 ) -> ExitCode:
     """Run the parts asked for, print a table, and write JSON where wanted."""
     for part in parts:
@@ -43,7 +52,7 @@ def bench_command(
                 sources = find(paths) if paths else bench.pictures(Path(folder) / "made-up", pictures)
                 if not sources:
                     raise InputError(f"no pictures in {', '.join(map(str, paths))}")
-                scanner = build_scanner(find_model(model), device=place, jobs=jobs)
+                scanner = build_scanner(find_model(model), device=place, jobs=jobs, accept_licence=accept_licence)
                 if part == "scan":
                     lines += bench.whole_scan(sources, scanner, Path(folder) / "out")
                 else:

@@ -35,13 +35,17 @@ def threshold(scores: list[float], rate: float) -> float | None:
     return max(round((under + above) / 2, 4), math.floor(under * 10_000 + 1) / 10_000)
 
 
-def calibrate_command(model: str, *, pristine: list[Path], device: str, jobs: int | None, batch: int | None) -> ExitCode:
+def calibrate_command(
+    model: str, *, pristine: list[Path], device: str, jobs: int | None, batch: int | None, accept_licence: bool
+) -> ExitCode:
     """Print [[operating_points]] for a weights card; a level that the sample is too small for is named on stderr."""
     sources = find(pristine)
     if not sources:
         raise InputError(f"no pictures in {', '.join(map(str, pristine))}; wanted untouched pictures")
     chosen = find_model(model)
-    scanner = build_scanner(chosen, device=choose_device(device), batch=batch, jobs=jobs, everything=True)
+    scanner = build_scanner(
+        chosen, device=choose_device(device), batch=batch, jobs=jobs, everything=True, accept_licence=accept_licence
+    )
     scores, skipped = [], 0
     with bar("calibrating", len(sources)) as progress:
         for result in scan(sources, scanner):

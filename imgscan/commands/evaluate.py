@@ -61,6 +61,8 @@ class EvaluateOptions:
     cluster: str | None
     grid: str | None
     cluster_seconds: float
+    compat: str | None
+    accept_licence: bool
     side: int | None
     beyond: str | None
     as_json: bool
@@ -165,6 +167,8 @@ def model_options(options: EvaluateOptions) -> ModelOptions:
         cluster=options.cluster,
         grid=parse_grid(options.grid),
         cluster_seconds=options.cluster_seconds,
+        compat=options.compat,
+        accept_licence=options.accept_licence,
         side=options.side,
         beyond=options.beyond,
     )

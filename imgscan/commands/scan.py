@@ -17,6 +17,7 @@ from imgscan import __version__
 from imgscan.errors import ExitCode, InputError, exit_code_of
 from imgscan.find import Filter, find, read_list
 from imgscan.judge import FailOn, parse_fail_on, parse_report_from
+from imgscan.licences import check_usable, licence_facts
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped, Source
 from imgscan.report.formats import Format, find_format, format_of, write_report
@@ -49,6 +50,8 @@ class ScanOptions:
     cluster: str | None
     grid: str | None
     cluster_seconds: float
+    compat: str | None
+    accept_licence: bool
     fail_on: str | None
     report_from: str | None
     least_area: float
@@ -86,7 +89,8 @@ def scan_command(options: ScanOptions) -> ExitCode:
     for path in options.outputs:
         if path.resolve() in taken:
             raise InputError(f"-o {path}: is one of the scanned pictures; wanted another file")
-    chosen = find_model(options.model)
+    chosen = find_model(options.model, options.compat)
+    check_usable(chosen.cards, options.accept_licence)
     if options.cluster is None and options.grid is None:
         _gates(options, chosen)  # before torch is loaded
     from imgscan.scanner import build_scanner, choose_device, parse_grid, with_clustering
@@ -95,7 +99,14 @@ def scan_command(options: ScanOptions) -> ExitCode:
     place = choose_device(options.device)
     chosen = with_clustering(chosen, options.cluster, parse_grid(options.grid), options.cluster_seconds, place)
     gates = _gates(options, chosen)
-    scanner = build_scanner(chosen, device=place, batch=options.batch, jobs=options.jobs, weakest=gates.report_from.score)
+    scanner = build_scanner(
+        chosen,
+        device=place,
+        batch=options.batch,
+        jobs=options.jobs,
+        weakest=gates.report_from.score,
+        accept_licence=options.accept_licence,
+    )
     if options.grid == "auto":
         cells = f"{scanner.clustering.grid} cells a side"
         _say(f"imgscan: --grid auto: {cells} are clustered within {options.cluster_seconds:g} s here")
@@ -104,6 +115,9 @@ def scan_command(options: ScanOptions) -> ExitCode:
         _say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths))}")
     if not chosen.points:
         _say(f"imgscan: {chosen.name} has no measured operating points: scores only, and no findings without --fail-on SCORE")
+    for name, facts in licence_facts(chosen.cards, options.accept_licence).items():
+        if facts["accepted"]:
+            _say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")
     return _run(options, sources, chosen, scanner, gates, known, printed)
 
 
@@ -129,9 +143,11 @@ def _run(
         "version": __version__,
         "model": model.name,
         "weights": weights,
+        "compat": model.compat,
         "operating_points": [asdict(point) for point in model.points],
         "bf16": scanner.amp,
         "input": [asdict(plan) for plan in scanner.plans],
+        "fuse": asdict(scanner.fusing),
         "clustering": asdict(scanner.clustering),
         "localize": asdict(scanner.localizing),
     }
@@ -151,6 +167,7 @@ def _run(
             run_line(
                 started=datetime.now(UTC).isoformat(timespec="seconds"),
                 **{name: fact for name, fact in decisive.items() if name not in ("schema", "version")},
+                licences=licence_facts(model.cards, options.accept_licence),
                 fail_on=asdict(gates.fail_on),
                 report_from=asdict(gates.report_from),
                 device=str(scanner.device),

@@ -43,6 +43,8 @@ class TrainOptions:
     compat: str | None
     device: str
     profile: int | None
+    init: str | None = None
+    accept_licence: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def train_command(options: TrainOptions) -> ExitCode:
     from imgscan.scanner import choose_device
     from imgscan.training import checkpoint, loop
     from imgscan.training.card import write_weights
+    from imgscan.training.initial import find_start
     from imgscan.training.validation import validation_samples
     from imgscan.training.world import join
 
@@ -117,6 +120,8 @@ def train_command(options: TrainOptions) -> ExitCode:
             )
     else:
         recipe = _with_options(recipe, options)
+        if recipe.model.init:
+            find_start(recipe.model.init, options.accept_licence)
         if recipe.method != options.method:
             raise ConfigError(f"--set model.network: train a {recipe.model.network} with imgscan train {recipe.method}")
     if options.profile is not None:
@@ -236,6 +241,8 @@ def _with_options(recipe: Recipe, options: TrainOptions) -> Recipe:
         if "steps" in setting.get("train", {}):  # it would not count beside the recipe's epochs
             setting["train"] = {"epochs": 0, **setting["train"]}
         recipe = with_settings(recipe, setting, f"--set {text}")
+    if options.init is not None:
+        recipe = with_settings(recipe, {"model": {"init": options.init}}, "--init")
     if options.epochs is not None:
         recipe = with_settings(recipe, {"train": {"epochs": options.epochs}}, "--epochs")
     return recipe

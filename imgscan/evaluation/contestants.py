@@ -17,6 +17,7 @@ from PIL import Image
 from imgscan.datasets.entries import size_complaint
 from imgscan.errors import InputError
 from imgscan.evaluation.pixel import BoolMap
+from imgscan.fuse import FuseSettings
 from imgscan.pipeline import examine
 from imgscan.records import Assessed, Features, Picture, Skipped
 from imgscan.scanner import Scanner, build_scanner, with_clustering
@@ -72,6 +73,8 @@ def of_scanner(name: str, scanner: Scanner, weights: str) -> Contestant:
         "localizing": asdict(scanner.localizing),
         "amp": scanner.amp,
     }
+    if scanner.fusing != FuseSettings():  # what was measured before there was a choice is remembered without it
+        decides["fusing"] = asdict(scanner.fusing)
     return Contestant(
         name,
         _ByScanner(scanner),
@@ -179,6 +182,8 @@ class ModelOptions:
     cluster_seconds: float = 1.0
     side: int | None = None
     beyond: str | None = None
+    compat: str | None = None
+    accept_licence: bool = False
 
 
 def of_model(text: str, options: ModelOptions) -> Contestant:
@@ -194,9 +199,17 @@ def of_model(text: str, options: ModelOptions) -> Contestant:
     if used:
         parts = [of_model(part.strip(), options) for part in text.split(used[0])]
         return combined(used[0].join(part.name for part in parts), parts, SET_OPERATIONS[used[0]])
-    model = with_clustering(find_model(text), options.cluster, options.grid, options.cluster_seconds, options.device)
+    model = with_clustering(
+        find_model(text, options.compat), options.cluster, options.grid, options.cluster_seconds, options.device
+    )
     scanner = build_scanner(
-        model, device=options.device, batch=options.batch, jobs=options.jobs, side=options.side, beyond=options.beyond
+        model,
+        device=options.device,
+        batch=options.batch,
+        jobs=options.jobs,
+        side=options.side,
+        beyond=options.beyond,
+        accept_licence=options.accept_licence,
     )
     return of_scanner(model.name, scanner, "+".join(card.sha256 for card in model.cards))
 

@@ -16,6 +16,7 @@ Two shapes of one network:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from timm.models.hrnet import HighResolutionNetFeatures, cfg_cls
@@ -85,6 +86,10 @@ class FocalHRNet(nn.Module):
             feature_location="",
             out_indices=(1, 2, 3, 4) if size.mixed else (1,),
         )
+        if not size.mixed:
+            # timm's last module also fuses to the lower branches, which nothing reads here and the released weights do not have.
+            last: Any = self.trunk.stage4[-1]
+            last.fuse_layers = nn.ModuleList([last.fuse_layers[0]])
         stage4 = config["stage4"]
         assert isinstance(stage4, dict)
         branches = stage4["num_channels"]

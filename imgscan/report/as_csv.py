@@ -27,21 +27,24 @@ COLUMNS = (
     "overlay",
     "path",
     "reason",
+    "licence",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for a formula
 
 
 def render(record: Record) -> str:
-    """`area` is a share, 0 to 1; `regions` a count; `largest_region` left top right bottom in pixels."""
+    """`area` is a share, 0 to 1; `regions` a count; `largest_region` left top right bottom in pixels; `licence` is
+    empty unless the weights allow no commercial use."""
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(COLUMNS)
+    notes = {"licence": "; ".join(record.licence_notes) or None}
     for line in record.results:
         regions = line.get("regions", [])
         largest = max(regions, key=lambda region: region["area"])["box"] if regions else []
         said = "; ".join(remark["text"] for remark in line.get("remarks", ()))
         extra = {"regions": len(regions), "largest_region": " ".join(map(str, largest)), "remarks": said}
-        values = {**line, **extra} if line["status"] == "assessed" else line
+        values = {**line, **extra, **notes} if line["status"] == "assessed" else {**line, **notes}
         rows.writerow([_cell(values.get(column)) for column in COLUMNS])
     return text.getvalue()
 

@@ -21,6 +21,7 @@ def render(record: Record) -> str:
         f"::error file={_property(line['path'])},line=1,title=imgscan not assessed::{_data(printable(line['reason']))}"
         for line in record.skipped
     ]
+    lines += [f"::notice title=imgscan weights::{_data(printable(note))}" for note in record.licence_notes]
     return "".join(line + "\n" for line in lines)
 
 

@@ -237,8 +237,20 @@ def _skipped(record: Record) -> str:
 
 
 def _footer(record: Record) -> str:
-    weights = "".join(f"<dt>{escape(name)}</dt><dd>{escape(sha256)}</dd>" for name, sha256 in record.run["weights"].items())
+    licences = record.run.get("licences", {})
+    weights = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(sha256)}{_licence(licences.get(name))}</dd>"
+        for name, sha256 in record.run["weights"].items()
+    )
     return f"<footer><p>imgscan {escape(record.run['version'])}; weights by SHA-256:</p><dl>{weights}</dl></footer>"
+
+
+def _licence(facts: Line | None) -> str:
+    """A set of weights' licence, and whether commercial use is allowed."""
+    if facts is None:
+        return ""
+    use = {True: "", False: "; <strong>no commercial use</strong>, accepted by the user", None: ""}[facts["commercial"]]
+    return f"<br>licence: {escape(facts['licence'])}{use}"
 
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"

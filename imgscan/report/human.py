@@ -29,6 +29,7 @@ def render(record: Record) -> str:
     assessed = len(record.results) - len(record.skipped)
     more = f"{len(record.findings) - record.flagged} more reported, " if len(record.findings) > record.flagged else ""
     lines.append(f"{record.flagged} of {assessed} pictures flagged, {more}{len(record.skipped)} not assessed")
+    lines += [f"weights {printable(note)}" for note in record.licence_notes]
     if not record.complete:
         lines.append("the scan did not come to its end")
     return "".join(line + "\n" for line in lines)

@@ -25,6 +25,8 @@ def render(record: Record) -> str:
     properties = ElementTree.SubElement(suite, "properties")
     for name in ("model", "version"):
         ElementTree.SubElement(properties, "property", {"name": name, "value": record.run[name]})
+    for note in record.licence_notes:
+        ElementTree.SubElement(properties, "property", {"name": "licence", "value": _text(printable(note))})
     for line in record.results:
         name = _text(printable(line["name"]))
         case = ElementTree.SubElement(suite, "testcase", {"name": name, "classname": "imgscan.scan", "time": "0"})

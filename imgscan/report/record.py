@@ -44,6 +44,16 @@ class Record:
         return [line for line in self.results if line["status"] == "skipped"]
 
     @property
+    def licence_notes(self) -> list[str]:
+        """A sentence per set of weights that must not be used commercially."""
+        facts = self.run.get("licences", {})
+        return [
+            f"{name}: no commercial use ({one['licence']}); accepted by the user"
+            for name, one in facts.items()
+            if one["commercial"] is False
+        ]
+
+    @property
     def complete(self) -> bool:
         """Whether the scan came to its end."""
         return bool(self.summary and self.summary["complete"])

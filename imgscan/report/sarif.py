@@ -61,7 +61,8 @@ def render(record: Record) -> str:
         "columnKind": "unicodeCodePoints",
         "invocations": [invocation],
         "results": [_result(line) for line in [*record.findings, *(line for line in record.reached if line.get("known"))]],
-        "properties": {name: record.run.get(name) for name in ("model", "weights", "fail_on", "report_from")},
+        "properties": {name: record.run.get(name) for name in ("model", "weights", "fail_on", "report_from")}
+        | ({"licences": record.run["licences"]} if "licences" in record.run else {}),
     }
     document = {
         "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",

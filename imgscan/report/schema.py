@@ -53,6 +53,16 @@ RUN = _object(
     clustering={"type": "object"},
     localize={"type": "object"},
 )
+# Optional: records of earlier scans do not have them.
+RUN["properties"] |= {
+    "licences": {
+        "type": "object",
+        "additionalProperties": _object(licence=_TEXT, commercial={"type": ["boolean", "null"]}, accepted={"type": "boolean"}),
+        "description": "of the weights; commercial null: not stated; accepted: no commercial use, and the user agreed to that",
+    },
+    "compat": {"type": ["string", "null"], "description": "official: settings of the authors' released code"},
+    "fuse": {"type": "object"},
+}
 ASSESSED = _object(
     type={"const": "result"},
     status={"const": "assessed"},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from imgscan import __version__
 from imgscan.errors import OutputError
 from imgscan.models import NETWORKS
 from imgscan.store import replacing
+from imgscan.toml import to_toml
 from imgscan.training.checkpoint import Run
 from imgscan.weights import file_sha256
 
@@ -81,24 +80,3 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
     except SafetensorError as error:
         raise OutputError(f"{file}: cannot be written: {error}") from error
     return card
-
-
-def to_toml(table: dict[str, Any], path: str = "") -> str:
-    """A nested dict of strings, numbers, booleans and lists of them as TOML; the standard library only reads it."""
-    plain = [(k, v) for k, v in table.items() if not isinstance(v, dict)]
-    text = f"\n[{path}]\n" if path and plain else ""
-    text += "".join(f"{_key(key)} = {_value(value)}\n" for key, value in plain)
-    for key, value in table.items():
-        if isinstance(value, dict):
-            text += to_toml(value, f"{path}.{_key(key)}" if path else _key(key))
-    return text
-
-
-def _key(name: str) -> str:
-    """A key as TOML wants it: bare where it may be, else quoted."""
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
-
-
-def _value(value: Any) -> str:
-    """JSON, which TOML reads, but for characters that JSON writes as two halves (TOML refuses those) and DEL."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -26,6 +26,7 @@ from imgscan.errors import ImgscanError, OutputError
 from imgscan.models import build_named
 from imgscan.training import checkpoint
 from imgscan.training.checkpoint import Run
+from imgscan.training.initial import initialise
 from imgscan.training.log import Log
 from imgscan.training.objective import Trainee, check, counts
 from imgscan.training.recipe import Recipe, TrainSection
@@ -61,9 +62,7 @@ def start(recipe: Recipe, device: torch.device, *, resumes: bool = False) -> Run
     model = build_named(recipe.model.network, recipe.model.size)
     check(recipe, model, device)
     if recipe.model.init and not resumes:
-        from imgscan.weights import load_state
-
-        model.load_state_dict(load_state(Path(recipe.model.init)))
+        initialise(model, recipe.model)
     model = model.to(device).to(memory_format=torch.channels_last)
     settings = recipe.train
     if settings.sync_bn and device.type == "cuda":

@@ -16,7 +16,7 @@ from imgscan.packaged import packaged
 class ModelSection:
     network: str = "focal-hrnet"  # a name of models.NETWORKS
     size: str = "official"  # a name of that network's SIZES
-    init: str = ""  # safetensors to start from; empty: from scratch
+    init: str = ""  # weights to start from, a file or NAME@TAG; empty: from scratch
 
 
 @dataclass(frozen=True)

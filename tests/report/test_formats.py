@@ -73,6 +73,11 @@ RUN = {
     "started": "2026-11-21T17:29:32+00:00",
     "model": "focal-hrnet@open+focal-vit@open",
     "weights": {"focal-hrnet@open": "45" * 32, "focal-vit@open": "09" * 32},
+    "licences": {
+        "focal-hrnet@open": {"licence": "Apache-2.0", "commercial": True, "accepted": False},
+        "focal-vit@open": {"licence": "research <only>", "commercial": False, "accepted": True},
+    },
+    "compat": None,
     "operating_points": [{"level": "possible", "score": 0.4178, "false_alarms": 0.05, "pictures": 60}],
     "fail_on": {"level": "possible", "score": None, "area": 0.0},
     "report_from": {"level": None, "score": 0.3, "area": 0.0},
@@ -80,6 +85,7 @@ RUN = {
     "device": "cpu",
     "bf16": True,
     "input": [{"mode": "native", "side": 512}],
+    "fuse": {"rule": "average"},
     "clustering": {"method": "hdbscan", "grid": 64},
     "localize": {"strength": 0.4178},
 }
@@ -252,7 +258,7 @@ def test_no_name_breaks_a_format(name: str, tmp_path: Path) -> None:
     elif name == "junit":
         assert len(ElementTree.fromstring(content)[0].findall("testcase")) == 2
     elif name == "github":
-        assert len(content.decode().split("\n")) == 2 + 1
+        assert len(content.decode().split("\n")) == 3 + 1  # finding, skipped, licence
     elif name == "html":
         assert b"<b>'" not in content.split(b"<script>")[0]
     elif name == "csv":

@@ -15,8 +15,9 @@ from imgscan.datasets.augment import AUGMENTATIONS
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.synth import find_photos
 from imgscan.errors import ConfigError, ImgscanError, InputError
+from imgscan.toml import to_toml
 from imgscan.training import checkpoint, loop, objective
-from imgscan.training.card import to_toml, write_weights
+from imgscan.training.card import write_weights
 from imgscan.training.objective import to_patches
 from imgscan.training.recipe import DataSection, Recipe, TrainSection, parse_setting, read_recipe, recipes_folder, with_settings
 from imgscan.training.schedule import Plateau, rate_at

@@ -1,0 +1,88 @@
+"""The commands `imgscan models list|show|verify|import|export`: their flags.  No torch here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgscan.completion import models
+from imgscan.errors import ExitCode
+from imgscan.exits import exits
+from imgscan.flags import AcceptLicence, Model
+
+models_app = typer.Typer(help="Networks and weights.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@models_app.command("list")
+@exits
+def models_list(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON line per set of weights in place of the table.")] = False,
+) -> ExitCode:
+    """List the weights that are installed: licence, commercial use, size, place, hash, measured results."""
+    from imgscan.commands.models import list_command
+
+    return list_command(as_json=as_json)
+
+
+@models_app.command("show")
+@exits
+def models_show(
+    name: Model,
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="Do not run the networks to time them.")] = False,
+    cards_only: Annotated[bool, typer.Option("--cards", help="Only the cards, as they stand.")] = False,
+) -> ExitCode:
+    """Print the cards of a model and draw its networks: stages, shapes, parameters, multiply-adds, seconds here."""
+    from imgscan.commands.models import show_command
+
+    return show_command(name, timing=not no_timing, anatomy=not cards_only)
+
+
+@models_app.command("verify")
+@exits
+def models_verify(
+    name: Annotated[
+        str | None, typer.Argument(help="A model as for scan --model; else all that are installed.", autocompletion=models)
+    ] = None,
+) -> ExitCode:
+    """Check weights against the hashes on their cards."""
+    from imgscan.commands.models import verify_command
+
+    return verify_command(name)
+
+
+@models_app.command("import")
+@exits
+def models_import(
+    name: Annotated[
+        str,
+        typer.Argument(help="What it is: focal-hrnet, focal-vit, cfl-net, sam-vit-l, resnet50, resnet101, or your own network."),
+    ],
+    file: Annotated[Path, typer.Argument(help="The released .pth or .safetensors; of your own training its card, weights.toml.")],
+    tag: Annotated[
+        str | None, typer.Option(help="To be used as NAME@TAG; by default official, of your own training the card's.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace weights of the same name and tag.")] = False,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept a licence without commercial use for good, on the card.")
+    ] = False,
+) -> ExitCode:
+    """Import weights that you have: checked key by key, nothing unpickled, written as safetensors with a card."""
+    from imgscan.commands.models import import_command
+
+    return import_command(name, file, tag=tag, force=force, accept_licence=accept_licence)
+
+
+@models_app.command("export")
+@exits
+def models_export(
+    name: Model,
+    kind: Annotated[str, typer.Option("--format", help="safetensors, onnx (needs imgscan[onnx]) or torchscript.")] = "safetensors",
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that receives the file and the card.")] = Path("imgscan-export"),
+    accept_licence: AcceptLicence = False,
+) -> ExitCode:
+    """Write the networks of a model for other programs; what was written is run and compared before it is kept."""
+    from imgscan.commands.models import export_command
+
+    return export_command(name, kind, out, accept_licence=accept_licence)

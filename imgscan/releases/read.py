@@ -1,0 +1,128 @@
+"""Reading other people's weights without running anything that is in them.
+
+safetensors holds tensors and nothing else.  A .pth is a pickle, which can hold any code; `torch.load(weights_only=True)` rebuilds
+tensors and plain containers and refuses the rest, and nothing in imgscan reads one in another way.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from imgscan.errors import WeightsError
+
+# Where trainers put the state dictionary when they save more than that.
+WRAPPERS = ("state_dict", "model", "model_state_dict", "state", "net", "network", "weights", "params", "extractor")
+# What a file begins with that is no weights: bytes -> what it is
+_OTHERS = {
+    b"<": "is a web page, as a download that asked for a click leaves behind; download it again",
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file; fetch it with git lfs pull",
+    b"\x89PNG": "is a picture",
+    b"\xff\xd8\xff": "is a picture",
+    b"\x1f\x8b": "is compressed; unpack it first",
+}
+_SAFETENSORS_LIMIT = 100_000_000  # bytes; a longer header is refused by the format itself
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """What a file of weights holds."""
+
+    path: Path
+    tensors: dict[str, Tensor]  # as stored, on the CPU
+    beside: tuple[str, ...]  # what else it holds, by name: epoch, optimizer, ...
+
+
+def read_state(path: Path) -> StateFile:
+    """The tensors of a .safetensors, .pth, .pt or .bin file, by content, not by name.
+
+    Raises:
+        WeightsError: the file is missing, cut off, no weights, or a pickle that asks for more than tensors; says which.
+    """
+    if path.is_dir():
+        raise WeightsError(f"weights {path}: is a folder; wanted a .pth or .safetensors file")
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise WeightsError(f"weights {path}: cannot be read: {error.strerror or error}") from error
+    if not head:
+        raise WeightsError(f"weights {path}: is empty; download it again")
+    for beginning, what in _OTHERS.items():
+        if head.lstrip().startswith(beginning):
+            raise WeightsError(f"weights {path}: {what}")
+    held = _safetensors(path) if _is_safetensors(head) else _pickled(path)
+    return _unwrapped(path, held)
+
+
+def _is_safetensors(head: bytes) -> bool:
+    return len(head) > 9 and int.from_bytes(head[:8], "little") < _SAFETENSORS_LIMIT and head[8:9] == b"{"
+
+
+def _safetensors(path: Path) -> Any:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"weights {path}: is cut off or damaged ({_line(error)}); download it again") from error
+
+
+def _pickled(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch on its own old formats
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # broken files make torch raise nearly anything
+        raise WeightsError(f"weights {path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why torch did not read a file, in one line."""
+    text = str(error)
+    asked = re.search(r"GLOBAL (\S+)", text) or re.search(r"Trying to instantiate (\S+)", text)
+    if asked:
+        return (
+            f"its pickle asks for {asked[1]}, so it is a pickled module or worse, not a state dictionary; reading it would run "
+            "code, and imgscan never does; wanted what torch.save(network.state_dict(), FILE) writes, or safetensors"
+        )
+    if "TorchScript" in text:
+        return "is a TorchScript archive; wanted a state dictionary (.pth) or safetensors"
+    return f"is cut off, damaged or no weights at all ({_line(error)}); download it again"
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error that says something."""
+    return next((line.strip()[:160] for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _unwrapped(path: Path, held: Any) -> StateFile:
+    """The state dictionary, out of what a trainer may have wrapped it in."""
+    beside: list[str] = []
+    for _ in range(3):
+        if not isinstance(held, Mapping):
+            raise WeightsError(f"weights {path}: holds a {type(held).__name__}; wanted a state dictionary, names to tensors")
+        if not held:
+            raise WeightsError(f"weights {path}: holds nothing; wanted a state dictionary, names to tensors")
+        if any(isinstance(value, Tensor) for value in held.values()):
+            break
+        inner = [key for key in held if key in WRAPPERS and isinstance(held[key], Mapping)]
+        if len(inner) != 1:
+            found = ", ".join(map(str, list(held)[:6]))
+            several = f"has {' and '.join(inner)}, and which is meant is not clear" if inner else "has no state dictionary"
+            raise WeightsError(f"weights {path}: {several} (it holds: {found}); save the one that is meant with torch.save")
+        beside += [str(key) for key in held if key != inner[0]]
+        held = held[inner[0]]
+    odd = [key for key, value in held.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
+    if odd:
+        raise WeightsError(
+            f"weights {path}: {str(odd[0])!r} holds a {type(held[odd[0]]).__name__}; wanted a tensor under every name"
+        )
+    return StateFile(path, dict(held), tuple(beside))

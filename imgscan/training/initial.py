@@ -1,0 +1,94 @@
+"""Where a training starts: weights of imgscan, of a release, or of ImageNet and Segment Anything for a part of the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from imgscan.errors import ConfigError, WeightsError
+from imgscan.licences import check_licences
+from imgscan.releases.convert import convert, looks_like, recognise
+from imgscan.releases.read import StateFile, read_state
+from imgscan.releases.table import RELEASES
+from imgscan.training.recipe import ModelSection
+from imgscan.weights import Card, file_sha256, find_model
+
+
+@dataclass(frozen=True)
+class Start:
+    """The file to start from."""
+
+    path: Path
+    card: Card | None  # None: a file without one
+
+
+def find_start(text: str, accept_licence: bool = False) -> Start:
+    """What `--init` names: a file, or weights by name.
+
+    Args:
+        text: FILE.pth, FILE.safetensors, or NAME@TAG as for scan --model.
+        accept_licence: whether the user accepts weights without commercial use.
+
+    Raises:
+        WeightsError: no such file and no such weights, several of them, an altered file, or a licence that wants accepting.
+    """
+    path = Path(text)
+    if path.is_file():
+        return Start(path, None)
+    if "@" not in text and (path.suffix or len(path.parts) > 1):
+        raise WeightsError(f"--init {text}: no such file; wanted a .pth or .safetensors, or weights by name as sam-vit-l@official")
+    cards = find_model(text).cards
+    if len(cards) != 1:
+        raise WeightsError(f"--init {text}: names {len(cards)} sets of weights; wanted one")
+    card = cards[0]
+    check_licences(cards, accept_licence)
+    if not card.file.is_file() or file_sha256(card.file) != card.sha256:
+        raise WeightsError(f"weights {card.file}: missing, or not the file that {card.path} describes")
+    return Start(card.file, card)
+
+
+def initialise(model: nn.Module, section: ModelSection) -> None:
+    """Fill a fresh network, or the part of it that the file is for, in place; strict in every key of that part.
+
+    Args:
+        model: as built from the section.
+        section: of the recipe; `init` is what find_start takes, whose licence was asked about before.
+
+    Raises:
+        WeightsError: the file is not for this network.
+        ConfigError: it is for another size of it.
+    """
+    state = read_state(find_start(section.init, accept_licence=True).path)
+    own = model.state_dict()
+    if set(state.tensors) == set(own):  # of imgscan's own trainings, or imported
+        _check_shapes(state, model, section)
+        model.load_state_dict(state.tensors)
+        return
+    name = recognise(state.tensors)
+    release = None if name is None else RELEASES[name]
+    if release is None or section.network not in release.starts:
+        able = ", ".join(one.title for one in RELEASES.values() if section.network in one.starts) or "weights of its own"
+        raise WeightsError(f"--init {section.init}: looks like {looks_like(state.tensors)}; {section.network} starts from {able}")
+    inside = release.starts[section.network]
+    trunk = getattr(getattr(model, "size", None), "trunk", None)
+    if inside and trunk != release.network:
+        raise ConfigError(
+            f"--init {section.init}: looks like {looks_like(state.tensors)}; {section.network} of size {section.size} has a {trunk}"
+        )
+    part = model.get_submodule(inside) if inside else model
+    prefix = f"{inside}." if inside else ""
+    fitted = convert(
+        state, replace(release, part=prefix or release.part), {prefix + key: one for key, one in part.state_dict().items()}
+    )
+    part.load_state_dict({key.removeprefix(prefix): one for key, one in fitted.tensors.items()})
+
+
+def _check_shapes(state: StateFile, model: nn.Module, section: ModelSection) -> None:
+    for key, one in model.state_dict().items():
+        if state.tensors[key].shape != one.shape:
+            raise ConfigError(
+                f"--init {section.init}: {key} is {tuple(state.tensors[key].shape)}, wanted {tuple(one.shape)}; it is of another "
+                f"size than {section.network} {section.size}"
+            )

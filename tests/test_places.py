@@ -1,0 +1,111 @@
+"""Where weights are looked for, in which order, and where never."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from imgscan import places
+from imgscan.errors import ConfigError, WeightsError
+from imgscan.weights import find_model, installed
+
+
+@pytest.fixture
+def named(tiny_weights: dict[str, Path]) -> dict[str, bytes]:
+    """File name -> content of a card focal-hrnet@here and its weights."""
+    card = tiny_weights["focal-hrnet"]
+    text = card.read_text().replace('tag = "mine"', 'tag = "here"')
+    text = text.replace('file = "weights.safetensors"', 'file = "focal-hrnet.here.safetensors"')
+    return {
+        "focal-hrnet.here.toml": text.encode(),
+        "focal-hrnet.here.safetensors": card.with_suffix(".safetensors").read_bytes(),
+    }
+
+
+def put(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_each_place_goes_before_the_next(named: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Explicit, then IMGSCAN_WEIGHTS in its own order, then the user's folder; the others are listed as hidden."""
+    user = put(tmp_path / "data" / "imgscan" / "weights", named)
+    first, second, explicit = (put(tmp_path / name, named) for name in ("first", "second", "explicit"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert find_model("focal-hrnet@here").cards[0].path.parent == user
+    monkeypatch.setenv("IMGSCAN_WEIGHTS", os.pathsep.join([str(tmp_path / "not there"), "", str(first), str(second)]))
+    assert find_model("focal-hrnet@here").cards[0].path.parent == first
+    assert find_model(f"focal-hrnet@{explicit}/focal-hrnet.here.toml").cards[0].path.parent == explicit
+    mine = [one for one in installed() if one.full_name == "focal-hrnet@here"]
+    assert [(one.place.what, one.path.parent, one.hidden) for one in mine] == [
+        ("IMGSCAN_WEIGHTS", first, False),
+        ("IMGSCAN_WEIGHTS", second, True),
+        ("user", user, True),
+    ]
+    assert [one.place.what for one in installed()][-1] == "packaged"
+
+
+def test_never_the_working_directory(named: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, named)
+    put(tmp_path / "weights", named)
+    put(tmp_path / "imgscan" / "weights", named)
+    monkeypatch.chdir(tmp_path)
+    for text in ("", os.pathsep, f"{os.pathsep}{os.pathsep}"):  # an empty entry of PATH would mean the working directory
+        monkeypatch.setenv("IMGSCAN_WEIGHTS", text)
+        with pytest.raises(WeightsError, match="no weights 'focal-hrnet@here'; there are: focal-hrnet@open"):
+            find_model("focal-hrnet@here")
+    monkeypatch.setenv("XDG_DATA_HOME", ".")  # relative: to be ignored, says its specification
+    assert places.user_folder().is_absolute()
+
+
+@pytest.mark.parametrize("text", [".", "weights", "./weights"])
+def test_a_relative_folder_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMGSCAN_WEIGHTS", text)
+    with pytest.raises(ConfigError, match=r"IMGSCAN_WEIGHTS: .* is relative; wanted absolute folders"):
+        find_model("focal-hrnet")
+
+
+def test_a_broken_card_disturbs_only_who_asks_for_it(
+    named: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, {**named, "focal-vit.cut.toml": b"name = ", "focal-vit.short.toml": b'name = "focal-vit"\n'})
+    monkeypatch.setenv("IMGSCAN_WEIGHTS", str(tmp_path))
+    assert find_model("focal-hrnet@here").cards[0].path.parent == tmp_path
+    with pytest.raises(WeightsError, match=r"focal-vit.cut.toml: not TOML"):
+        find_model("focal-vit@cut")
+    with pytest.raises(WeightsError, match=r"focal-vit.short.toml: lacks tag"):
+        find_model("focal-vit@short")
+
+
+def test_a_release_that_is_not_here_says_where_to_get_it() -> None:
+    with pytest.raises(
+        WeightsError, match=r"get FOCAL_ViT_weights.pth from https://github.com/HighwayWu/FOCAL, then: imgscan models"
+    ):
+        find_model("focal-vit@official")
+    with pytest.raises(WeightsError, match="then: imgscan models import focal-hrnet FILE"):
+        find_model("focal-fusion@official")
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "wanted"),
+    [
+        ("linux", {"XDG_DATA_HOME": "/x"}, "/x/imgscan/weights"),
+        ("linux", {}, "/home/me/.local/share/imgscan/weights"),
+        ("darwin", {}, "/home/me/Library/Application Support/imgscan/weights"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/imgscan/weights"),
+        ("win32", {}, "/home/me/AppData/Local/imgscan/weights"),
+    ],
+)
+def test_the_users_folder_is_the_platforms(
+    platform: str, variables: dict[str, str], wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setattr(sys, "platform", platform)
+    assert places.user_folder() == Path(wanted)
