@@ -1,8 +1,8 @@
 """OpenCV's bilinear resizing of 8-bit pictures, to the bit, without OpenCV.
 
-The released FOCAL and CFL-Net bring their input to size with `cv2.resize`.  torch's bilinear is within one grey level of it, but off
+The released FOCAL and CFL-Net resize their input with `cv2.resize`.  torch's bilinear is within one grey level of it, but off
 by that one on a tenth of the pixels, and a forensic network looks at the last bit.  OpenCV computes in whole numbers
-(modules/imgproc/src/resize.cpp, HResizeLinear and VResizeLinear for uchar): weights in 2048ths, 11 bits kept, then cut, not rounded,
+(modules/imgproc/src/resize.cpp, HResizeLinear and VResizeLinear for uchar): weights in 2048ths, 11 bits kept, then cut, not rounded
 after the vertical step.
 """
 
