@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
+from imgscan.opencv import resize_bilinear
 from imgscan.records import Picture, Placement, Tensor
 
 
@@ -25,6 +26,7 @@ class InputPlan:
     beyond: Literal["tile", "shrink"] = "tile"  # native: what happens to larger pictures
     multiple: int = 32  # sides of the input are multiples of this
     overlap: int = 128  # pixels shared by neighbouring tiles
+    resampler: Literal["torch", "opencv"] = "torch"  # resize: opencv to the bit, as the released code, or within a grey level of it
 
 
 def prepare(picture: Picture, plan: InputPlan) -> Tensor:
@@ -42,7 +44,9 @@ def prepare(picture: Picture, plan: InputPlan) -> Tensor:
         scaled = (max(1, round(height * ratio)), max(1, round(width * ratio)))
     else:
         scaled = (height, width)
-    if scaled != (height, width):
+    if plan.mode == "resize" and plan.resampler == "opencv":
+        rgb = torch.from_numpy(resize_bilinear(picture.rgb, *scaled)).permute(2, 0, 1)
+    elif scaled != (height, width):
         # The released FOCAL resizes with cv2's bilinear, which does not antialias; nor does this.
         small = F.interpolate(rgb[None].float(), size=scaled, mode="bilinear", align_corners=False)[0]
         rgb = small.round().to(torch.uint8)

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from imgscan.extract import extract, join
+from imgscan.opencv import resize_bilinear
 from imgscan.prepare import InputPlan, prepare
 from imgscan.records import Picture, Source
 
@@ -87,3 +88,43 @@ def test_pictures_of_different_sizes_go_through_one_call() -> None:
     for one, features in zip(inputs, together, strict=True):
         alone = extract(Grid(), [one], torch.device("cpu"), batch=1, amp=False)[0]
         torch.testing.assert_close(features.vectors, alone.vectors)
+
+
+def ramp() -> np.ndarray:
+    """7 x 9 pixels of three different channels."""
+    return ((np.arange(7)[:, None, None] * 37 + np.arange(9)[None, :, None] * 53 + np.arange(3) * 11) % 256).astype(np.uint8)
+
+
+# cv2.resize(ramp(), (5, 4))[..., 0] and three rows of cv2.resize(ramp(), (12, 10))[..., 1], OpenCV 5.0.0
+SMALLER = [[35, 130, 226, 65, 161], [100, 189, 35, 130, 206], [165, 209, 99, 195, 47], [165, 69, 164, 131, 99]]
+LARGER = {
+    0: [11, 44, 84, 124, 163, 203, 147, 26, 66, 106, 146, 179],
+    1: [31, 64, 104, 144, 184, 135, 79, 47, 87, 126, 166, 199],
+    9: [233, 106, 50, 89, 129, 169, 209, 216, 64, 72, 112, 145],
+}
+
+
+def test_opencvs_resizing_to_the_bit() -> None:
+    """Numbers that OpenCV itself gave; its top row of the enlarged picture is one level under the picture's (11 + 33 = 44 is not
+    rounded up), for it cuts."""
+    assert resize_bilinear(ramp(), 4, 5)[..., 0].tolist() == SMALLER
+    larger = resize_bilinear(ramp(), 10, 12)[..., 1]
+    for row, wanted in LARGER.items():
+        assert larger[row].tolist() == wanted
+    assert (resize_bilinear(ramp(), 7, 9) == ramp()).all()
+
+
+def test_halving_is_the_rounded_mean_of_four() -> None:
+    rgb = np.random.default_rng(1).integers(0, 256, (64, 96, 3), np.uint8)
+    means = rgb.reshape(32, 2, 48, 2, 3).sum((1, 3))
+    assert (resize_bilinear(rgb, 32, 48) == (means + 2) // 4).all()
+
+
+def test_the_plan_chooses_the_resampler() -> None:
+    one = picture(70, 90)
+    exact = prepare(one, InputPlan("resize", 64, resampler="opencv")).tiles[0].permute(1, 2, 0).numpy()
+    near = prepare(one, InputPlan("resize", 64)).tiles[0].permute(1, 2, 0).numpy()
+    assert (exact == resize_bilinear(one.rgb, 64, 64)).all()
+    difference = np.abs(exact.astype(int) - near)
+    assert difference.max() == 1
+    assert 0.05 < difference.mean() < 0.2

@@ -102,6 +102,8 @@ def show_command(name: str, *, timing: bool = True, anatomy: bool = True) -> Exi
         from imgscan.anatomy import draw, examine
 
         for card in model.cards:
+            if not card.backbone:  # a part that starts trainings: it is drawn with the network it fills
+                continue
             print()
             print(draw(examine(card, timing=timing)), flush=True)
     return ExitCode.CLEAN

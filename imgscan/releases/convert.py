@@ -105,10 +105,10 @@ def _misfit(state: StateFile, release: Release, missing: list[str], unknown: lis
 
 
 def expectation(state: StateFile, release: Release) -> str:
-    """'looks like X, wanted Y'; where it looks like Y, 'not quite Y'."""
+    """'looks like X; wanted Y'; where it looks like Y, that it is not quite that."""
     looks, meant = looks_like(state.tensors), recognise(state.tensors)
     if meant is not None and RELEASES[meant].title == release.title:
-        return f"looks like {release.title}, but is not whole"
+        return f"looks like {release.title}, but differs"
     return f"looks like {looks}; wanted {release.title}"
 
 

@@ -147,7 +147,7 @@ def _card(name: str, tag: str, state: StateFile, release: Release, converted: Co
     table |= features
     table |= {key: dict(value) for key, value in release.settings.items()}
     if release.use == "scan":
-        released = {"input": dict(release.input)} | {key: dict(value) for key, value in release.compat.items()}
+        released = {"input": {**release.input, "resampler": "opencv"}} | {key: dict(value) for key, value in release.compat.items()}
         table["compat"] = {"official": released}
     table["source"] = {
         "title": release.title,

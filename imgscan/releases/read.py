@@ -90,7 +90,7 @@ def _reason(error: Exception) -> str:
     asked = re.search(r"GLOBAL (\S+)", text) or re.search(r"Trying to instantiate (\S+)", text)
     if asked:
         return (
-            f"its pickle asks for {asked[1]}, so it is a pickled module or worse, not a state dictionary; reading it would run "
+            f"its pickle asks for {asked[1]}: a pickled module or another object, not a state dictionary; reading it would run "
             "code, and imgscan never does; wanted what torch.save(network.state_dict(), FILE) writes, or safetensors"
         )
     if "TorchScript" in text:

@@ -53,7 +53,8 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
         "size": section.size,
         "file": file.name,
         "sha256": "",
-        "licence": "unknown: state the licences of the training pictures here",
+        "licence": "unknown: state the licences of the training pictures here"
+        + (f", and that of {section.init}" * bool(section.init)),
         "default": False,
         "bf16": focal and section.size != "official",
         "backbone": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(size).items()},

@@ -174,7 +174,7 @@ REFUSALS = {
     ),
     "a pickled module": (
         lambda tmp_path: ("focal-hrnet", save(torch.nn.Linear(1, 1), tmp_path / "20230319-010.pth")),
-        "its pickle asks for torch.nn.modules.linear.Linear, so it is a pickled module",
+        "its pickle asks for torch.nn.modules.linear.Linear: a pickled module",
     ),
     "an unknown name": (
         lambda tmp_path: ("focal-hrnett", tmp_path / "w.pth"),
