@@ -11,7 +11,7 @@ from typing import Any
 def to_toml(table: dict[str, Any], path: str = "") -> str:
     """A nested dict of strings, numbers, booleans, lists of them and lists of tables as TOML."""
     plain = any(not isinstance(value, dict) and not _are_tables(value) for value in table.values())
-    text = f"\n[{path}]\n" if path and plain else ""
+    text = f"\n[{path}]\n" if path and (plain or not table) else ""
     return text + _body(table, path)
 
 

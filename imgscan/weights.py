@@ -50,8 +50,8 @@ class Card:
     licence: str
     backbone: dict[str, Any]  # the fields of the network's size
     points: tuple[OperatingPoint, ...]
-    commercial: bool | None  # whether its licence allows commercial use; None: not stated
     data: dict[str, Any] = field(repr=False)
+    commercial: bool | None = None  # whether its licence allows commercial use; None: not stated
 
     @property
     def full_name(self) -> str:
@@ -140,8 +140,8 @@ def read_card(path: Path) -> Card:
         licence=data["licence"],
         backbone=data["backbone"],
         points=_points(data, path),
-        commercial=data.get("commercial"),
         data=data,
+        commercial=data.get("commercial"),
     )
 
 

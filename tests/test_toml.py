@@ -15,6 +15,7 @@ from imgscan.toml import to_toml
         {"points": [{"x": 1}, {"x": 2, "inner": {"y": [3]}}], "after": {"z": "last"}},
         {"outer": {"points": [{"x": 1}], "more": {"deep": [{"a": 1}, {"a": 2}]}}},
         {"odd key": 'quotes " and \\ and \x7f and \U0001f600', "": {"empty": []}},
+        {"empty": {}, "full": {"inside": {}}},
         {"only": {"tables": {"inside": {"value": 1}}}},
     ],
 )

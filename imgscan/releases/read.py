@@ -99,8 +99,8 @@ def _reason(error: Exception) -> str:
 
 
 def _line(error: Exception) -> str:
-    """The first line of an error that says something."""
-    return next((line.strip()[:160] for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """The first sentence of an error."""
+    return next((line.strip().split(". ")[0][:160] for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _unwrapped(path: Path, held: Any) -> StateFile:

@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from imgscan.cli import app
 from imgscan.errors import ExitCode
+from imgscan.models import build_named
 from imgscan.report.record import read_record
+from imgscan.training.initial import initialise
+from imgscan.training.recipe import ModelSection
 from tests.releases.conftest import home, released, save, small  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.usefixtures("small", "home")
@@ -204,6 +208,20 @@ def test_sam_starts_trainings_and_scans_nothing(tmp_path: Path, folder: Path) ->
     done = run("models", "import", "sam-vit-l", save(state, tmp_path / "sam.pth"))
     assert "next: imgscan train focal --size official-vit --init sam-vit-l@official" in done.stderr
     assert "only start trainings" in complaint(run("scan", folder, "-m", "sam-vit-l@official", "--out", tmp_path / "o"))
+
+
+def test_imagenets_resnet_gets_a_home_and_starts_a_training(tmp_path: Path, folder: Path) -> None:
+    state = torchvision.models.resnet50(weights=None).state_dict()
+    done = run("models", "import", "resnet50", save(state, tmp_path / "resnet50-0676ba61.pth"), "--accept-licence")
+    assert done.exit_code == 0, done.output
+    assert "left out: 2 tensors of fc, the classifier of ImageNet's thousand classes" in done.stderr
+    assert "next: imgscan train cfl-net --init resnet50@official" in done.stderr
+    assert "only start trainings" in complaint(run("scan", folder, "-m", "resnet50@official", "--out", tmp_path / "o"))
+    assert run("models", "show", "resnet50@official").exit_code == 0
+    model = build_named("cfl-net", "official")
+    initialise(model, ModelSection("cfl-net", "official", "resnet50@official"))
+    assert torch.equal(model.state_dict()["encoder.layer4.2.conv3.weight"], state["layer4.2.conv3.weight"])
+    assert not torch.equal(model.state_dict()["encoder_srm.layer4.2.conv3.weight"], state["layer4.2.conv3.weight"])
 
 
 def test_exports_go_where_they_are_told(tmp_path: Path) -> None:
