@@ -88,7 +88,7 @@ def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timin
     timings.forward(pictures, timings.seconds["extract"] - before)
     for one in zip(*parts, strict=True):
         with _clock(timings, "fuse"):
-            features = fuse(one, scanner.clustering.grid)
+            features = fuse(one, scanner.clustering.grid, scanner.heads)
         yield features
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import affordable_grid
 from imgscan.cluster.hierarchical import MOST_GRID
+from imgscan.cluster.settings import HEAD
 from imgscan.errors import InputError, unknown
 from imgscan.localize import LocalizeSettings
 from imgscan.prepare import InputPlan
@@ -36,6 +37,7 @@ class Scanner:
     jobs: int = 0  # worker processes; see scan
     amp: bool = True  # bf16 autocast
     detectors: tuple[str, ...] = ()  # weight-free ones, of detectors.DETECTORS
+    heads: bool = False  # the mask heads decide, nothing is clustered
     timings: Timings = field(default_factory=Timings)
 
 
@@ -98,6 +100,8 @@ def with_clustering(model: Model, method: str | None, grid: int | None, seconds:
         return model.with_clustering(method, grid or None)
     chosen = model.with_clustering(method, None)
     plain = settings("clustering", ClusterSettings, chosen.settings.get("clustering", {}), model.name)
+    if plain.method == HEAD:
+        return chosen
     if plain.method not in CLUSTERINGS:
         raise InputError(f"--cluster: {unknown('clustering', plain.method, CLUSTERINGS)}")
     dim = sum(card.data.get("features", {}).get("dim", 64) for card in model.cards) or 4
@@ -131,7 +135,7 @@ def build_scanner(
     """
     origin = f"weights card {model.path or (model.cards[0].path if model.cards else model.name)}"
     clustering = settings("clustering", ClusterSettings, model.settings.get("clustering", {}), origin)
-    if clustering.method not in CLUSTERINGS:
+    if clustering.method not in (HEAD, *CLUSTERINGS):
         raise InputError(f"--cluster: {unknown('clustering', clustering.method, CLUSTERINGS)}")
     if clustering.method == "hierarchical" and clustering.grid > MOST_GRID:
         raise InputError(
@@ -140,6 +144,9 @@ def build_scanner(
     localizing = settings("localize", LocalizeSettings, model.settings.get("localize", {}), origin)
     if model.points and not everything:
         localizing = replace(localizing, strength=min(point.score for point in model.points))
+    mute = [card.full_name for card in model.cards if not _has_head(card)] + list(model.detectors)
+    if clustering.method == HEAD and mute:
+        raise InputError(f"--cluster {HEAD}: {mute[0]} has no mask head; wanted one of {', '.join(CLUSTERINGS)}")
     networks = []
     for card in model.cards:
         network = load_network(card).to(device)
@@ -155,4 +162,15 @@ def build_scanner(
         jobs=default_jobs() if jobs is None else jobs,
         amp=bf16_is_fast(device) and all(card.data.get("bf16", False) for card in model.cards) if amp is None else amp,
         detectors=model.detectors,
+        heads=clustering.method == HEAD or (len(model.cards) + len(model.detectors) == 1 and not _is_focal(model)),
     )
+
+
+def _has_head(card: Card) -> bool:
+    """Whether the network of a card answers with a mask."""
+    return not card.network.startswith("focal-") or bool(card.backbone.get("head", False))
+
+
+def _is_focal(model: Model) -> bool:
+    """Whether a network of the model leaves the decision to clustering, unless its card says otherwise."""
+    return any(card.network.startswith("focal-") for card in model.cards)

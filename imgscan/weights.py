@@ -87,7 +87,7 @@ class Model:
         """The model with another clustering; the operating points go, for they were measured with the card's own."""
         old = self.settings.get("clustering", {})
         new = old | {k: v for k, v in (("method", method), ("grid", grid)) if v is not None}
-        if new == old:
+        if new == old or (method is None and old.get("method") == "head"):  # a mask head has no grid
             return self
         return replace(self, points=(), settings=self.settings | {"clustering": new})
 
@@ -169,7 +169,10 @@ def find_model(text: str) -> Model:
             wanted = {card.full_name: card.sha256 for card in found}
             # Measured with other weights than those installed: its settings hold, its thresholds do not.
             return Model(name, found, _points(data, path) if data.get("weights") == wanted else (), data, path)
-    return Model(name, found, (), found[0].data if found else {}, detectors=detectors)
+    settings = found[0].data if found else {}
+    if settings.get("clustering", {}).get("method") == "head" and (detectors or not all(c.backbone.get("head") for c in found)):
+        settings = settings | {"clustering": settings["clustering"] | {"method": "hdbscan"}}  # not all have a head to speak with
+    return Model(name, found, (), settings, detectors=detectors)
 
 
 def _find_card(text: str) -> Card:

@@ -63,7 +63,12 @@ def start(recipe: Recipe, device: torch.device, *, resumes: bool = False) -> Run
     if recipe.model.init and not resumes:
         from imgscan.weights import load_state
 
-        model.load_state_dict(load_state(Path(recipe.model.init)))
+        state = load_state(Path(recipe.model.init))
+        if not any(key.startswith("head.") for key in state):
+            state |= {key: value for key, value in model.state_dict().items() if key.startswith("head.")}
+        model.load_state_dict(state)
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(weight.requires_grad and name.startswith(recipe.model.trains))
     model = model.to(device).to(memory_format=torch.channels_last)
     settings = recipe.train
     if settings.sync_bn and device.type == "cuda":
@@ -108,7 +113,9 @@ def training_samples(recipe: Recipe, photos: Sequence[Path], entries: Sequence[E
     length = train.steps * train.accumulate * train.batch * processes
     if entries:
         return EntryDataset(entries, data, seed=train.seed, length=length)
-    return SynthDataset(list(photos), side=data.side, seed=train.seed, length=length, untouched_share=data.untouched)
+    return SynthDataset(
+        list(photos), side=data.side, seed=train.seed, length=length, untouched_share=data.untouched, families=data.families
+    )
 
 
 def train(

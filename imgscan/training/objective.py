@@ -15,8 +15,10 @@ from imgscan.errors import ConfigError, unknown
 from imgscan.losses import CONTRASTS
 from imgscan.losses.cfl_net import patch_contrast, patch_contrast_released, patch_labels
 from imgscan.losses.focal import focal_loss
+from imgscan.losses.mask import mask_loss
 from imgscan.losses.ncl import cell_classes, contour_vectors, ncl_loss
 from imgscan.losses.pivot_consistent import contour_map, pc_loss
+from imgscan.models.segmentation import Segmentation
 from imgscan.training.recipe import LossSection, Recipe
 
 PATCH = 4  # pixels a side of CFL-Net's patches: 64 x 64 of them at 256 (C2)
@@ -26,7 +28,12 @@ Objective = Callable[[nn.Module, Any, Tensor, LossSection, torch.Generator], Ten
 
 
 def _focal(network: nn.Module, answer: Tensor, labels: Tensor, loss: LossSection, generator: torch.Generator) -> Tensor:
-    """FOCAL, Eq. 2 and 3."""
+    """FOCAL, Eq. 2 and 3; with a mask head the loss of the mask + weight x that."""
+    if isinstance(answer, Segmentation):
+        mask = mask_loss(answer.logits, labels, dice=loss.dice, picture=loss.picture)
+        if not loss.weight:
+            return mask
+        return mask + loss.weight * _focal(network, answer.features, labels, loss, generator)
     return focal_loss(
         answer,
         cell_labels(labels, int(network.stride), loss.contour == "ignore"),  # type: ignore[arg-type]
@@ -108,7 +115,8 @@ def check(recipe: Recipe, network: nn.Module, device: torch.device) -> None:
 def counts(recipe: Recipe, labels: Tensor) -> int:
     """How many pictures of a batch have a loss: those with forged pixels, and with `floor` the untouched ones."""
     forged = int((labels > 0).flatten(1).any(1).sum())
-    return len(labels) if recipe.method == "focal" and recipe.loss.floor > -1 else forged
+    headed = "headed" in recipe.model.size
+    return len(labels) if recipe.method == "focal" and (headed or recipe.loss.floor > -1) else forged
 
 
 class Trainee(nn.Module):
