@@ -24,6 +24,7 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from imgscan.datasets.forge import (
+    FILTERS,
     Forgery,
     Labels,
     Photo,
@@ -35,7 +36,6 @@ from imgscan.datasets.forge import (
     draw_shape,
     enhance,
     fill,
-    from_camera,
     nearest,
     paste,
     place,
@@ -116,21 +116,39 @@ def _made(side: int, rng: np.random.Generator, families: Families) -> int:
 def _host(photo: Photo, side: int, rng: np.random.Generator, families: Families) -> Rgb:
     """What is forged, or left alone: a window with a past, or a window on the grid of a small picture saved as a whole."""
     if "scale" in families and rng.random() < 0.5:
-        small = _small(photo(), side, rng)
-        return from_camera(small, side, side, rng)
+        return _small(photo(), side, side, rng, on_grid=True)
     return with_history(photo(), side, side, rng)
 
 
-def _small(photo: Rgb, least: int, rng: np.random.Generator) -> Rgb:
-    """A whole photograph made small (shorter side _SIDES, at least `least`), perhaps retouched, and saved as collections are."""
+def _small(photo: Rgb, height: int, width: int, rng: np.random.Generator, on_grid: bool) -> Rgb:
+    """A window of a whole photograph made small (shorter side _SIDES), perhaps retouched, and saved as collections are.
+
+    Only the JPEG blocks that the window touches are computed.
+
+    Args:
+        photo: drawn.
+        height, width: of the window; where the small photograph is smaller, it is made as large as that.
+        rng: all randomness.
+        on_grid: the window starts at multiples of 8 of the small photograph, as an uncropped picture does.
+    """
     there = min(photo.shape[:2])
-    short = max(least, min(there, int(np.exp(rng.uniform(*np.log(_SIDES))))))
-    if short != there:
-        high, wide = (max(least, round(length * short / there)) for length in photo.shape[:2])
-        photo = resize(photo, high, wide, rng)
+    ratio = min(1.0, float(np.exp(rng.uniform(*np.log(_SIDES)))) / there)
+    ratio = max(ratio, height / photo.shape[0], width / photo.shape[1])
+    whole = [max(wanted, round(length * ratio)) for wanted, length in zip((height, width), photo.shape[:2], strict=True)]
+    grid = 8 if on_grid else 1
+    top, left = (grid * int(rng.integers((w - k) // grid + 1)) for w, k in zip(whole, (height, width), strict=True))
+    first = top // 8 * 8, left // 8 * 8
+    last = min(whole[0], -(-(top + height) // 8) * 8), min(whole[1], -(-(left + width) // 8) * 8)
+    scale = photo.shape[1] / whole[1], photo.shape[0] / whole[0]
+    box = first[1] * scale[0], first[0] * scale[1], last[1] * scale[0], last[0] * scale[1]
+    picture = Image.fromarray(photo).resize((last[1] - first[1], last[0] - first[0]), FILTERS[rng.integers(len(FILTERS))], box=box)
+    window = np.asarray(picture)
     if rng.random() < 0.3:
-        photo = retouch(photo, rng)
-    return any_jpeg(photo, rng, 70, 97) if rng.random() < 0.85 else photo
+        window = retouch(window, rng)
+    if rng.random() < 0.85:
+        window = any_jpeg(window, rng, 70, 97)
+    top, left = top - first[0], left - first[1]
+    return np.array(window[top : top + height, left : left + width])
 
 
 def _splice(rgb: Rgb, labels: Labels, photo: Photo, rng: np.random.Generator, families: Families) -> None:
@@ -138,19 +156,18 @@ def _splice(rgb: Rgb, labels: Labels, photo: Photo, rng: np.random.Generator, fa
     if not families & {"scale", "object", "blend"}:
         splice(rgb, labels, photo, rng)
         return
-    pasts: list[Rgb] = []
+    donor: Rgb | None = None
     for number in range(1, 1 + int(rng.choice([1, 2, 3, 4, 5], p=[0.45, 0.25, 0.15, 0.1, 0.05]))):
         where = place(rgb, rng, 0.6) if "object" in families and rng.random() < 0.4 else place(rgb, rng)
         high, wide = rgb[where].shape[:2]
-        if pasts and rng.random() < 0.3:
-            donor = pasts[-1]  # several parts of one donor
-        else:
+        if donor is None or rng.random() < 0.7:  # else one more part of the same donor
             donor = photo()
-            if "scale" in families and rng.random() < 0.6:
-                donor = _small(donor, max(high, wide), rng)
-        pasts.append(donor)
-        straight = rng.random() < 0.35 and min(donor.shape[:2]) >= max(high, wide)
-        part = _window(donor, high, wide, rng) if straight else with_history(donor, high, wide, rng)
+        if "scale" in families and rng.random() < 0.6:
+            factor = 1.0 if rng.random() < 0.5 else float(rng.uniform(0.7, 1.7))
+            part = _small(donor, round(high * factor), round(wide * factor), rng, on_grid=False)
+            part = part if factor == 1 else resize(part, high, wide, rng)
+        else:
+            part = with_history(donor, high, wide, rng)
         part = turn(part, rng)
         if rng.random() < 0.3:
             part = tone(part, rng)
@@ -158,12 +175,6 @@ def _splice(rgb: Rgb, labels: Labels, photo: Photo, rng: np.random.Generator, fa
         if "blend" in families and rng.random() < 0.4:
             part, shape = _blended(rgb[where], part, shape, rng)
         paste(rgb, labels, where, part, shape, number)
-
-
-def _window(donor: Rgb, high: int, wide: int, rng: np.random.Generator) -> Rgb:
-    """A window of the donor as it is, anywhere: its blocks then lie off the host's."""
-    top, left = rng.integers(donor.shape[0] - high + 1), rng.integers(donor.shape[1] - wide + 1)
-    return np.array(donor[top : top + high, left : left + wide])
 
 
 def _superpixels(donor: Rgb, rng: np.random.Generator) -> Plane:
@@ -178,7 +189,7 @@ def _superpixels(donor: Rgb, rng: np.random.Generator) -> Plane:
     points = np.concatenate([small.reshape(-1, 3), weight * y.reshape(-1, 1), weight * x.reshape(-1, 1)], 1)
     centres = points[rng.choice(len(points), count, replace=False)]
     for _ in range(2):
-        owner = ((points[:, None] - centres[None]) ** 2).sum(2).argmin(1)
+        owner = ((centres**2).sum(1) - 2 * points @ centres.T).argmin(1)
         sums = np.stack([np.bincount(owner, points[:, k], count) for k in range(5)], 1)
         centres = (sums / np.maximum(np.bincount(owner, minlength=count), 1)[:, None]).astype(np.float32)
     owner = owner.reshape(rows, columns)
@@ -271,8 +282,9 @@ def _patch_over(rgb: Rgb, labels: Labels, rng: np.random.Generator) -> None:
             best = patches[cost.argmin()]
             window[here] = np.where(hole[here][..., None] & (known[here][..., None] == 0), best, window[here])
             known[here] = 1
-    shape = ndimage.gaussian_filter((hole & (known > 0)).astype(np.float32), 1.0)
-    paste(rgb, labels, where, np.round(window).astype(np.uint8), shape, 1)
+    filled = (hole & (known > 0)).astype(np.float32)
+    soft = np.maximum(ndimage.gaussian_filter(filled, 1.0), 0.51 * filled)  # thin parts too are mostly covered, and labelled
+    paste(rgb, labels, where, np.round(window).astype(np.uint8), soft, 1)
 
 
 def _finish(rgb: Rgb, rng: np.random.Generator, families: Families) -> Rgb:

@@ -25,7 +25,7 @@ Plane = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 Photo = Callable[[], Rgb]  # draws a pristine picture
 
-_FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
+FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def any_jpeg(rgb: Rgb, rng: np.random.Generator, low: int = 55, high: int = 99) 
 
 def resize(rgb: Rgb, height: int, width: int, rng: np.random.Generator) -> Rgb:
     """Resize with a drawn kernel."""
-    kernel = _FILTERS[rng.integers(len(_FILTERS))]
+    kernel = FILTERS[rng.integers(len(FILTERS))]
     return np.asarray(Image.fromarray(rgb).resize((width, height), kernel))
 
 
