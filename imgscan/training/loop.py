@@ -67,8 +67,6 @@ def start(recipe: Recipe, device: torch.device, *, resumes: bool = False) -> Run
         if not any(key.startswith("head.") for key in state):
             state |= {key: value for key, value in model.state_dict().items() if key.startswith("head.")}
         model.load_state_dict(state)
-    for name, weight in model.named_parameters():
-        weight.requires_grad_(weight.requires_grad and name.startswith(recipe.model.trains))
     model = model.to(device).to(memory_format=torch.channels_last)
     settings = recipe.train
     if settings.sync_bn and device.type == "cuda":

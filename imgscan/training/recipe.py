@@ -17,7 +17,6 @@ class ModelSection:
     network: str = "focal-hrnet"  # a name of models.NETWORKS
     size: str = "official"  # a name of that network's SIZES
     init: str = ""  # safetensors to start from; empty: from scratch; a mask head they lack starts from scratch
-    trains: str = ""  # prefix of the parameters that are trained, as "head."; the rest stays as it is; empty: all
 
 
 @dataclass(frozen=True)
