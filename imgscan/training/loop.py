@@ -27,7 +27,7 @@ from imgscan.models import build_named
 from imgscan.training import checkpoint
 from imgscan.training.checkpoint import Run
 from imgscan.training.log import Log
-from imgscan.training.objective import Trainee, check, counts
+from imgscan.training.objective import Trainee, check, counts, part
 from imgscan.training.recipe import Recipe, TrainSection
 from imgscan.training.schedule import rate_at
 from imgscan.training.sequence import EntryDataset, Samples, batches
@@ -67,6 +67,8 @@ def start(recipe: Recipe, device: torch.device, *, resumes: bool = False) -> Run
         if not any(key.startswith("head.") for key in state):
             state |= {key: value for key, value in model.state_dict().items() if key.startswith("head.")}
         model.load_state_dict(state)
+    if recipe.model.frozen:
+        part(model, recipe.model.frozen).requires_grad_(False)
     model = model.to(device).to(memory_format=torch.channels_last)
     settings = recipe.train
     if settings.sync_bn and device.type == "cuda":

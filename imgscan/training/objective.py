@@ -112,6 +112,14 @@ def check(recipe: Recipe, network: nn.Module, device: torch.device) -> None:
         raise ConfigError("train.batch is 1; the image pooling's batch norm wants at least 2 pictures per process")
 
 
+def part(network: nn.Module, name: str) -> nn.Module:
+    """A part of a network by its name; ConfigError says what there is."""
+    parts = dict(network.named_children())
+    if name not in parts:
+        raise ConfigError(f"model.frozen: {unknown('part of the network', name, parts)}")
+    return parts[name]
+
+
 def counts(recipe: Recipe, labels: Tensor) -> int:
     """How many pictures of a batch have a loss: those with forged pixels, and with `floor` the untouched ones."""
     forged = int((labels > 0).flatten(1).any(1).sum())
@@ -130,6 +138,8 @@ class Trainee(nn.Module):
     def forward(self, rgb: Tensor, labels: Tensor, seed: int) -> Tensor:
         """B x 3 x H x W uint8, B x H x W uint8 -> scalar float32; `seed` draws the pixels that the loss contrasts."""
         generator = torch.Generator().manual_seed(seed)
+        if self.recipe.model.frozen:  # its batch norm too; whoever called train() on the whole did not know
+            part(self.network, self.recipe.model.frozen).eval()
         with autocast(rgb.device, self.recipe.train.precision):
             answer = self.network((rgb.float() / 255).contiguous(memory_format=torch.channels_last))
         return self.objective(self.network, answer, labels, self.recipe.loss, generator)

@@ -17,6 +17,7 @@ class ModelSection:
     network: str = "focal-hrnet"  # a name of models.NETWORKS
     size: str = "official"  # a name of that network's SIZES
     init: str = ""  # safetensors to start from; empty: from scratch; a mask head they lack starts from scratch
+    frozen: str = ""  # a part of the network, as trunk, that stays as `init` has it, batch norm included; empty: none
 
 
 @dataclass(frozen=True)

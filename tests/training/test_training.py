@@ -461,3 +461,13 @@ def test_untouched_pictures_count_for_a_head_without_a_floor() -> None:
     plain = with_settings(tiny(), {"loss": {"floor": -1.0}}, "test")
     assert objective.counts(plain, labels) == 0
     assert objective.counts(with_settings(plain, {"model": {"size": "tiny-headed"}}, "test"), labels) == 3
+
+
+def test_a_frozen_part_stays_as_it_was_batch_norm_included(tmp_path: Path) -> None:
+    recipe = with_settings(headed(tmp_path), {"model": {"frozen": "trunk"}}, "test")
+    run = go(recipe, tmp_path / "run")
+    before, now = load_file(tmp_path / "bare.safetensors"), run.model.state_dict()
+    assert all(torch.equal(now[key], value) for key, value in before.items() if key.startswith("trunk."))
+    assert not torch.equal(now["mix.0.weight"], before["mix.0.weight"])
+    with pytest.raises(ConfigError, match="unknown part of the network 'trunc'; did you mean trunk"):
+        loop.start(with_settings(recipe, {"model": {"frozen": "trunc"}}, "test"), CPU)
