@@ -11,7 +11,7 @@ DETECTORS = ("ela", "noi1", "cfa1", "noi2", "noi5")
 CLUSTERINGS = ("hdbscan", "kmeans", "bisecting", "birch", "hierarchical")
 FORMATS = ("human", "json", "jsonl", "csv", "sarif", "junit", "github", "html")
 PROTOCOLS = ("native", "focal", "cfl-net", "ncl", "trufor", "imdlbenco")
-LEVELS = ("possible", "likely", "certain", "never")
+LEVELS = ("possible", "likely", "certain", "default", "never")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 

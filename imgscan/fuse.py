@@ -1,4 +1,4 @@
-"""Fuse: the features of one or several networks on one grid, concatenated (FOCAL, Eq. 4; no retraining)."""
+"""Fuse: the features of one or several networks on one grid, concatenated (FOCAL, Eq. 4; no retraining), and their mask heads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from imgscan.records import Features
+from imgscan.localize import enlarge
+from imgscan.records import Features, Map
+
+_SURE = 1e-6  # probabilities nearer to 0 or 1 count as that far from it
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,9 @@ class FuseSettings:
 AVERAGE = FuseSettings()
 
 
-def fuse(parts: Sequence[Features], grid: int, settings: FuseSettings = AVERAGE) -> Features:
+def fuse(parts: Sequence[Features], grid: int, settings: FuseSettings = AVERAGE, heads: bool = False) -> Features:
     """By the rule of the settings: `by_average` on the coarsest grid, or `by_first` as the released FOCAL code."""
-    return by_first(parts) if settings.rule == "first" else by_average(parts, grid)
+    return by_first(parts) if settings.rule == "first" else by_average(parts, grid, heads)
 
 
 def by_first(parts: Sequence[Features]) -> Features:
@@ -45,7 +48,7 @@ def by_first(parts: Sequence[Features]) -> Features:
     return Features(torch.cat(joined), first.cell, first.probability if not others else None)
 
 
-def by_average(parts: Sequence[Features], grid: int) -> Features:
+def by_average(parts: Sequence[Features], grid: int, heads: bool = False) -> Features:
     """Concatenate on the coarsest grid among the networks, with at most `grid` cells along the longer side.
 
     Every part is a set of unit vectors again after it was brought to the grid (by averaging the cells that fall together), so
@@ -54,12 +57,13 @@ def by_average(parts: Sequence[Features], grid: int) -> Features:
     Args:
         parts: features of one picture, from each network.
         grid: most cells a side, >= 8.
+        heads: the mask heads decide; all parts have one.  False: they are left out, and the features are clustered.
 
     Returns:
-        (sum of D) x h x w.
+        (sum of D) x h x w; with `heads` their common probability.
 
     Raises:
-        ValueError: no parts, or a grid under 8.
+        ValueError: no parts, a grid under 8, or a part without the head that has to decide.
     """
     if not parts or grid < 8:
         raise ValueError(f"{len(parts)} parts on a grid of {grid}; wanted at least one part and a grid of at least 8")
@@ -76,5 +80,20 @@ def by_average(parts: Sequence[Features], grid: int) -> Features:
     height = max(p.cell[0] * p.vectors.shape[1] for p in parts)
     width = max(p.cell[1] * p.vectors.shape[2] for p in parts)
     fused = torch.cat(joined) / len(joined) ** 0.5
-    # A mask head speaks for its own network only; beside others, all are judged by their features.
-    return Features(fused, (height / rows, width / columns), parts[0].probability if len(parts) == 1 else None)
+    return Features(fused, (height / rows, width / columns), agreed([p.probability for p in parts]) if heads else None)
+
+
+def agreed(maps: Sequence[Map | None]) -> Map:
+    """The common word of several mask heads: the mean of their logits, on the finest of their grids."""
+    there = [one for one in maps if one is not None]
+    if not there or len(there) < len(maps):
+        raise ValueError(f"{len(maps) - len(there)} of {len(maps)} parts have no mask head that could decide")
+    if len(there) == 1:
+        return there[0]
+    finest = max(there, key=lambda one: one.values.numel())
+    rows, columns = finest.values.shape
+    logits = torch.zeros(rows, columns)
+    for one in there:
+        cell = one.cell[0] / finest.cell[0], one.cell[1] / finest.cell[1]
+        logits += torch.from_numpy(enlarge(torch.logit(one.values, _SURE), cell, rows, columns))
+    return Map(torch.sigmoid(logits / len(there)), finest.cell)

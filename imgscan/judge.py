@@ -10,6 +10,7 @@ from imgscan.records import LEVELS, Clusters, Finding, Level, Mask, Picture, Pic
 from imgscan.weights import OperatingPoint
 
 NEVER = "never"
+DEFAULT = "default"  # the operating point, beside those of the levels, that counts where nobody names another
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,17 @@ class FailOn:
 
 
 def parse_fail_on(text: str | None, points: Sequence[OperatingPoint], model: str, flag: str = "--fail-on") -> FailOn:
-    """--fail-on and --report-from: possible, likely, certain, never, or a score between 0 and 1.
+    """--fail-on and --report-from: possible, likely, certain, default, never, or a score between 0 and 1.
 
-    Without the flag: the lowest level that was measured for the model, or never when none was.
+    Without the flag: the model's default operating point; its lowest level where it has none; never when nothing was measured.
 
     Raises:
         InputError: no such level, a score outside 0..1, or a level that nobody measured for this model.
     """
+    usual = next((point for point in points if point.level == DEFAULT), None)
+    points = levels(points)
+    if text in (None, DEFAULT) and usual is not None:
+        return FailOn(score=usual.score)
     if text is None:
         return FailOn(level=min((_level(p) for p in points), key=LEVELS.index)) if points else FailOn()
     if text == NEVER:
@@ -54,7 +59,7 @@ def parse_fail_on(text: str | None, points: Sequence[OperatingPoint], model: str
     try:
         score = float(text)
     except ValueError:
-        raise InputError(f"{flag}: {unknown('level', text, (*LEVELS[1:], NEVER))}, or a score between 0 and 1") from None
+        raise InputError(f"{flag}: {unknown('level', text, (*LEVELS[1:], DEFAULT, NEVER))}, or a score between 0 and 1") from None
     if not 0 <= score <= 1:
         raise InputError(f"{flag} {text}: wanted a score between 0 and 1")
     return FailOn(score=score)
@@ -69,18 +74,28 @@ def parse_report_from(text: str | None, fail_on: FailOn, points: Sequence[Operat
     if text is None:
         return fail_on
     start = replace(parse_fail_on(text, points, model, "--report-from"), area=fail_on.area)
-    if _least(start, points) > _least(fail_on, points):
+    if least_score(start, points) > least_score(fail_on, points):
         raise InputError(f"--report-from {text}: is above --fail-on; what fails has to be reported, wanted the same or less")
     return start
 
 
-def _least(gate: FailOn, points: Sequence[OperatingPoint]) -> float:
+def least_score(gate: FailOn, points: Sequence[OperatingPoint]) -> float:
     """The least score that reaches it; 2: none does."""
     if gate.score is not None:
         return gate.score
     if gate.level is None:
         return 2.0
-    return min(point.score for point in points if LEVELS.index(_level(point)) >= LEVELS.index(gate.level))
+    return min(point.score for point in levels(points) if LEVELS.index(_level(point)) >= LEVELS.index(gate.level))
+
+
+def levels(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
+    """Those of the levels."""
+    return [point for point in points if point.level != DEFAULT]
+
+
+def usual_score(points: Sequence[OperatingPoint]) -> float:
+    """From where on regions are marked where nobody asks for weaker ones: the default point, or the lowest level."""
+    return next((point.score for point in points if point.level == DEFAULT), min(point.score for point in points))
 
 
 def _level(point: OperatingPoint) -> Level:
@@ -92,7 +107,7 @@ def _level(point: OperatingPoint) -> Level:
 
 def level_of(score: float, points: Sequence[OperatingPoint]) -> Level:
     """The highest level whose measured threshold the score reaches; "none" for a score of 0 or under all of them."""
-    reached = [_level(p) for p in points if score > 0 and score >= p.score]
+    reached = [_level(p) for p in levels(points) if score > 0 and score >= p.score]
     return max(reached, key=LEVELS.index, default="none")
 
 

@@ -69,7 +69,8 @@ def examine(pictures: Iterable[Picture | Skipped], scanner: Scanner) -> Iterator
 def _one(picture: Picture, scanner: Scanner, timings: Timings) -> Assessed:
     features = next(_forward_batch([picture], scanner, timings))
     with _clock(timings, "cluster"):
-        clusters = segment(features) if features.probability is not None else cluster(features, scanner.clustering)
+        headed = features.probability is not None
+        clusters = segment(features, scanner.localizing.threshold) if headed else cluster(features, scanner.clustering)
     return _conclude(picture, features, clusters, scanner, timings)
 
 
@@ -88,7 +89,7 @@ def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timin
     timings.forward(pictures, timings.seconds["extract"] - before)
     for one in zip(*parts, strict=True):
         with _clock(timings, "fuse"):
-            features = fuse(one, scanner.clustering.grid, scanner.fusing)
+            features = fuse(one, scanner.clustering.grid, scanner.fusing, scanner.heads)
         yield features
 
 
@@ -153,7 +154,7 @@ def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executo
     features = list(_forward_batch(pictures, scanner, scanner.timings))
     here = [one for one in features if one.probability is None and _on_device(one, scanner.clustering)]
     with _clock(scanner.timings, "cluster"):
-        made = iter(cluster_many(here, scanner.clustering, scanner.device))
+        made = iter(cluster_many(here, scanner.clustering, scanner.device) if here else [])
     left = iter(features)
     for item in window:
         if isinstance(item, Skipped):
@@ -162,7 +163,7 @@ def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executo
         one = next(left)
         clusters: Future[tuple[Clusters, float]] = Future()
         if one.probability is not None:
-            clusters.set_result((segment(one), 0.0))
+            clusters.set_result((segment(one, scanner.localizing.threshold), 0.0))
         elif _on_device(one, scanner.clustering):
             clusters.set_result((next(made), 0.0))
         else:

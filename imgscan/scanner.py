@@ -11,8 +11,10 @@ from torch import nn
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import affordable_grid
 from imgscan.cluster.hierarchical import MOST_GRID
+from imgscan.cluster.settings import HEAD
 from imgscan.errors import InputError, unknown
 from imgscan.fuse import FuseSettings
+from imgscan.judge import usual_score
 from imgscan.licences import check_usable
 from imgscan.localize import LocalizeSettings
 from imgscan.prepare import InputPlan
@@ -39,6 +41,7 @@ class Scanner:
     amp: bool = True  # bf16 autocast
     detectors: tuple[str, ...] = ()  # weight-free ones, of detectors.DETECTORS
     fusing: FuseSettings = field(default_factory=FuseSettings)
+    heads: bool = False  # the mask heads decide, nothing is clustered
     timings: Timings = field(default_factory=Timings)
 
 
@@ -101,6 +104,8 @@ def with_clustering(model: Model, method: str | None, grid: int | None, seconds:
         return model.with_clustering(method, grid or None)
     chosen = model.with_clustering(method, None)
     plain = settings("clustering", ClusterSettings, chosen.settings.get("clustering", {}), model.name)
+    if plain.method == HEAD:
+        return chosen
     if plain.method not in CLUSTERINGS:
         raise InputError(f"--cluster: {unknown('clustering', plain.method, CLUSTERINGS)}")
     dim = sum(card.data.get("features", {}).get("dim", 64) for card in model.cards) or 4
@@ -128,7 +133,7 @@ def build_scanner(
     """Load the weights of a model and put its cards' settings together; None leaves a setting to the card,
     `batch` and `jobs` to the device and the number of cores.
 
-    What is weaker than the lowest measured operating point is not marked, unless `everything` is asked for (calibration has to see
+    What is weaker than the model's usual operating point is not marked, unless `everything` is asked for (calibration has to see
     it), nothing was measured for this model, or `weakest`, a score that somebody wants to see, is lower.
 
     Raises:
@@ -137,7 +142,7 @@ def build_scanner(
     check_usable(model.cards, accept_licence)
     origin = f"weights card {model.path or (model.cards[0].path if model.cards else model.name)}"
     clustering = settings("clustering", ClusterSettings, model.settings.get("clustering", {}), origin)
-    if clustering.method not in CLUSTERINGS:
+    if clustering.method not in (HEAD, *CLUSTERINGS):
         raise InputError(f"--cluster: {unknown('clustering', clustering.method, CLUSTERINGS)}")
     if clustering.method == "hierarchical" and clustering.grid > MOST_GRID:
         raise InputError(
@@ -145,10 +150,12 @@ def build_scanner(
         )
     localizing = settings("localize", LocalizeSettings, model.settings.get("localize", {}), origin)
     if model.points and not everything:
-        wanted = [point.score for point in model.points] + ([] if weakest is None else [weakest])
-        localizing = replace(localizing, strength=min(wanted))
+        localizing = replace(localizing, strength=min(usual_score(model.points), *([] if weakest is None else [weakest])))
     if amp is None:  # the released code computes in float32
         amp = model.compat is None and bf16_is_fast(device) and all(card.data.get("bf16", False) for card in model.cards)
+    mute = [card.full_name for card in model.cards if not _has_head(card)] + list(model.detectors)
+    if clustering.method == HEAD and mute:
+        raise InputError(f"--cluster {HEAD}: {mute[0]} has no mask head; wanted one of {', '.join(CLUSTERINGS)}")
     networks = []
     for card in model.cards:
         network = load_network(card).to(device)
@@ -165,4 +172,15 @@ def build_scanner(
         amp=amp,
         detectors=model.detectors,
         fusing=settings("fuse", FuseSettings, model.settings.get("fuse", {}), origin),
+        heads=clustering.method == HEAD or (len(model.cards) + len(model.detectors) == 1 and not _is_focal(model)),
     )
+
+
+def _has_head(card: Card) -> bool:
+    """Whether the network of a card answers with a mask."""
+    return not card.network.startswith("focal-") or bool(card.backbone.get("head", False))
+
+
+def _is_focal(model: Model) -> bool:
+    """Whether a network of the model leaves the decision to clustering, unless its card says otherwise."""
+    return any(card.network.startswith("focal-") for card in model.cards)

@@ -31,7 +31,7 @@ Section = TypeVar("Section")
 class OperatingPoint:
     """A threshold with what was measured of it."""
 
-    level: str  # possible, likely or certain
+    level: str  # possible, likely, certain; or default: what counts where nobody names another
     score: float  # pictures at or above it are findings of that level
     false_alarms: float  # measured share of untouched pictures at or above it
     pictures: int  # how many untouched pictures that is measured on
@@ -114,7 +114,7 @@ class Model:
             raise InputError(f"--compat {self.compat}: the released code clusters in its own way; leave --cluster and --grid out")
         old = self.settings.get("clustering", {})
         new = old | {k: v for k, v in (("method", method), ("grid", grid)) if v is not None}
-        if new == old:
+        if new == old or (method is None and old.get("method") == "head"):  # a mask head has no grid
             return self
         return replace(self, points=(), settings=self.settings | {"clustering": new})
 
@@ -240,7 +240,10 @@ def find_model(text: str, compat: str | None = None) -> Model:
             wanted = {card.full_name: card.sha256 for card in found}
             # Measured with other weights than those installed: its settings hold, its thresholds do not.
             return Model(name, found, _points(data, path) if data.get("weights") == wanted else (), data, path)
-    return Model(name, found, (), found[0].data if found else {}, detectors=detectors)
+    settings = found[0].data if found else {}
+    if settings.get("clustering", {}).get("method") == "head" and (detectors or not all(c.backbone.get("head") for c in found)):
+        settings = settings | {"clustering": settings["clustering"] | {"method": "hdbscan"}}  # not all have a head to speak with
+    return Model(name, found, (), settings, detectors=detectors)
 
 
 def _as_released(name: str, found: tuple[Card, ...], detectors: tuple[str, ...], compat: str) -> Model:

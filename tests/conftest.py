@@ -51,6 +51,18 @@ def tiny_model(tiny_weights: dict[str, Path]) -> str:
     return "+".join(f"{network}@{card}" for network, card in tiny_weights.items())
 
 
+@pytest.fixture(scope="session")
+def headed_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What to give --model for the two tiny networks with mask heads, fused."""
+    names = []
+    for network in ("focal-hrnet", "focal-vit"):
+        recipe = with_settings(Recipe(), {"model": {"network": network, "size": "tiny-headed"}}, "test")
+        run = loop.start(recipe, torch.device("cpu"))
+        card = write_weights(run, tmp_path_factory.mktemp(f"{network}-headed"), "synth", [PHOTOS], 4)
+        names.append(f"{network}@{card}")
+    return "+".join(names)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, photos: list[np.ndarray]) -> Path:
     """A folder of three small pictures: a JPEG in a folder, a forged PNG, a tall WebP."""

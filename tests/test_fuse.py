@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from imgscan.fuse import fuse
-from imgscan.records import Features
+from imgscan.records import Features, Map
 
 
 def features(dim: int, rows: int, columns: int, cell: float, seed: int = 0) -> Features:
@@ -43,3 +45,28 @@ def test_the_grid_is_limited_and_covers_the_same_picture() -> None:
 def test_nothing_to_fuse() -> None:
     with pytest.raises(ValueError, match="0 parts"):
         fuse([], 64)
+
+
+def headed(dim: int, rows: int, columns: int, cell: float, logits: torch.Tensor) -> Features:
+    return replace(features(dim, rows, columns, cell), probability=Map(logits.sigmoid(), (cell, cell)))
+
+
+def test_mask_heads_agree_on_the_mean_of_their_logits_on_the_finest_grid() -> None:
+    """By hand: 2 everywhere and a coarse -1 | 3 (bilinear between centres: -1, 0, 2, 3), halved."""
+    fine = headed(4, 2, 4, 4.0, torch.full((2, 4), 2.0))
+    coarse = headed(3, 1, 2, 8.0, torch.tensor([[-1.0, 3.0]]))
+    fused = fuse([fine, coarse], 64, heads=True)
+    assert fused.probability is not None
+    assert fused.probability.cell == (4.0, 4.0)
+    torch.testing.assert_close(fused.probability.values.logit(), torch.tensor([[0.5, 1.0, 2.0, 2.5]] * 2))
+
+
+def test_one_mask_head_is_left_as_it_is_and_none_are_heard_unless_asked() -> None:
+    one = headed(4, 2, 4, 4.0, torch.zeros(2, 4))
+    assert fuse([one], 64, heads=True).probability is one.probability
+    assert fuse([one], 64).probability is None
+
+
+def test_a_part_without_a_head_cannot_decide() -> None:
+    with pytest.raises(ValueError, match="1 of 2 parts have no mask head"):
+        fuse([headed(4, 2, 4, 4.0, torch.zeros(2, 4)), features(4, 2, 4, 4.0)], 64, heads=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from imgscan.errors import InputError
-from imgscan.judge import FailOn, judge, level_of, parse_fail_on
+from imgscan.judge import FailOn, judge, least_score, level_of, parse_fail_on, parse_report_from, usual_score
 from imgscan.records import Clusters, Finding, Level, Mask, Picture, Region, Source
 from imgscan.weights import OperatingPoint
 
@@ -55,6 +55,20 @@ def test_fail_on_errors_say_what_is_legal(text: str, message: str) -> None:
 
 def of(verdict: Finding) -> tuple[Level, float, float]:
     return verdict.level, verdict.score, verdict.area
+
+
+def test_the_default_point_is_what_counts_and_no_level() -> None:
+    points = (*POINTS, OperatingPoint("default", 0.45, 0.02, 100))
+    assert parse_fail_on(None, points, "m") == parse_fail_on("default", points, "m") == FailOn(score=0.45)
+    assert level_of(0.5, points) == "possible"
+    assert usual_score(points) == 0.45
+    assert usual_score(POINTS) == 0.3
+    assert parse_report_from("possible", FailOn(score=0.45), points, "m") == FailOn("possible")
+    assert parse_report_from(None, FailOn("likely"), points, "m") == FailOn("likely")
+    with pytest.raises(InputError, match="is above --fail-on"):
+        parse_report_from("likely", FailOn(score=0.45), points, "m")
+    assert least_score(FailOn("likely"), points) == 0.6
+    assert least_score(FailOn(), points) > 1
 
 
 def finding(strengths: list[float]) -> Finding:

@@ -3,8 +3,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from imgscan.localize import LocalizeSettings, enlarge, localize
-from imgscan.records import Clusters, Features
+from imgscan.localize import LocalizeSettings, enlarge, localize, region_strength
+from imgscan.records import Clusters, Features, Map
+from imgscan.segment import segment
 
 FORGED = torch.tensor([0.6, 0.8, 0.0])  # cosine 0.6 to the pristine direction: distance (1 - 0.6) / 2 = 0.2
 PRISTINE = torch.tensor([1.0, 0.0, 0.0])
@@ -69,3 +70,44 @@ def test_cells_lie_where_they_were_whatever_the_padding(height: int, width: int)
     large = enlarge(cells, (8.0, 8.0), height, width)
     assert large.shape == (height, width)
     assert np.unravel_index(large.argmax(), large.shape) in [(y, x) for y in (19, 20) for x in (27, 28)]
+
+
+def headed() -> tuple[Features, Clusters]:
+    """One pixel a cell: a region of 40 pixels at 0.9, one of 30 at 0.6, and haze at 0.4."""
+    values = torch.full((20, 20), 0.1)
+    values[2:7, 2:10] = 0.9
+    values[12:18, 3:8] = 0.6
+    values[:, 15:] = 0.4
+    features = Features(scene()[0].vectors, (20 / 12, 20 / 16), Map(values, (1.0, 1.0)))
+    return features, segment(features)
+
+
+def test_a_mask_head_marks_from_its_threshold_on() -> None:
+    features, clusters = headed()
+    for threshold, areas in ((0.5, [40, 30]), (0.7, [40]), (0.3, [40, 30, 100])):
+        mask = localize(features, clusters, 20, 20, LocalizeSettings(threshold=threshold))
+        assert [region.area for region in mask.regions] == areas
+        assert segment(features, threshold).labels.any()
+
+
+def test_weaker_regions_go_or_stay_together_with_a_strong_one() -> None:
+    features, clusters = headed()
+    alone = localize(features, clusters, 20, 20, LocalizeSettings(strength=0.8))
+    together = localize(features, clusters, 20, 20, LocalizeSettings(strength=0.8, together=True))
+    assert [region.area for region in alone.regions] == [40]
+    assert [region.area for region in together.regions] == [40, 30]
+    assert not localize(features, clusters, 20, 20, LocalizeSettings(strength=0.95, together=True)).forged.any()
+
+
+def test_strength_by_hand() -> None:
+    values = np.array([0.9, 0.3, 0.6, 0.8], np.float32)
+    assert region_strength(values, 0) == pytest.approx(0.65)
+    assert region_strength(values, 2) == pytest.approx(0.85)
+    assert region_strength(values, 8) == pytest.approx(2.6 / 8), "what is missing to eight pixels counts as 0"
+
+
+def test_the_peak_of_a_region_is_a_share_of_the_picture() -> None:
+    """A tenth of 400 pixels is as many as the first region has; the second has 30 of 40."""
+    features, clusters = headed()
+    mask = localize(features, clusters, 20, 20, LocalizeSettings(peak=0.1))
+    assert [region.strength for region in mask.regions] == pytest.approx([0.9, 0.6 * 30 / 40])

@@ -171,3 +171,38 @@ def test_a_detector_is_fused_with_a_network(folder: Path, tiny_model: str) -> No
 def test_examine_takes_decoded_pictures(folder: Path, tiny_model: str) -> None:
     pictures = [decode(source) for source in find([folder])]
     check_equal(list(scan(find([folder]), tiny_scanner(tiny_model))), list(examine(pictures, tiny_scanner(tiny_model))))
+
+
+def method_of(folder: Path, text: str, cluster: str | None = None) -> tuple[str, Assessed]:
+    model = find_model(text).with_clustering(cluster, None)
+    (result,) = scan(find([folder / "forged.png"]), build_scanner(model, device=CPU, jobs=0, amp=False))
+    assert isinstance(result, Assessed)
+    return result.finding.method, result
+
+
+def test_mask_heads_decide_together_and_clustering_on_request(folder: Path, headed_model: str) -> None:
+    method, both = method_of(folder, headed_model)
+    assert method == "mask head"
+    assert both.features.vectors.shape[0] == 32, "features are there for --cluster and the store"
+    parts = [method_of(folder, one)[1].mask.probability for one in headed_model.split("+")]
+    assert (parts[0] != both.mask.probability).any()
+    assert both.mask.probability.mean() == pytest.approx(np.mean(parts), abs=0.1)
+    clustered, result = method_of(folder, headed_model, "kmeans")
+    assert clustered == "kmeans"
+    assert (result.mask.probability != both.mask.probability).any()
+
+
+def test_the_way_of_a_gpu_hears_mask_heads_too(folder: Path, headed_model: str) -> None:
+    alone = list(scan(find([folder]), tiny_scanner(headed_model)))
+    check_equal(alone, list(_batch_by_batch(map(decode, find([folder])), tiny_scanner(headed_model))))
+
+
+def test_beside_one_without_a_head_all_are_clustered(folder: Path, headed_model: str, tiny_model: str) -> None:
+    one = headed_model.split("+")[0]
+    for other in ("noi1", tiny_model.split("+")[1]):
+        assert method_of(folder, f"{one}+{other}")[0] != "mask head"
+
+
+def test_a_head_that_is_not_there_cannot_be_asked_for(tiny_model: str) -> None:
+    with pytest.raises(InputError, match=r"--cluster head: focal-hrnet@mine has no mask head; wanted one of hdbscan"):
+        build_scanner(find_model(tiny_model).with_clustering("head", None), device=CPU)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from imgscan.datasets.resaved import COPIES, resaved
 from imgscan.errors import ExitCode, InputError
 from imgscan.find import find
+from imgscan.judge import DEFAULT
 from imgscan.pipeline import scan
 from imgscan.progress import bar
-from imgscan.records import Skipped
+from imgscan.records import Skipped, Source
 from imgscan.report.human import printable
 from imgscan.scanner import build_scanner, choose_device
 from imgscan.weights import find_model
 
-LEVEL_RATES = {"possible": 0.05, "likely": 0.01, "certain": 0.001}  # level -> share of untouched pictures that may reach it
+# level -> share of untouched pictures that may reach it; `default` is what counts where nobody names another
+LEVEL_RATES = {"possible": 0.05, DEFAULT: 0.02, "likely": 0.01, "certain": 0.001}
 
 
 def threshold(scores: list[float], rate: float) -> float | None:
@@ -36,9 +41,19 @@ def threshold(scores: list[float], rate: float) -> float | None:
 
 
 def calibrate_command(
-    model: str, *, pristine: list[Path], device: str, jobs: int | None, batch: int | None, accept_licence: bool
+    model: str,
+    *,
+    pristine: list[Path],
+    copies: bool,
+    device: str,
+    jobs: int | None,
+    batch: int | None,
+    accept_licence: bool,
 ) -> ExitCode:
-    """Print [[operating_points]] for a weights card; a level that the sample is too small for is named on stderr."""
+    """Print [[operating_points]] for a weights card; a level that the sample is too small for is named on stderr.
+
+    With `copies` the pictures count in the forms of datasets.resaved too: smaller, and saved once more.
+    """
     sources = find(pristine)
     if not sources:
         raise InputError(f"no pictures in {', '.join(map(str, pristine))}; wanted untouched pictures")
@@ -47,7 +62,10 @@ def calibrate_command(
         chosen, device=choose_device(device), batch=batch, jobs=jobs, everything=True, accept_licence=accept_licence
     )
     scores, skipped = [], 0
-    with bar("calibrating", len(sources)) as progress:
+    photographs = len(sources)
+    with TemporaryDirectory(prefix="imgscan-") as folder, bar("calibrating", photographs * (1 + copies * len(COPIES))) as progress:
+        if copies:
+            sources += _copies(sources, Path(folder))
         for result in scan(sources, scanner):
             progress.advance()
             if isinstance(result, Skipped):
@@ -55,6 +73,8 @@ def calibrate_command(
                 print(f"imgscan: skipped {printable(str(result.source.path))}: {result.reason}", file=sys.stderr)
             else:
                 scores.append(result.finding.score)
+    if copies:
+        print(f"# {len(scores)} pictures: {photographs} photographs and {len(COPIES)} copies of each ({', '.join(COPIES)})")
     for level, rate in LEVEL_RATES.items():
         score = threshold(scores, rate)
         if score is None:
@@ -68,3 +88,12 @@ def calibrate_command(
             f'\n[[operating_points]]\nlevel = "{level}"\nscore = {score}\nfalse_alarms = {measured:.4f}\npictures = {len(scores)}'
         )
     return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN
+
+
+def _copies(sources: list[Source], folder: Path) -> list[Source]:
+    """The copies of every picture that can be opened; the scan of the original names those that cannot."""
+    made: list[Path] = []
+    for number, source in enumerate(sources):
+        with suppress(OSError):
+            made += resaved(source.path, folder, str(number))
+    return [Source(path, path.name) for path in made]

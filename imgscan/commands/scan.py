@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from imgscan import __version__
 from imgscan.errors import ExitCode, InputError, exit_code_of
 from imgscan.find import Filter, find, read_list
-from imgscan.judge import FailOn, parse_fail_on, parse_report_from
+from imgscan.judge import FailOn, least_score, parse_fail_on, parse_report_from
 from imgscan.licences import check_usable, licence_facts
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped, Source
@@ -104,7 +104,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
         device=place,
         batch=options.batch,
         jobs=options.jobs,
-        weakest=gates.report_from.score,
+        weakest=least_score(gates.report_from, chosen.points),
         accept_licence=options.accept_licence,
     )
     if options.grid == "auto":

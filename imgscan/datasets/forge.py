@@ -25,7 +25,7 @@ Plane = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 Photo = Callable[[], Rgb]  # draws a pristine picture
 
-_FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
+FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def jpeg(rgb: Rgb, quality: int, subsampling: int = 2) -> Rgb:
     return np.array(Image.open(buffer))
 
 
-def _any_jpeg(rgb: Rgb, rng: np.random.Generator, low: int = 55, high: int = 99) -> Rgb:
+def any_jpeg(rgb: Rgb, rng: np.random.Generator, low: int = 55, high: int = 99) -> Rgb:
     """JPEG at a drawn quality; high qualities more often, since cameras and editors save so."""
     quality = round(high - (high - low) * float(rng.beta(1.1, 1.6)))
     return jpeg(rgb, quality, int(rng.choice([2, 0, 1], p=[0.7, 0.25, 0.05])))
@@ -52,7 +52,7 @@ def _any_jpeg(rgb: Rgb, rng: np.random.Generator, low: int = 55, high: int = 99)
 
 def resize(rgb: Rgb, height: int, width: int, rng: np.random.Generator) -> Rgb:
     """Resize with a drawn kernel."""
-    kernel = _FILTERS[rng.integers(len(_FILTERS))]
+    kernel = FILTERS[rng.integers(len(FILTERS))]
     return np.asarray(Image.fromarray(rgb).resize((width, height), kernel))
 
 
@@ -100,7 +100,7 @@ def with_history(photo: Rgb, height: int, width: int, rng: np.random.Generator) 
     if rng.random() < 0.4:
         window = retouch(window, rng)
     if rng.random() < 0.85:
-        window = _any_jpeg(window, rng)
+        window = any_jpeg(window, rng)
     if margin:
         top, left = rng.integers(window.shape[0] - height + 1), rng.integers(window.shape[1] - width + 1)
         window = window[top : top + height, left : left + width]
@@ -191,17 +191,17 @@ def turn(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     return np.asarray(picture)
 
 
-def _place(rgb: Rgb, rng: np.random.Generator) -> tuple[slice, slice]:
-    """A window of 1 to 25 % of the picture, anywhere, at least 24 pixels a side."""
+def place(rgb: Rgb, rng: np.random.Generator, most: float = 0.3) -> tuple[slice, slice]:
+    """A window of 2 % to `most` of the picture, anywhere, at least 24 pixels a side."""
     height, width = rgb.shape[:2]
-    share, aspect = np.exp(rng.uniform(np.log(0.02), np.log(0.3))), np.exp(rng.uniform(-0.5, 0.5))
+    share, aspect = np.exp(rng.uniform(np.log(0.02), np.log(most))), np.exp(rng.uniform(-0.5, 0.5))
     high = int(np.clip(np.sqrt(share * aspect) * height, 24, height))
     wide = int(np.clip(np.sqrt(share / aspect) * width, 24, width))
     top, left = int(rng.integers(height - high + 1)), int(rng.integers(width - wide + 1))
     return slice(top, top + high), slice(left, left + wide)
 
 
-def _paste(rgb: Rgb, labels: Labels, where: tuple[slice, slice], part: Rgb, shape: Plane, number: int) -> None:
+def paste(rgb: Rgb, labels: Labels, where: tuple[slice, slice], part: Rgb, shape: Plane, number: int) -> None:
     """Blend `part` into `rgb` at `where` and label what is mostly covered; both change in place."""
     under = rgb[where].astype(np.float32)
     rgb[where] = np.round(under + (part - under) * shape[..., None]).astype(np.uint8)
@@ -211,17 +211,17 @@ def _paste(rgb: Rgb, labels: Labels, where: tuple[slice, slice], part: Rgb, shap
 def splice(rgb: Rgb, labels: Labels, photo: Photo, rng: np.random.Generator) -> None:
     """Paste one to four parts of other photographs, each with its own past."""
     for number in range(1, 1 + int(rng.choice([1, 2, 3, 4], p=[0.5, 0.25, 0.15, 0.1]))):
-        where = _place(rgb, rng)
+        where = place(rgb, rng)
         high, wide = rgb[where].shape[:2]
         part = turn(with_history(photo(), high, wide, rng), rng)
         if rng.random() < 0.3:
             part = tone(part, rng)
-        _paste(rgb, labels, where, part, draw_shape(part, rng), number)
+        paste(rgb, labels, where, part, draw_shape(part, rng), number)
 
 
 def copy_move(rgb: Rgb, labels: Labels, rng: np.random.Generator) -> None:
     """Copy a part of the picture to another place of it; only the copy is labelled, its source is untouched."""
-    source, where = _place(rgb, rng), _place(rgb, rng)
+    source, where = place(rgb, rng), place(rgb, rng)
     high, wide = rgb[source].shape[:2]
     if rng.random() < 0.5:
         where = (slice(where[0].start, where[0].start + high), slice(where[1].start, where[1].start + wide))
@@ -235,10 +235,10 @@ def copy_move(rgb: Rgb, labels: Labels, rng: np.random.Generator) -> None:
     part = turn(part, rng)
     if rng.random() < 0.2:
         part = tone(part, rng)
-    _paste(rgb, labels, where, part, draw_shape(part, rng), 1)
+    paste(rgb, labels, where, part, draw_shape(part, rng), 1)
 
 
-def _fill(rgb: Rgb, hole: npt.NDArray[np.bool_]) -> Rgb:
+def fill(rgb: Rgb, hole: npt.NDArray[np.bool_]) -> Rgb:
     """Smooth inpainting: known pixels averaged over coarser and coarser grids until the hole is covered (pull-push)."""
     weight = (~hole).astype(np.float32)
     levels = [(rgb * weight[..., None], weight)]
@@ -258,7 +258,7 @@ def _fill(rgb: Rgb, hole: npt.NDArray[np.bool_]) -> Rgb:
 
 def remove(rgb: Rgb, labels: Labels, rng: np.random.Generator) -> None:
     """Take something out: fill its shape smoothly, with noise perhaps, or clone the neighbourhood over it."""
-    where = _place(rgb, rng)
+    where = place(rgb, rng)
     high, wide = rgb[where].shape[:2]
     shape = draw_shape(rgb[where], rng)
     if rng.random() < 0.5:
@@ -268,16 +268,16 @@ def remove(rgb: Rgb, labels: Labels, rng: np.random.Generator) -> None:
         part = rgb[down : down + high, right : right + wide].copy()
         shape = ndimage.gaussian_filter(shape, 2.0)
     else:
-        part = _fill(rgb[where], ndimage.binary_dilation(shape > 0.05, iterations=1))
+        part = fill(rgb[where], ndimage.binary_dilation(shape > 0.05, iterations=1))
         if rng.random() < 0.5:
             noise = ndimage.gaussian_filter(rng.standard_normal(part.shape), (0.7, 0.7, 0)) * rng.uniform(1, 8)
             part = np.clip(part + noise, 0, 255).astype(np.uint8)
-    _paste(rgb, labels, where, part, shape, 1)
+    paste(rgb, labels, where, part, shape, 1)
 
 
 def enhance(rgb: Rgb, labels: Labels, rng: np.random.Generator) -> None:
     """Work over a region of the picture itself: retouch, tone, blur or noise, strong enough that pixels change; label 1."""
-    where = _place(rgb, rng)
+    where = place(rgb, rng)
     before = rgb[where].copy()
     shape = draw_shape(before, rng)
     choice = rng.integers(4)
@@ -290,7 +290,7 @@ def enhance(rgb: Rgb, labels: Labels, rng: np.random.Generator) -> None:
     else:
         noise = ndimage.gaussian_filter(rng.standard_normal(before.shape), (0.6, 0.6, 0)) * rng.uniform(6, 25)
         part = np.clip(np.round(before + noise), 0, 255).astype(np.uint8)
-    _paste(rgb, labels, where, part, shape, 1)
+    paste(rgb, labels, where, part, shape, 1)
     # A flat sky blurred is the same flat sky: what most pixels do not show is not labelled, and forge() draws again.
     changed = (rgb[where] != before).any(2)
     if changed.sum(where=labels[where] == 1) < 0.5 * (labels[where] == 1).sum():
@@ -299,7 +299,7 @@ def enhance(rgb: Rgb, labels: Labels, rng: np.random.Generator) -> None:
 
 def common_history(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     """What happens to the finished picture: stored without loss (30 %), or saved as JPEG 50-98."""
-    return rgb if rng.random() < 0.3 else _any_jpeg(rgb, rng, 50, 98)
+    return rgb if rng.random() < 0.3 else any_jpeg(rgb, rng, 50, 98)
 
 
 KINDS: Sequence[str] = ("splicing", "copy-move", "removal", "enhancement")
@@ -339,14 +339,14 @@ def forge(photo: Photo, side: int, rng: np.random.Generator, kind: str | None = 
             enhance(rgb, labels, rng)
         if made != side:
             rgb = resize(rgb, side, side, rng)
-            labels = _nearest(labels, side)
+            labels = nearest(labels, side)
         rgb = common_history(rgb, rng)
         forged = float((labels > 0).mean())
         if 0.004 < forged < 0.6:
             return Forgery(rgb, labels, drawn)
 
 
-def _nearest(labels: Labels, side: int) -> Labels:
+def nearest(labels: Labels, side: int) -> Labels:
     """Labels resized to side x side without new values."""
     picked = Image.fromarray(labels.astype(np.uint8)).resize((side, side), Image.Resampling.NEAREST)
     return np.asarray(picked, np.int64)

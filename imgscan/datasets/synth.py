@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from imgscan.datasets.families import forge_as, parse_families, untouched_as
 from imgscan.datasets.forge import Rgb, forge, untouched
 from imgscan.errors import InputError
 from imgscan.find import PICTURE_SUFFIXES
@@ -100,7 +101,9 @@ class SynthDataset(Dataset[Sample]):
     named in the item's remarks.
     """
 
-    def __init__(self, photos: list[Path], *, side: int, seed: int, length: int, untouched_share: float = 0.0) -> None:
+    def __init__(
+        self, photos: list[Path], *, side: int, seed: int, length: int, untouched_share: float = 0.0, families: str = ""
+    ) -> None:
         if side % 8 or side < 64:
             raise InputError(f"crop side is {side}; wanted a multiple of 8, at least 64")
         self.photos = photos
@@ -114,6 +117,7 @@ class SynthDataset(Dataset[Sample]):
         self.edges = np.cumsum(areas) / np.sum(areas)
         self.side, self.seed, self.length = side, seed, length
         self.untouched_share = untouched_share
+        self.families = parse_families(families)
 
     def __len__(self) -> int:
         return self.length
@@ -132,9 +136,9 @@ class SynthDataset(Dataset[Sample]):
             raise InputError(f"{_TRIES} photographs in a row cannot be decoded; the last: {remarks[-1]}")
 
         if rng.random() < self.untouched_share:
-            rgb = untouched(photo, self.side, rng)
+            rgb = untouched_as(photo, self.side, rng, self.families) if self.families else untouched(photo, self.side, rng)
             labels = np.zeros((self.side, self.side), np.uint8)
         else:
-            made = forge(photo, self.side, rng)
+            made = forge_as(photo, self.side, rng, self.families) if self.families else forge(photo, self.side, rng)
             rgb, labels = made.rgb, made.labels.astype(np.uint8)
         return torch.tensor(rgb).permute(2, 0, 1).contiguous(), torch.from_numpy(labels), "\n".join(remarks)

@@ -23,8 +23,10 @@ from timm.models.hrnet import HighResolutionNetFeatures, cfg_cls
 from torch import Tensor, nn
 
 from imgscan.models.inputs import check_input
+from imgscan.models.mask_head import MaskHead
 from imgscan.models.mix import Mix
 from imgscan.models.noise_view import CHANNELS, NoiseView
+from imgscan.models.segmentation import Segmentation
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,16 @@ class HRNetSize:
     dim: int  # D, channels of the feature map
     mixed: bool  # True: all branches through 1x1 convolutions into D channels; False: the first branch as it is
     noise_view: bool  # True: the trunk sees noise_view.CHANNELS channels; False: RGB
+    head: bool = False  # True: a mask head beside the features (mask_head.py); not in the paper
 
 
 Size = HRNetSize
 SIZES: dict[str, HRNetSize] = {
     "official": HRNetSize(trunk="hrnet_w32", dim=32, mixed=False, noise_view=False),
     "compact": HRNetSize(trunk="hrnet_w18_small", dim=64, mixed=True, noise_view=True),
+    "headed": HRNetSize(trunk="hrnet_w18_small", dim=64, mixed=True, noise_view=True, head=True),
     "tiny": HRNetSize(trunk="tiny", dim=16, mixed=True, noise_view=True),
+    "tiny-headed": HRNetSize(trunk="tiny", dim=16, mixed=True, noise_view=True, head=True),
 }
 
 STRIDE = 4  # input pixels per feature cell
@@ -70,7 +75,10 @@ _TINY_TRUNK = {
 
 
 class FocalHRNet(nn.Module):
-    """B x 3 x H x W RGB in 0..1 (H and W multiples of 32) -> B x D x H/4 x W/4, unit vectors along D."""
+    """B x 3 x H x W RGB in 0..1 (H and W multiples of 32) -> B x D x H/4 x W/4, unit vectors along D.
+
+    With a head: a Segmentation with logits B x 2 x H/4 x W/4 and these features.
+    """
 
     stride = STRIDE
     multiple = MULTIPLE
@@ -94,12 +102,14 @@ class FocalHRNet(nn.Module):
         assert isinstance(stage4, dict)
         branches = stage4["num_channels"]
         self.mix = Mix(branches, size.dim) if size.mixed else None
+        self.head = MaskHead(size.dim, self.stride) if size.head else None
 
-    def forward(self, rgb: Tensor) -> Tensor:
+    def forward(self, rgb: Tensor) -> Tensor | Segmentation:
         check_input(rgb, self.multiple)
         branches = self.trunk(self.view(rgb))
         mixed = branches[0] if self.mix is None else self.mix(branches)
-        return F.normalize(mixed.float(), dim=1, eps=1e-6)
+        features = F.normalize(mixed.float(), dim=1, eps=1e-6)
+        return features if self.head is None else Segmentation(self.head(mixed), (), features)
 
 
 def build(size: HRNetSize) -> nn.Module:

@@ -19,7 +19,9 @@ import torch.nn.functional as F
 from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 
+from imgscan.models.mask_head import MaskHead
 from imgscan.models.noise_view import CHANNELS, NoiseView
+from imgscan.models.segmentation import Segmentation
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,24 @@ class ViTSize:
     dim: int  # D, channels of the neck and of the feature map
     positions: int  # side in pixels that fixes the position tables; 0: no tables, any size
     noise_view: bool  # True: patches of the noise view; False: of RGB
+    head: bool = False  # True: a mask head beside the features (mask_head.py); not in the paper
 
 
 Size = ViTSize
 SIZES: dict[str, ViTSize] = {
     "official": ViTSize(16, 1024, 24, 16, 14, (5, 11, 17, 23), 256, 1024, False),
     "compact": ViTSize(8, 192, 4, 3, 8, (1, 3), 64, 0, True),
+    "headed": ViTSize(8, 192, 4, 3, 8, (1, 3), 64, 0, True, head=True),
     "tiny": ViTSize(8, 16, 2, 2, 4, (1,), 16, 0, True),
+    "tiny-headed": ViTSize(8, 16, 2, 2, 4, (1,), 16, 0, True, head=True),
 }
 
 
 class FocalViT(nn.Module):
     """B x 3 x H x W RGB in 0..1 -> B x D x H/patch x W/patch, unit vectors along D.
 
-    H and W are multiples of the patch; with position tables they are exactly `positions`.
+    H and W are multiples of the patch; with position tables they are exactly `positions`.  With a head: a Segmentation with logits
+    B x 2 x H/patch x W/patch and these features.
     """
 
     def __init__(self, size: ViTSize) -> None:
@@ -74,14 +80,17 @@ class FocalViT(nn.Module):
             norm_layer=partial(nn.LayerNorm, eps=1e-6),  # type: ignore[arg-type]  # timm calls it with the width
         )
 
-    def forward(self, rgb: Tensor) -> Tensor:
+        self.head = MaskHead(size.dim, size.patch) if size.head else None
+
+    def forward(self, rgb: Tensor) -> Tensor | Segmentation:
         sides = rgb.shape[-2:]
         fits = set(sides) == {self.size.positions} if self.size.positions else not any(s % self.multiple for s in sides)
         if rgb.ndim != 4 or rgb.shape[1] != 3 or not fits or not rgb.numel():
             wanted = f"= {self.size.positions}" if self.size.positions else f"multiples of {self.multiple}"
             raise ValueError(f"input is {tuple(rgb.shape)}; wanted B x 3 x H x W with H and W {wanted}")
-        features: Tensor = self.trunk.forward_features(self.view(rgb))  # type: ignore[no-untyped-call]
-        return F.normalize(features.float(), dim=1, eps=1e-6)
+        mixed: Tensor = self.trunk.forward_features(self.view(rgb))  # type: ignore[no-untyped-call]
+        features = F.normalize(mixed.float(), dim=1, eps=1e-6)
+        return features if self.head is None else Segmentation(self.head(mixed), (), features)
 
 
 def build(size: ViTSize) -> nn.Module:

@@ -1,4 +1,5 @@
-"""What the networks with a mask head answer (cfl_net.py, ncl.py); the FOCAL extractors answer one tensor of unit vectors."""
+"""What the networks with a mask head answer (cfl_net.py, ncl.py, FOCAL extractors with a mask_head.py); a FOCAL extractor without a
+head answers one tensor of unit vectors."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from torch import Tensor
 class Segmentation(NamedTuple):
     """The answer of a segmentation network, in train and in eval mode alike.  softmax(logits)[:, 1] is the forged probability."""
 
-    logits: Tensor  # B x 2 x H x W float32 at the input's size; channel 0 pristine, channel 1 forged
+    logits: Tensor  # B x 2 x H x W float32 at the input's size (mask_head.py: the features'); channel 0 pristine, 1 forged
     aux: tuple[Tensor, ...]  # B x 2 x h x w float32 logits of smaller supervised maps, coarse to fine; may be empty
     features: Tensor  # B x D x h' x w' float32, not normalised: the map that the contrastive loss is taken on
 

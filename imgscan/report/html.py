@@ -69,16 +69,16 @@ def _threshold_text(run: Line) -> str:
     """What counted as a finding, and how often untouched pictures do."""
     fail_on = run["fail_on"]
     least = f", with at least {100 * fail_on['area']:g} % of the picture marked" if fail_on.get("area") else ""
-    if fail_on.get("score") is not None:
-        return f"A finding is a score of {fail_on['score']:g} or more{least}."
-    level = fail_on.get("level")
-    if level is None:
+    level, score = fail_on.get("level"), fail_on.get("score")
+    if level is None and score is None:
         return "No threshold was set, so nothing counts as a finding; scores are below."
-    point = next((point for point in run["operating_points"] if point["level"] == level), None)
+    points = run["operating_points"]
+    point = next((one for one in points if (one["level"] == level if score is None else one["score"] == score)), None)
     if point is None:
-        return f"A finding is of level {level} or above{least}."
+        return f"A finding is {f'of level {level} or above' if score is None else f'a score of {score:g} or more'}{least}."
+    name = "the default" if point["level"] == "default" else f"level {point['level']}"
     share = f"{100 * point['false_alarms']:g} % of {point['pictures']} untouched pictures"
-    return f"A finding is a score of {point['score']:g} or more (level {level}), which {share} reached when it was measured{least}."
+    return f"A finding is a score of {point['score']:g} or more ({name}), which {share} reached when it was measured{least}."
 
 
 def _table(record: Record, findings: Sequence[Line]) -> str:

@@ -41,7 +41,7 @@ RUN = _object(
     weights={"type": "object", "additionalProperties": _SHA256},
     operating_points={
         "type": "array",
-        "items": _object(level=_LEVEL, score=_SHARE, false_alarms=_SHARE, pictures=_COUNT),
+        "items": _object(level={"enum": [*_LEVEL["enum"][1:], "default"]}, score=_SHARE, false_alarms=_SHARE, pictures=_COUNT),
         "description": "thresholds, and the share of so many untouched pictures that reached each",
     },
     fail_on=_GATE | {"description": "what fails the scan"},

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from imgscan import __version__
+from imgscan.cluster.settings import HEAD
 from imgscan.errors import OutputError
 from imgscan.models import NETWORKS
 from imgscan.store import replacing
@@ -60,6 +61,7 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
         "backbone": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(size).items()},
         "input": {"mode": "native" if native else "resize", "side": side, "multiple": model.multiple}
         | ({"overlap": 64} if native else {}),
+        **({"clustering": {"method": HEAD}} if getattr(model, "head", None) is not None else {}),
         "training": {
             "imgscan": __version__,
             "data": data,

@@ -15,6 +15,8 @@ from imgscan.releases.table import RELEASES
 from imgscan.training.recipe import ModelSection
 from imgscan.weights import Card, file_sha256, find_model
 
+HEAD = "head."  # what the keys of a FOCAL extractor's mask head begin with
+
 
 @dataclass(frozen=True)
 class Start:
@@ -62,9 +64,10 @@ def initialise(model: nn.Module, section: ModelSection) -> None:
     """
     state = read_state(find_start(section.init, accept_licence=True).path)
     own = model.state_dict()
-    if set(state.tensors) == set(own):  # of imgscan's own trainings, or imported
+    headless = {key for key in own if not key.startswith(HEAD)}
+    if set(state.tensors) in (set(own), headless):  # of imgscan's own trainings, or imported; a head they lack stays as it is
         _check_shapes(state, model, section)
-        model.load_state_dict(state.tensors)
+        model.load_state_dict({**own, **state.tensors})
         return
     name = recognise(state.tensors)
     release = None if name is None else RELEASES[name]
@@ -87,7 +90,7 @@ def initialise(model: nn.Module, section: ModelSection) -> None:
 
 def _check_shapes(state: StateFile, model: nn.Module, section: ModelSection) -> None:
     for key, one in model.state_dict().items():
-        if state.tensors[key].shape != one.shape:
+        if key in state.tensors and state.tensors[key].shape != one.shape:
             raise ConfigError(
                 f"--init {section.init}: {key} is {tuple(state.tensors[key].shape)}, wanted {tuple(one.shape)}; it is of another "
                 f"size than {section.network} {section.size}"

@@ -28,7 +28,7 @@ from imgscan.training import checkpoint
 from imgscan.training.checkpoint import Run
 from imgscan.training.initial import initialise
 from imgscan.training.log import Log
-from imgscan.training.objective import Trainee, check, counts
+from imgscan.training.objective import Trainee, check, counts, part
 from imgscan.training.recipe import Recipe, TrainSection
 from imgscan.training.schedule import rate_at
 from imgscan.training.sequence import EntryDataset, Samples, batches
@@ -63,6 +63,8 @@ def start(recipe: Recipe, device: torch.device, *, resumes: bool = False) -> Run
     check(recipe, model, device)
     if recipe.model.init and not resumes:
         initialise(model, recipe.model)
+    if recipe.model.frozen:
+        part(model, recipe.model.frozen).requires_grad_(False)
     model = model.to(device).to(memory_format=torch.channels_last)
     settings = recipe.train
     if settings.sync_bn and device.type == "cuda":
@@ -107,7 +109,9 @@ def training_samples(recipe: Recipe, photos: Sequence[Path], entries: Sequence[E
     length = train.steps * train.accumulate * train.batch * processes
     if entries:
         return EntryDataset(entries, data, seed=train.seed, length=length)
-    return SynthDataset(list(photos), side=data.side, seed=train.seed, length=length, untouched_share=data.untouched)
+    return SynthDataset(
+        list(photos), side=data.side, seed=train.seed, length=length, untouched_share=data.untouched, families=data.families
+    )
 
 
 def train(

@@ -15,8 +15,10 @@ from imgscan.errors import ConfigError, unknown
 from imgscan.losses import CONTRASTS
 from imgscan.losses.cfl_net import patch_contrast, patch_contrast_released, patch_labels
 from imgscan.losses.focal import focal_loss
+from imgscan.losses.mask import mask_loss
 from imgscan.losses.ncl import cell_classes, contour_vectors, ncl_loss
 from imgscan.losses.pivot_consistent import contour_map, pc_loss
+from imgscan.models.segmentation import Segmentation
 from imgscan.training.recipe import LossSection, Recipe
 
 PATCH = 4  # pixels a side of CFL-Net's patches: 64 x 64 of them at 256 (C2)
@@ -26,7 +28,12 @@ Objective = Callable[[nn.Module, Any, Tensor, LossSection, torch.Generator], Ten
 
 
 def _focal(network: nn.Module, answer: Tensor, labels: Tensor, loss: LossSection, generator: torch.Generator) -> Tensor:
-    """FOCAL, Eq. 2 and 3."""
+    """FOCAL, Eq. 2 and 3; with a mask head the loss of the mask + weight x that."""
+    if isinstance(answer, Segmentation):
+        mask = mask_loss(answer.logits, labels, dice=loss.dice, picture=loss.picture)
+        if not loss.weight:
+            return mask
+        return mask + loss.weight * _focal(network, answer.features, labels, loss, generator)
     return focal_loss(
         answer,
         cell_labels(labels, int(network.stride), loss.contour == "ignore"),  # type: ignore[arg-type]
@@ -105,10 +112,19 @@ def check(recipe: Recipe, network: nn.Module, device: torch.device) -> None:
         raise ConfigError("train.batch is 1; the image pooling's batch norm wants at least 2 pictures per process")
 
 
+def part(network: nn.Module, name: str) -> nn.Module:
+    """A part of a network by its name; ConfigError says what there is."""
+    parts = dict(network.named_children())
+    if name not in parts:
+        raise ConfigError(f"model.frozen: {unknown('part of the network', name, parts)}")
+    return parts[name]
+
+
 def counts(recipe: Recipe, labels: Tensor) -> int:
     """How many pictures of a batch have a loss: those with forged pixels, and with `floor` the untouched ones."""
     forged = int((labels > 0).flatten(1).any(1).sum())
-    return len(labels) if recipe.method == "focal" and recipe.loss.floor > -1 else forged
+    headed = "headed" in recipe.model.size
+    return len(labels) if recipe.method == "focal" and (headed or recipe.loss.floor > -1) else forged
 
 
 class Trainee(nn.Module):
@@ -122,6 +138,8 @@ class Trainee(nn.Module):
     def forward(self, rgb: Tensor, labels: Tensor, seed: int) -> Tensor:
         """B x 3 x H x W uint8, B x H x W uint8 -> scalar float32; `seed` draws the pixels that the loss contrasts."""
         generator = torch.Generator().manual_seed(seed)
+        if self.recipe.model.frozen:  # its batch norm too; whoever called train() on the whole did not know
+            part(self.network, self.recipe.model.frozen).eval()
         with autocast(rgb.device, self.recipe.train.precision):
             answer = self.network((rgb.float() / 255).contiguous(memory_format=torch.channels_last))
         return self.objective(self.network, answer, labels, self.recipe.loss, generator)

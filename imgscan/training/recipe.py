@@ -16,7 +16,8 @@ from imgscan.packaged import packaged
 class ModelSection:
     network: str = "focal-hrnet"  # a name of models.NETWORKS
     size: str = "official"  # a name of that network's SIZES
-    init: str = ""  # weights to start from, a file or NAME@TAG; empty: from scratch
+    init: str = ""  # weights to start from, a file or NAME@TAG; empty: from scratch; a mask head they lack starts from scratch
+    frozen: str = ""  # a part of the network, as trunk, that stays as `init` has it, batch norm included; empty: none
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class DataSection:
     side: int = 256  # pixels a side of a training picture
     fit: str = "crop"  # how a picture of a data set gets that size; crop: native pixels, a window; resize: aspect ignored
     augment: str = "none"  # a name of datasets.augment.AUGMENTATIONS
+    families: str = ""  # of synthetic forgeries, joined by +: names of datasets.families.FAMILIES, or all; empty: the plain maker
     untouched: float = 0.0  # share of synthetic training pictures that nobody forged
     authentic: bool = False  # also train on the untouched pictures of a data set
     epoch: int = 10_000  # pictures in an epoch of synth, which has no end
@@ -41,8 +43,10 @@ class LossSection:
     both_ways: bool = False  # FOCAL: forged parts as queries too; not in the paper
     floor: float = -1.0  # FOCAL: cosine above which untouched pictures are held together; -1: they are skipped, as in the paper
     contour: str = "ignore"  # FOCAL: cells on it; majority: forged when more than half of the cell is, as the released code
-    weight: float = 1.0  # of the contrast beside the cross-entropy (CFL-Net, NCL); 0: no contrast
+    weight: float = 1.0  # of the contrast beside the cross-entropy (CFL-Net, NCL, FOCAL with a head); 0: no contrast
     forged: float = 0.5  # CFL-Net: weight of forged pixels in the cross-entropy; pristine ones weigh the rest
+    dice: float = 0.5  # FOCAL with a head: weight of 1 - dice, over the forged pictures
+    picture: float = 0.2  # FOCAL with a head: weight of the cross-entropy of pictures, by the mean of their highest logits
     mu: float = 0.0  # NCL: weight of the contour in the pivot-consistent loss; 0: plain cross-entropy
 
 
@@ -152,6 +156,8 @@ _LEGAL: dict[tuple[str, str], Rule] = {
     ("loss", "max_keys"): _at_least(2),
     ("loss", "forged"): (lambda value: 0 < value < 1, "between 0 and 1"),
     ("loss", "mu"): _SHARE,
+    ("loss", "dice"): _at_least(0),
+    ("loss", "picture"): _at_least(0),
     ("loss", "contour"): _one_of("ignore", "majority"),
     ("loss", "weight"): _at_least(0),
     ("train", "warmup"): _at_least(0),

@@ -51,7 +51,8 @@ def validation_samples(recipe: Recipe, photos: Sequence[Path], entries: Sequence
     """The fixed samples of a run: of a data set's validation split, or forgeries made from photographs kept aside."""
     if entries:
         return ValidationEntries(entries, recipe.data)
-    return SynthDataset(list(photos), side=recipe.data.side, seed=VALIDATION_SEED, length=recipe.data.validation)
+    data = recipe.data
+    return SynthDataset(list(photos), side=data.side, seed=VALIDATION_SEED, length=data.validation, families=data.families)
 
 
 @torch.no_grad()

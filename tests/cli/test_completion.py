@@ -13,7 +13,7 @@ from imgscan.cluster import CLUSTERINGS
 from imgscan.datasets import DATASETS
 from imgscan.detectors import DETECTORS
 from imgscan.evaluation.protocols import PROTOCOLS
-from imgscan.judge import NEVER
+from imgscan.judge import DEFAULT, NEVER
 from imgscan.records import LEVELS
 from imgscan.report.formats import FORMATS
 
@@ -23,7 +23,7 @@ def test_names_are_those_of_the_tables() -> None:
     assert set(completion.CLUSTERINGS) == set(CLUSTERINGS)
     assert set(completion.FORMATS) == set(FORMATS)
     assert set(completion.PROTOCOLS) == set(PROTOCOLS)
-    assert set(completion.LEVELS) == {*LEVELS[1:], NEVER}
+    assert set(completion.LEVELS) == {*LEVELS[1:], DEFAULT, NEVER}
     assert completion.data_sets("") == [*DATASETS, "synth"]
 
 

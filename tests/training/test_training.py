@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from imgscan.commands.train import DEFAULT_SIZES, find_recipe
 from imgscan.datasets.augment import AUGMENTATIONS
@@ -435,3 +435,40 @@ def test_a_setting_without_form(text: str) -> None:
 def test_toml_is_read_back_as_written() -> None:
     table = {"a": 1, "b": 'ü " \\ \n \x7f 😀', "c": [1, 2], "d": {"e": True, "f@g.h": {"g": 1.5e-7, "i j": "k"}}}
     assert tomllib.loads(to_toml(table)) == table
+
+
+def headed(tmp_path: Path) -> Recipe:
+    """A recipe of a tiny network with a head, that goes on from weights without one."""
+    bare = loop.start(tiny(), CPU).model
+    save_file({k: v.contiguous() for k, v in bare.state_dict().items()}, tmp_path / "bare.safetensors")
+    init = {"size": "tiny-headed", "init": str(tmp_path / "bare.safetensors")}
+    return with_settings(tiny(), {"model": init, "data": {"families": "scale+edit"}}, "test")
+
+
+def test_a_head_goes_on_from_weights_without_one_and_decides_when_scanning(tmp_path: Path) -> None:
+    recipe = headed(tmp_path)
+    before = load_file(tmp_path / "bare.safetensors")
+    state = loop.start(recipe, CPU).model.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in before.items())
+    run = go(recipe, tmp_path / "run")
+    card = tomllib.loads(write_weights(run, tmp_path / "run", "synth", [], 4).read_text())
+    assert card["backbone"]["head"] is True
+    assert card["clustering"] == {"method": "head"}
+    assert 0 <= run.last <= 1
+
+
+def test_untouched_pictures_count_for_a_head_without_a_floor() -> None:
+    labels = torch.zeros(3, 8, 8)
+    plain = with_settings(tiny(), {"loss": {"floor": -1.0}}, "test")
+    assert objective.counts(plain, labels) == 0
+    assert objective.counts(with_settings(plain, {"model": {"size": "tiny-headed"}}, "test"), labels) == 3
+
+
+def test_a_frozen_part_stays_as_it_was_batch_norm_included(tmp_path: Path) -> None:
+    recipe = with_settings(headed(tmp_path), {"model": {"frozen": "trunk"}}, "test")
+    run = go(recipe, tmp_path / "run")
+    before, now = load_file(tmp_path / "bare.safetensors"), run.model.state_dict()
+    assert all(torch.equal(now[key], value) for key, value in before.items() if key.startswith("trunk."))
+    assert not torch.equal(now["mix.0.weight"], before["mix.0.weight"])
+    with pytest.raises(ConfigError, match="unknown part of the network 'trunc'; did you mean trunk"):
+        loop.start(with_settings(recipe, {"model": {"frozen": "trunc"}}, "test"), CPU)
