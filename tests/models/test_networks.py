@@ -111,7 +111,7 @@ def test_a_trunk_of_another_family_is_refused() -> None:
 def test_unknown_names_list_the_legal_ones() -> None:
     with pytest.raises(InputError, match="did you mean focal-vit"):
         build_named("focal-vitt", "tiny")
-    with pytest.raises(InputError, match="compact, official, tiny"):
+    with pytest.raises(InputError, match="compact, headed, official, tiny, tiny-headed"):
         build_named("focal-vit", "huge")
 
 
