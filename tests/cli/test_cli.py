@@ -275,7 +275,7 @@ def test_models_list_show_and_verify() -> None:
 def test_calibrate_measures_and_refuses_what_the_sample_cannot_show(folder: Path, tiny_model: str) -> None:
     done = run("calibrate", tiny_model, "--pristine", folder)
     assert done.returncode == 0, done.stderr
-    assert "possible: 3 pictures cannot show a rate of 0.02" in done.stderr
+    assert "default: 3 pictures cannot show a rate of 0.02" in done.stderr
     assert "operating_points" not in done.stdout
 
 
@@ -283,7 +283,7 @@ def test_calibrate_counts_copies_and_says_of_how_many_photographs(folder: Path, 
     done = run("calibrate", tiny_model, "--pristine", folder, "--copies")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("# 24 pictures: 3 photographs and 7 copies of each (q90, ")
-    assert "possible: 24 pictures cannot show a rate of 0.02; wanted at least 50" in done.stderr
+    assert "default: 24 pictures cannot show a rate of 0.02; wanted at least 50" in done.stderr
 
 
 def test_version() -> None:
