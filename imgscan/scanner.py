@@ -150,7 +150,8 @@ def build_scanner(
         )
     localizing = settings("localize", LocalizeSettings, model.settings.get("localize", {}), origin)
     if model.points and not everything:
-        localizing = replace(localizing, strength=min(usual_score(model.points), *([] if weakest is None else [weakest])))
+        usual = usual_score(model.points)
+        localizing = replace(localizing, strength=usual if weakest is None else min(usual, weakest))
     if amp is None:  # the released code computes in float32
         amp = model.compat is None and bf16_is_fast(device) and all(card.data.get("bf16", False) for card in model.cards)
     mute = [card.full_name for card in model.cards if not _has_head(card)] + list(model.detectors)
