@@ -105,7 +105,16 @@ def test_another_clustering_has_no_measured_thresholds(folder: Path, tmp_path: P
     assert "no measured operating points" in done.stderr
     assert done.returncode == ExitCode.CLEAN
     again = run(
-        "scan", folder / "tall.webp", "--model", "focal-vit", "--cluster", "hdbscan", "--out", tmp_path / "o", "--fail-on", "possible"
+        "scan",
+        folder / "tall.webp",
+        "--model",
+        "focal-vit",
+        "--cluster",
+        "hdbscan",
+        "--out",
+        tmp_path / "o",
+        "--fail-on",
+        "possible",
     )
     assert again.returncode == ExitCode.INCOMPLETE
     assert "no measured operating point" in again.stderr
