@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from imgscan.store import Store
 
 STDIN = Path("-")  # one picture on standard input
+PAGE = "report.html"  # below --out, of every scan that came to its end
 BACKLOG = 8  # results whose files are still being written, before the scan has to wait
 
 
@@ -197,12 +198,11 @@ def _run(
     journal.close(complete=complete)
     if features is not None:
         features.clear()
-    if options.outputs or printed is not None:
-        record = read_record(out / "results.jsonl")
-        for path in options.outputs:
-            write_report(record, path)
-        if printed is not None:
-            sys.stdout.write(printed.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    record = read_record(out / "results.jsonl")
+    for path in [*options.outputs, *([] if out / PAGE in options.outputs else [out / PAGE])]:
+        write_report(record, path)
+    if printed is not None:
+        sys.stdout.write(printed.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     if options.verbose:
         _say(timing_text(scanner.timings, seconds, network_rate(scanner)))
     _say(summary_text(tally, seconds, str(out), len(earlier)))

@@ -57,6 +57,7 @@ def test_a_scan_writes_what_it_promises(folder: Path, tiny_model: str, tmp_path:
     lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     assert [line["type"] for line in lines] == ["run", "result", "result", "result", "summary"]
     assert (out / "features.h5").exists()
+    assert "0 of 3 pictures flagged" in (out / "report.html").read_text()
 
 
 def test_no_features(folder: Path, tiny_model: str, tmp_path: Path) -> None:
