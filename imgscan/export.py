@@ -104,7 +104,7 @@ def _onnx(card: Card, out: Path) -> Exported:
             dynamo=True,
             verbose=False,
             input_names=["rgb"],
-            output_names=_outputs(network),
+            output_names=_outputs(card),
             dynamic_shapes=dynamic,
         )
     assert program is not None
@@ -169,9 +169,8 @@ def _sides(card: Card, network: Plain, *, traced: bool = False) -> tuple[int, bo
     return -(-side // multiple) * multiple, False
 
 
-def _outputs(network: Plain) -> list[str]:
-    masked = hasattr(network.network, "decoder")
-    return ["features", "probability"] if masked else ["features"]
+def _outputs(card: Card) -> list[str]:
+    return ["features", "probability"] if card.has_head else ["features"]
 
 
 def _metadata(card: Card, network: Plain) -> dict[str, str]:
@@ -183,7 +182,7 @@ def _metadata(card: Card, network: Plain) -> dict[str, str]:
         "imgscan.commercial": {True: "yes", False: "no", None: "not stated"}[card.commercial],
         "imgscan.input": "rgb, B x 3 x H x W float32, 0 to 1",
         "imgscan.multiple": str(_multiple(network)),
-        "imgscan.outputs": ", ".join(_outputs(network)),
+        "imgscan.outputs": ", ".join(_outputs(card)),
     }
 
 

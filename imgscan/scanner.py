@@ -11,7 +11,6 @@ from torch import nn
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import affordable_grid
 from imgscan.cluster.hierarchical import MOST_GRID
-from imgscan.cluster.settings import HEAD
 from imgscan.errors import InputError, unknown
 from imgscan.fuse import FuseSettings
 from imgscan.judge import usual_score
@@ -19,7 +18,7 @@ from imgscan.licences import check_usable
 from imgscan.localize import LocalizeSettings
 from imgscan.prepare import InputPlan
 from imgscan.records import Timings
-from imgscan.weights import Card, Model, OperatingPoint, load_network, settings
+from imgscan.weights import HEAD, NO_GRID, Card, Model, OperatingPoint, load_network, settings
 
 AUTO = "auto"
 MOST_JOBS = 8  # by default: each holds the activations of a forward pass, or a batch of decoded pictures
@@ -105,7 +104,7 @@ def with_clustering(model: Model, method: str | None, grid: int | None, seconds:
     chosen = model.with_clustering(method, None)
     plain = settings("clustering", ClusterSettings, chosen.settings.get("clustering", {}), model.name)
     if plain.method == HEAD:
-        return chosen
+        raise InputError(NO_GRID)
     if plain.method not in CLUSTERINGS:
         raise InputError(f"--cluster: {unknown('clustering', plain.method, CLUSTERINGS)}")
     dim = sum(card.data.get("features", {}).get("dim", 64) for card in model.cards) or 4
@@ -154,7 +153,7 @@ def build_scanner(
         localizing = replace(localizing, strength=usual if weakest is None else min(usual, weakest))
     if amp is None:  # the released code computes in float32
         amp = model.compat is None and bf16_is_fast(device) and all(card.data.get("bf16", False) for card in model.cards)
-    mute = [card.full_name for card in model.cards if not _has_head(card)] + list(model.detectors)
+    mute = [card.full_name for card in model.cards if not card.has_head] + list(model.detectors)
     if clustering.method == HEAD and mute:
         raise InputError(f"--cluster {HEAD}: {mute[0]} has no mask head; wanted one of {', '.join(CLUSTERINGS)}")
     networks = []
@@ -175,11 +174,6 @@ def build_scanner(
         fusing=settings("fuse", FuseSettings, model.settings.get("fuse", {}), origin),
         heads=clustering.method == HEAD or (len(model.cards) + len(model.detectors) == 1 and not _is_focal(model)),
     )
-
-
-def _has_head(card: Card) -> bool:
-    """Whether the network of a card answers with a mask."""
-    return not card.network.startswith("focal-") or bool(card.backbone.get("head", False))
 
 
 def _is_focal(model: Model) -> bool:

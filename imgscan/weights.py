@@ -23,6 +23,8 @@ ALIASES = {"focal-fusion": "focal-hrnet+focal-vit"}
 # The released code lists the ViT first, and its first network sets the grid: 64 x 64 cells of 256 + 32 channels.
 OFFICIAL_ALIASES = {"focal-fusion": "focal-vit+focal-hrnet"}
 COMPATS = ("official",)
+HEAD = "head"  # [clustering] method: in place of a clustering the mask heads of the networks decide
+NO_GRID = "--grid: mask heads decide here and nothing is clustered; leave it out, or add --cluster hdbscan"
 INITIAL = "init"  # `use` of a card whose weights only start trainings
 Section = TypeVar("Section")
 
@@ -56,6 +58,11 @@ class Card:
     @property
     def full_name(self) -> str:
         return f"{self.name}@{self.tag}"
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the network answers with a mask: CFL-Net and NCL always, FOCAL's extractors where their size has a head."""
+        return not self.network.startswith("focal-") or bool(self.backbone.get("head", False))
 
     def as_released(self, compat: str) -> Card:
         """The card with the settings of the authors' released code, its table [compat.NAME]; they were not measured by imgscan.
@@ -108,13 +115,15 @@ class Model:
         """The model with another clustering; the operating points go, for they were measured with the card's own.
 
         Raises:
-            InputError: the model follows a released code, which has its own.
+            InputError: the model follows a released code, which has its own; or a grid where mask heads decide.
         """
         if self.compat is not None and (method is not None or grid is not None):
             raise InputError(f"--compat {self.compat}: the released code clusters in its own way; leave --cluster and --grid out")
         old = self.settings.get("clustering", {})
         new = old | {k: v for k, v in (("method", method), ("grid", grid)) if v is not None}
-        if new == old or (method is None and old.get("method") == "head"):  # a mask head has no grid
+        if grid is not None and new.get("method") == HEAD:
+            raise InputError(NO_GRID)
+        if new == old:
             return self
         return replace(self, points=(), settings=self.settings | {"clustering": new})
 
@@ -241,7 +250,7 @@ def find_model(text: str, compat: str | None = None) -> Model:
             # Measured with other weights than those installed: its settings hold, its thresholds do not.
             return Model(name, found, _points(data, path) if data.get("weights") == wanted else (), data, path)
     settings = found[0].data if found else {}
-    if settings.get("clustering", {}).get("method") == "head" and (detectors or not all(c.backbone.get("head") for c in found)):
+    if settings.get("clustering", {}).get("method") == HEAD and (detectors or not all(card.has_head for card in found)):
         settings = settings | {"clustering": settings["clustering"] | {"method": "hdbscan"}}  # not all have a head to speak with
     return Model(name, found, (), settings, detectors=detectors)
 

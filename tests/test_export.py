@@ -50,14 +50,16 @@ def test_onnx_agrees_with_torch_at_other_sizes_and_batches(tiny_weights: dict[st
 
 
 @NEEDS_ONNX
-def test_onnx_of_a_mask_head_gives_its_probability_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("network", "size"), [("cfl-net", "tiny"), ("focal-hrnet", "tiny-headed")])
+def test_onnx_of_a_mask_head_gives_its_probability_too(network: str, size: str, tmp_path: Path) -> None:
+    import onnx
     import onnxruntime
 
     from imgscan.training import loop
     from imgscan.training.card import write_weights
     from imgscan.training.recipe import Recipe, with_settings
 
-    recipe = with_settings(Recipe(), {"model": {"network": "cfl-net", "size": "tiny"}}, "test")
+    recipe = with_settings(Recipe(), {"model": {"network": network, "size": size}}, "test")
     card = read_card(write_weights(loop.start(recipe, torch.device("cpu")), tmp_path, "synth", [tmp_path], 4))
     done = export(card, "onnx", tmp_path / "out")
     session = onnxruntime.InferenceSession(str(done.file), providers=["CPUExecutionProvider"])
@@ -67,6 +69,7 @@ def test_onnx_of_a_mask_head_gives_its_probability_too(tmp_path: Path) -> None:
         ours = load_network(card)(rgb)
     np.testing.assert_allclose(features, ours.features.numpy(), atol=1e-4)
     np.testing.assert_allclose(probability, ours.logits.softmax(1)[:, 1:].numpy(), atol=1e-4)
+    assert {one.key: one.value for one in onnx.load(str(done.file)).metadata_props}["imgscan.outputs"] == "features, probability"
 
 
 def test_torchscript_agrees_with_torch_at_its_size(card: Card, tmp_path: Path) -> None:

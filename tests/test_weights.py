@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from imgscan import weights
-from imgscan.errors import WeightsError
+from imgscan.errors import InputError, WeightsError
 from imgscan.judge import judge  # noqa: F401 - the stages import without torch models
 from imgscan.prepare import InputPlan
 from imgscan.weights import cards, file_sha256, find_model, load_network, read_card
@@ -128,3 +128,11 @@ def test_every_card_that_ships_is_whole(card: weights.Card) -> None:
 
 def test_what_ships_stays_small() -> None:
     assert sum(card.file.stat().st_size for card in cards()) < 40e6
+
+
+def test_a_grid_where_mask_heads_decide_is_refused() -> None:
+    model = find_model("focal-fusion@open")
+    with pytest.raises(InputError, match="--grid: mask heads decide"):
+        model.with_clustering(None, 32)
+    assert model.with_clustering("hdbscan", 32).settings["clustering"]["grid"] == 32
+    assert model.with_clustering("hdbscan", None).points == (), "the thresholds are the heads'"

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-HEAD = "head"  # in place of a clustering: the mask heads of the networks decide
-
 
 @dataclass(frozen=True)
 class ClusterSettings:
     """--cluster and --grid override the card."""
 
-    method: str = "hdbscan"  # a name of CLUSTERINGS, or HEAD
+    method: str = "hdbscan"  # a name of CLUSTERINGS, or weights.HEAD
     grid: int = 64  # most cells along the longer side
     smallest: float = 0.01  # fewest members of a cluster, as a share of the cells (HDBSCAN's min_cluster_size)
     neighbours: int = 8  # HDBSCAN's min_samples

@@ -11,13 +11,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from imgscan import __version__
-from imgscan.cluster.settings import HEAD
 from imgscan.errors import OutputError
 from imgscan.models import NETWORKS
 from imgscan.store import replacing
 from imgscan.toml import to_toml
 from imgscan.training.checkpoint import Run
-from imgscan.weights import file_sha256
+from imgscan.weights import HEAD, file_sha256
 
 _HALF = 65_504.0  # float16's largest number
 

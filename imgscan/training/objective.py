@@ -18,6 +18,7 @@ from imgscan.losses.focal import focal_loss
 from imgscan.losses.mask import mask_loss
 from imgscan.losses.ncl import cell_classes, contour_vectors, ncl_loss
 from imgscan.losses.pivot_consistent import contour_map, pc_loss
+from imgscan.models import NETWORKS
 from imgscan.models.segmentation import Segmentation
 from imgscan.training.recipe import LossSection, Recipe
 
@@ -121,10 +122,12 @@ def part(network: nn.Module, name: str) -> nn.Module:
 
 
 def counts(recipe: Recipe, labels: Tensor) -> int:
-    """How many pictures of a batch have a loss: those with forged pixels, and with `floor` the untouched ones."""
+    """How many pictures of a batch have a loss: those with forged pixels, and with `floor` or a mask head the untouched ones."""
     forged = int((labels > 0).flatten(1).any(1).sum())
-    headed = "headed" in recipe.model.size
-    return len(labels) if recipe.method == "focal" and (headed or recipe.loss.floor > -1) else forged
+    if recipe.method != "focal":
+        return forged
+    headed = getattr(NETWORKS[recipe.model.network].SIZES[recipe.model.size], "head", False)
+    return len(labels) if headed or recipe.loss.floor > -1 else forged
 
 
 class Trainee(nn.Module):
