@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from imgscan import __version__, completion
+from imgscan.cli_data import data_app
 from imgscan.cli_models import models_app
 from imgscan.cli_train import train_app
 from imgscan.completion import LEVELS, PROTOCOLS, among, data_sets, tables
@@ -44,7 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
@@ -90,7 +90,9 @@ def scan(
     ] = None,
     report_from: Annotated[
         str | None,
-        typer.Option(help="As --fail-on, and not above it: what is reported, though it need not fail the scan."),
+        typer.Option(
+            help="As --fail-on, and not above it: what is reported, though it need not fail the scan.", autocompletion=among(LEVELS)
+        ),
     ] = None,
     min_area: Annotated[float, typer.Option(min=0, max=1, help="A finding needs at least this share of the picture marked.")] = 0.0,
     baseline: Annotated[
@@ -359,53 +361,3 @@ def bench(
         accept_licence=accept_licence,
         out=out,
     )
-
-
-@data_app.command("list")
-@exits
-def data_list() -> ExitCode:
-    """List the data sets: counts, splits, licence, where to get them."""
-    from imgscan.commands.data import list_command
-
-    return list_command()
-
-
-@data_app.command("check")
-@exits
-def data_check(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="A data set (imgscan data list), a folder with images/ and masks/, or a list.", autocompletion=data_sets
-        ),
-    ],
-    root: Annotated[
-        Path | None, typer.Argument(help="Where it is: its own folder, or one that holds it; needed for a name.")
-    ] = None,
-) -> ExitCode:
-    """Examine a data set: pairs, sizes, polarity, duplicates across splits, known bad files, counts.
-
-    Exit status: 0 sound; 1 defects found; 2 it cannot be checked.
-    """
-    from imgscan.commands.data import check_command
-
-    return check_command(name, root)
-
-
-@data_app.command("synth")
-@exits
-def data_synth(
-    data_root: Annotated[list[Path], typer.Option(help="Folder of pristine photographs; repeatable.")],
-    count: Annotated[int, typer.Option(min=1, help="Forgeries to make.")] = 100,
-    side: Annotated[int, typer.Option(help="Pixels a side, a multiple of 8.")] = 512,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(help="splicing, copy-move, removal or enhancement; repeatable. By default the first three, as in training."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other forgeries.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder for images/, masks/ and manifest.csv.")] = Path("imgscan-synth"),
-) -> ExitCode:
-    """Write forgeries made from pristine photographs, with their masks."""
-    from imgscan.commands.data import synth_command
-
-    return synth_command(roots=data_root, count=count, side=side, kinds=kind or [], seed=seed, out=out)

@@ -1,0 +1,64 @@
+"""The commands `imgscan data list|check|synth`: their flags.  No torch here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgscan.completion import data_sets
+from imgscan.errors import ExitCode
+from imgscan.exits import exits
+
+data_app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@data_app.command("list")
+@exits
+def data_list() -> ExitCode:
+    """List the data sets: counts, splits, licence, where to get them."""
+    from imgscan.commands.data import list_command
+
+    return list_command()
+
+
+@data_app.command("check")
+@exits
+def data_check(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A data set (imgscan data list), a folder with images/ and masks/, or a list.", autocompletion=data_sets
+        ),
+    ],
+    root: Annotated[
+        Path | None, typer.Argument(help="Where it is: its own folder, or one that holds it; needed for a name.")
+    ] = None,
+) -> ExitCode:
+    """Examine a data set: pairs, sizes, polarity, duplicates across splits, known bad files, counts.
+
+    Exit status: 0 sound; 1 defects found; 2 it cannot be checked.
+    """
+    from imgscan.commands.data import check_command
+
+    return check_command(name, root)
+
+
+@data_app.command("synth")
+@exits
+def data_synth(
+    data_root: Annotated[list[Path], typer.Option(help="Folder of pristine photographs; repeatable.")],
+    count: Annotated[int, typer.Option(min=1, help="Forgeries to make.")] = 100,
+    side: Annotated[int, typer.Option(help="Pixels a side, a multiple of 8.")] = 512,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="splicing, copy-move, removal or enhancement; repeatable. By default the first three, as in training."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other forgeries.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for images/, masks/ and manifest.csv.")] = Path("imgscan-synth"),
+) -> ExitCode:
+    """Write forgeries made from pristine photographs, with their masks."""
+    from imgscan.commands.data import synth_command
+
+    return synth_command(roots=data_root, count=count, side=side, kinds=kind or [], seed=seed, out=out)
