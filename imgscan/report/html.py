@@ -133,7 +133,7 @@ def _finding(number: int, line: Line, record: Record, side: int) -> str:
         + (f", JPEG quality about {line['jpeg_quality']}" if line["jpeg_quality"] else ""),
         "path": printable(line["path"]),
         "SHA-256": line["sha256"],
-        "clusters": f"{line['clusters']} by {line['method']} on {line['grid'][0]} x {line['grid'][1]} cells",
+        "decided by": f"{_decider(line)} on {line['grid'][0]} x {line['grid'][1]} cells",
     }
     for kind, text in _remarks(line).items():  # beside the pixels' verdict, never in its number
         facts[f"metadata: {kind}"] = text
@@ -144,6 +144,11 @@ def _finding(number: int, line: Line, record: Record, side: int) -> str:
         f"<div><dl>{listed}</dl><table><thead><tr><th>region</th><th>left, top</th><th>size</th><th>pixels</th><th>score</th></tr>"
         f"</thead><tbody>{regions}</tbody></table></div></div></section>"
     )
+
+
+def _decider(line: Line) -> str:
+    """The clustering with what it found; a mask head groups nothing."""
+    return str(line["method"]) if line["method"] == "mask head" else f"{line['method']}, {line['clusters']} clusters"
 
 
 def _remarks(line: Line) -> dict[str, str]:
