@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from imgscan.datasets.resaved import COPIES, resaved
+from imgscan.datasets.resaved import COPIES, copy_form, resaved
 from imgscan.errors import ExitCode, InputError
 from imgscan.find import find
 from imgscan.judge import DEFAULT
@@ -19,6 +19,7 @@ from imgscan.report.human import printable
 from imgscan.scanner import build_scanner, choose_device
 from imgscan.weights import find_model
 
+AS_IS = "as they are"  # pictures that are no copies
 # level -> share of untouched pictures that may reach it; `default` is what counts where nobody names another
 LEVEL_RATES = {"possible": 0.05, DEFAULT: 0.02, "likely": 0.01, "certain": 0.001}
 
@@ -61,7 +62,9 @@ def calibrate_command(
     scanner = build_scanner(
         chosen, device=choose_device(device), batch=batch, jobs=jobs, everything=True, accept_licence=accept_licence
     )
-    scores, skipped = [], 0
+    scores: list[float] = []
+    forms: dict[str, list[float]] = {}
+    skipped = 0
     photographs = len(sources)
     with TemporaryDirectory(prefix="imgscan-") as folder, bar("calibrating", photographs * (1 + copies * len(COPIES))) as progress:
         if copies:
@@ -73,6 +76,9 @@ def calibrate_command(
                 print(f"imgscan: skipped {printable(str(result.source.path))}: {result.reason}", file=sys.stderr)
             else:
                 scores.append(result.finding.score)
+                file = result.picture.source.path
+                form = copy_form(file) if Path(folder) in file.parents else AS_IS
+                forms.setdefault(form, []).append(result.finding.score)
     if copies:
         print(f"# {len(scores)} pictures: {photographs} photographs and {len(COPIES)} copies of each ({', '.join(COPIES)})")
     for level, rate in LEVEL_RATES.items():
@@ -83,10 +89,12 @@ def calibrate_command(
                 file=sys.stderr,
             )
             continue
-        measured = sum(s > 0 and s >= score for s in scores) / len(scores)
-        print(
-            f'\n[[operating_points]]\nlevel = "{level}"\nscore = {score}\nfalse_alarms = {measured:.4f}\npictures = {len(scores)}'
-        )
+        reached = {form: sum(s > 0 and s >= score for s in some) for form, some in forms.items()}
+        measured = sum(reached.values()) / len(scores)
+        print()
+        if copies:
+            print("# " + ", ".join(f"{form}: {reached[form]} of {len(forms[form])}" for form in (AS_IS, *COPIES) if form in forms))
+        print(f'[[operating_points]]\nlevel = "{level}"\nscore = {score}\nfalse_alarms = {measured:.4f}\npictures = {len(scores)}')
     return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN
 
 

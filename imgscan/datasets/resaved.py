@@ -47,3 +47,8 @@ def resaved(picture: Path, folder: Path, stem: str) -> list[Path]:
         copy.save(path, quality=quality) if quality else copy.save(path)
         paths.append(path)
     return paths
+
+
+def copy_form(copy: Path) -> str:
+    """The name in COPIES of a file that `resaved` wrote."""
+    return copy.name.split(".")[-2]

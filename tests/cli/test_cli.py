@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -294,6 +295,10 @@ def test_calibrate_counts_copies_and_says_of_how_many_photographs(folder: Path, 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("# 24 pictures: 3 photographs and 7 copies of each (q90, ")
     assert "default: 24 pictures cannot show a rate of 0.02; wanted at least 50" in done.stderr
+    (forms,) = re.findall(r"^# (as they are: .*)$", done.stdout, re.M)  # possible alone
+    counts = [tuple(map(int, re.fullmatch(r".*: (\d+) of (\d+)", form).groups())) for form in forms.split(", ")]
+    assert [some for _, some in counts] == [3] * 8
+    assert f"false_alarms = {sum(reached for reached, _ in counts) / 24:.4f}" in done.stdout
 
 
 def test_version() -> None:

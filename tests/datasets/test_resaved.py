@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imgscan.datasets.resaved import COPIES, resaved
+from imgscan.datasets.resaved import COPIES, copy_form, resaved
 from imgscan.decode import decode
 from imgscan.records import Picture, Source
 
@@ -11,7 +11,7 @@ from imgscan.records import Picture, Source
 def test_copies_have_the_size_and_quality_they_are_named_after(tmp_path: Path, photos: list[np.ndarray]) -> None:
     Image.fromarray(photos[0][:600, :400]).save(tmp_path / "one.png")
     copies = resaved(tmp_path / "one.png", tmp_path, "1")
-    assert [path.name.split(".")[1] for path in copies] == list(COPIES)
+    assert [copy_form(path) for path in copies] == list(COPIES)
     for path, (side, quality) in zip(copies, COPIES.values(), strict=True):
         picture = decode(Source(path, path.name))
         assert isinstance(picture, Picture)
