@@ -4,7 +4,8 @@ The plain maker forges windows of photographs at the scale of the photographs.  
 
 * `scale`: whole pictures that were made small and saved before anybody touched them, hosts and donors, and forgeries that are made
   large and shrunk afterwards, as pictures on the web are;
-* `object`: shapes along the donor's own edges (unions of superpixels) and larger parts, up to half of the picture;
+* `object`: shapes along the donor's own edges (unions of superpixels), larger parts, up to half of the picture, and parts that the
+  window's edge cuts, as tiles of a large picture cut them;
 * `blend`: parts whose colours are brought to those around them, wide feathering, and seams hidden by a membrane (the smooth
   correction of Perez, Gangnet, Blake, "Poisson Image Editing", SIGGRAPH 2003, interpolated instead of solved);
 * `edit`: local blur, sharpening, tone and noise (forge.enhance);
@@ -81,7 +82,8 @@ def forge_as(photo: Photo, side: int, rng: np.random.Generator, families: Famili
     kinds = {name: share for name, share in _SHARES.items() if name != "enhancement" or "edit" in families}
     while True:
         kind = str(rng.choice(list(kinds), p=np.array(list(kinds.values())) / sum(kinds.values())))
-        made = _made(side, rng, families)
+        shown = _shown(side, rng, families)
+        made = _made(shown, rng, families)
         rgb = _host(photo, made, rng, families)
         labels = np.zeros((made, made), np.int64)
         if kind == "splicing":
@@ -92,18 +94,33 @@ def forge_as(photo: Photo, side: int, rng: np.random.Generator, families: Famili
             (_patch_over if "clone" in families and rng.random() < 0.5 else remove)(rgb, labels, rng)
         else:
             enhance(rgb, labels, rng)
-        if made != side:
-            rgb, labels = resize(rgb, side, side, rng), nearest(labels, side)
+        if made != shown:
+            rgb, labels = resize(rgb, shown, shown, rng), nearest(labels, shown)
         rgb = _finish(rgb, rng, families)
+        rgb, labels = _window(rgb, labels, side, rng)
         if 0.004 < float((labels > 0).mean()) < 0.65:
             return Forgery(rgb, labels, kind)
 
 
 def untouched_as(photo: Photo, side: int, rng: np.random.Generator, families: Families) -> Rgb:
     """A picture nobody forged, side x side, through the histories that forged ones pass."""
-    made = _made(side, rng, families)
+    shown = _shown(side, rng, families)
+    made = _made(shown, rng, families)
     rgb = _host(photo, made, rng, families)
-    return _finish(resize(rgb, side, side, rng) if made != side else rgb, rng, families)
+    rgb = _finish(resize(rgb, shown, shown, rng) if made != shown else rgb, rng, families)
+    return _window(rgb, np.zeros((shown, shown), np.int64), side, rng)[0]
+
+
+def _shown(side: int, rng: np.random.Generator, families: Families) -> int:
+    """The side of the finished picture, of which a window of `side` is shown."""
+    return round(side * rng.uniform(1.1, 1.5) / 8) * 8 if "object" in families and rng.random() < 0.25 else side
+
+
+def _window(rgb: Rgb, labels: Labels, side: int, rng: np.random.Generator) -> tuple[Rgb, Labels]:
+    """A window of side x side pixels, on the grid of JPEG blocks, as tiles lie."""
+    top, left = (8 * int(rng.integers((length - side) // 8 + 1)) for length in labels.shape)
+    where = slice(top, top + side), slice(left, left + side)
+    return np.ascontiguousarray(rgb[where]), np.ascontiguousarray(labels[where])
 
 
 def _made(side: int, rng: np.random.Generator, families: Families) -> int:
@@ -298,9 +315,9 @@ def _finish(rgb: Rgb, rng: np.random.Generator, families: Families) -> Rgb:
         noise = rng.standard_normal(rgb.shape, dtype=np.float32) * rng.uniform(0.5, 4)
         rgb = np.clip(np.round(rgb + noise), 0, 255).astype(np.uint8)
     elif step < 0.2:
-        rgb = np.asarray(Image.fromarray(rgb).filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 0.9)))))
+        rgb = np.asarray(Image.fromarray(rgb).filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.5)))))
     elif step < 0.3:
         rgb = tone(rgb, rng)
     if rng.random() < 0.25:
         rgb = any_jpeg(rgb, rng, 70, 98)
-    return any_jpeg(rgb, rng, 60, 98) if rng.random() < 0.8 else rgb
+    return any_jpeg(rgb, rng, 45, 98) if rng.random() < 0.8 else rgb
