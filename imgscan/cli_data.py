@@ -55,10 +55,13 @@ def data_synth(
         list[str] | None,
         typer.Option(help="splicing, copy-move, removal or enhancement; repeatable. By default the first three, as in training."),
     ] = None,
+    families: Annotated[
+        str, typer.Option(help="Families of forgeries, as in a recipe: all, or names joined by +.", show_default=False)
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Another seed makes other forgeries.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for images/, masks/ and manifest.csv.")] = Path("imgscan-synth"),
 ) -> ExitCode:
     """Write forgeries made from pristine photographs, with their masks."""
     from imgscan.commands.data import synth_command
 
-    return synth_command(roots=data_root, count=count, side=side, kinds=kind or [], seed=seed, out=out)
+    return synth_command(roots=data_root, count=count, side=side, kinds=kind or [], families=families, seed=seed, out=out)

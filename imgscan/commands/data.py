@@ -12,6 +12,7 @@ from PIL import Image
 from imgscan.datasets import DATASETS, data_set
 from imgscan.datasets.doctor import Diagnosis, check
 from imgscan.datasets.entries import read_rgb
+from imgscan.datasets.families import Families, forge_as, parse_families
 from imgscan.datasets.forge import KINDS, Rgb, forge
 from imgscan.errors import ExitCode, InputError, OutputError, unknown
 from imgscan.find import PICTURE_SUFFIXES, find
@@ -65,18 +66,23 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
     return "\n".join([*lines, f"verdict: {verdict}"])
 
 
-def synth_command(*, roots: list[Path], count: int, side: int, kinds: list[str], seed: int, out: Path) -> ExitCode:
+def synth_command(*, roots: list[Path], count: int, side: int, kinds: list[str], families: str, seed: int, out: Path) -> ExitCode:
     """Write `count` forgeries as images/ and masks/ (PNG, white is forged) and manifest.csv.
 
     Number i is a pure function of (seed, i) and the photographs; the same call writes the same files.
 
     Raises:
-        InputError: no photographs, an unknown kind, a side that is no multiple of 8, or an output folder that is in use.
+        InputError: no photographs, an unknown kind, kinds beside families, a side that is no multiple of 8, or an output folder
+            that is in use.
+        ConfigError: an unknown family.
         OutputError: the folder cannot be written.
     """
     for kind in kinds:
         if kind not in KINDS:
             raise InputError(f"--kind: {unknown('kind of forgery', kind, KINDS)}")
+    if kinds and families:
+        raise InputError("--kind and --families do not go together: with families the kind is drawn")
+    chosen = parse_families(families, "--families")
     if side % 8 or side < 64:
         raise InputError(f"--side {side}; wanted a multiple of 8, at least 64")
     if not roots:
@@ -87,14 +93,14 @@ def synth_command(*, roots: list[Path], count: int, side: int, kinds: list[str],
     if not photos:
         raise InputError(f"{', '.join(str(root) for root in roots)}: no pictures; wanted .jpg, .png, .tif, .webp or .bmp files")
     try:
-        _write(photos, count, side, kinds, seed, out)
+        _write(photos, count, side, kinds, chosen, seed, out)
     except OSError as error:
         raise OutputError(f"--out {out} cannot be written: {error}") from error
     print(out / "manifest.csv")
     return ExitCode.CLEAN
 
 
-def _write(photos: list[Path], count: int, side: int, kinds: list[str], seed: int, out: Path) -> None:
+def _write(photos: list[Path], count: int, side: int, kinds: list[str], families: Families, seed: int, out: Path) -> None:
     read = lru_cache(maxsize=16)(read_rgb)
     edges = np.cumsum([_area(path) for path in photos])
     for name in ("images", "masks"):
@@ -109,7 +115,10 @@ def _write(photos: list[Path], count: int, side: int, kinds: list[str], seed: in
                 place = int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
                 return read(photos[min(place, len(photos) - 1)])
 
-            made = forge(photo, side, rng, kinds[int(rng.integers(len(kinds)))] if kinds else None)
+            if families:
+                made = forge_as(photo, side, rng, families)
+            else:
+                made = forge(photo, side, rng, kinds[int(rng.integers(len(kinds)))] if kinds else None)
             stem = f"{number:06d}.png"
             Image.fromarray(made.rgb).save(out / "images" / stem)
             forged = made.labels > 0

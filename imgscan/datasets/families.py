@@ -58,12 +58,12 @@ _SIDES = (256, 720)  # pixels, shorter side of the small pictures of `scale`
 _PATCH, _STEP, _TRIED = 16, 12, 10  # pixels a side, pixels between, and candidates of a patch of `clone`
 
 
-def parse_families(text: str) -> Families:
-    """ "scale+object" -> a set of FAMILIES; "" is none, "all" is all; ConfigError for others."""
+def parse_families(text: str, origin: str = "data.families") -> Families:
+    """ "scale+object" -> a set of FAMILIES; "" is none, "all" is all; ConfigError, with the origin, for others."""
     names = FAMILIES if text == "all" else tuple(part for part in text.split("+") if part)
     for name in names:
         if name not in FAMILIES:
-            raise ConfigError(f"data.families: {unknown('family', name, ('all', *FAMILIES))}")
+            raise ConfigError(f"{origin}: {unknown('family', name, ('all', *FAMILIES))}")
     return frozenset(names)
 
 

@@ -61,6 +61,23 @@ def test_synth_then_check(tmp_path: Path) -> None:
     assert "holds a data set already" in done.stderr
 
 
+def test_synth_by_families(tmp_path: Path) -> None:
+    call = ("data", "synth", "--data-root", PHOTOS, "--count", 3, "--side", 128, "--out", tmp_path / "made")
+    done = run(*call, "--families", "edit")
+    assert done.returncode == ExitCode.CLEAN, done.stderr
+    plain = run(*call[:-1], tmp_path / "plain")
+    assert plain.returncode == ExitCode.CLEAN, plain.stderr
+    first = [(tmp_path / name / "images/000000.png").read_bytes() for name in ("made", "plain")]
+    assert first[0] != first[1], "families draw otherwise"
+    done = run(*call[:-1], tmp_path / "other", "--families", "edti")
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "--families: unknown family 'edti'; did you mean edit" in done.stderr
+    done = run(*call[:-1], tmp_path / "other", "--families", "all", "--kind", "removal")
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "--kind and --families do not go together" in done.stderr
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_cannot_be_checked(tmp_path: Path) -> None:
     done = run("data", "check", "columbia", tmp_path)
     assert done.returncode == ExitCode.INCOMPLETE
