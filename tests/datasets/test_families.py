@@ -123,3 +123,30 @@ def test_names_are_checked() -> None:
     assert parse_families("all") == set(FAMILIES)
     with pytest.raises(ConfigError, match="unknown family 'blendd'; did you mean blend"):
         parse_families("scale+blendd")
+
+
+def test_a_window_starts_on_the_grid_of_jpeg_blocks_and_labels_stay_on_their_pixels() -> None:
+    rows, columns = np.mgrid[:96, :96]
+    labels = (rows * 96 + columns).astype(np.int64)
+    rgb = np.stack([rows, columns, rows], 2).astype(np.uint8)
+    corners = set()
+    for seed in range(300):
+        shown, named = module._window(rgb, labels, 64, np.random.default_rng(seed))
+        assert shown.shape == (64, 64, 3)
+        assert (named == shown[..., 0].astype(int) * 96 + shown[..., 1]).all()
+        corners.add((int(shown[0, 0, 0]), int(shown[0, 0, 1])))
+    assert corners == {(8 * y, 8 * x) for y in range(5) for x in range(5)}, "every window that fits, none off the grid"
+
+
+def test_object_cuts_some_forgeries_by_the_edge(photos: Photos) -> None:
+    def at_the_edge(name: str) -> int:
+        count = 0
+        for seed in range(40):
+            rng = np.random.default_rng(seed)
+            made = forge_as(drawn(photos, rng), 96, rng, frozenset({name}))
+            border = np.concatenate([made.labels[0], made.labels[-1], made.labels[:, 0], made.labels[:, -1]])
+            count += int((border > 0).sum() > 8)
+        return count
+
+    assert at_the_edge("object") >= 4
+    assert at_the_edge("platform") == 0, "the plain maker keeps its parts inside"
