@@ -27,6 +27,12 @@ def test_pages_are_those_of_the_commands() -> None:
     assert {f"{name}.1" for name in PROSE} == set(made)
 
 
+def test_every_page_is_installed() -> None:
+    project = tomllib.loads((MAN.parent / "pyproject.toml").read_text("utf-8"))
+    installed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    assert installed == {f"man/{path.name}": f"share/man/man1/{path.name}" for path in MAN.glob("*.1")}
+
+
 def test_readme_shows_the_help_as_it_is() -> None:
     shown = (MAN.parent / "README.md").read_text("utf-8").split("<!-- help -->\n```\n$ imgscan --help\n")[1].split("\n```")[0]
     asked = [sys.executable, "-m", "imgscan", "--help"]
