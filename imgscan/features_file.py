@@ -7,26 +7,27 @@ arrays from either.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
+from imgscan.digests import digest_of
 from imgscan.errors import OutputError
 from imgscan.records import Assessed
 
+if TYPE_CHECKING:
+    from imgscan.report.jsonl import Line
+
 FILE = "features.h5"
 PARTS = "features.parts"
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class FeaturesFile:
 
     def gather(self, new: Path) -> bool:
         """Write the noted pictures to a new file; False: the old one holds exactly those and stays."""
-        content = hashlib.sha256(json.dumps([vars(entry) for entry in self._entries]).encode()).hexdigest()
+        content = digest_of([vars(entry) for entry in self._entries])
         if self._old is not None and self._old.attrs.get("content") == content:
             self._close_old()
             return False

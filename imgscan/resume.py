@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from imgscan.errors import InputError, OutputError
 from imgscan.features_file import FeaturesFile
@@ -28,11 +28,6 @@ from imgscan.weights import file_sha256
 
 FILE = "journal.jsonl"
 DECIDED = ("flagged", "reported", "known")  # what every scan decides itself
-
-
-def key_of(facts: Mapping[str, Any]) -> str:
-    """SHA-256 of the facts of a run that decide its results, as hexadecimal digits."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
 class Journal:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from imgscan.detectors import DETECTORS
 from imgscan.errors import ExitCode, WeightsError
 from imgscan.licences import VARIABLE, check_licences
-from imgscan.weights import ALIASES, Card, Installed, file_sha256, find_model, installed
+from imgscan.weights import ALIASES, INITIAL, Card, Installed, file_sha256, find_model, installed
 
 HASHED = 500_000_000  # bytes; `list` hashes files up to this, larger ones take seconds: `verify`
 COMMERCIAL = {True: "yes", False: "no", None: "not stated"}
@@ -41,7 +42,7 @@ def _row(one: Installed) -> dict[str, Any]:
     card = one.card
     marks = [
         *(["default"] if card and card.data.get("default") and not one.hidden else []),
-        *(["starts trainings"] if card and card.data.get("use") == "init" else []),
+        *(["starts trainings"] if card and card.data.get("use") == INITIAL else []),
         *(["hidden by an earlier one"] if one.hidden else []),
         *(["broken"] if card is None else []),
     ]
@@ -60,7 +61,7 @@ def _row(one: Installed) -> dict[str, Any]:
         "network": f"{card.network} {card.data.get('size', '')}".strip(),
         "commercial": COMMERCIAL[card.commercial],
         "MB": "-" if size is None else f"{size / 1e6:.1f}",
-        "hash": _hash_state(card, size),
+        "hash": _hash_state(card, HASHED),
         "results": _results(card),
         "licence": licence,
         "place": one.place.what,
@@ -68,13 +69,14 @@ def _row(one: Installed) -> dict[str, Any]:
     }
 
 
-def _hash_state(card: Card, size: int | None) -> str:
-    """missing, altered, ok, or not checked."""
-    if size is None:
+def _hash_state(card: Card, most: float = inf) -> str:
+    """missing, altered, ok, or of a file of more than `most` bytes not checked."""
+    if not card.file.is_file():
         return "file missing"
+    size = card.file.stat().st_size
     if size != card.data.get("bytes", size):
         return "altered"
-    if size > HASHED:
+    if size > most:
         return "see verify"
     return "ok" if file_sha256(card.file) == card.sha256 else "altered"
 
@@ -93,9 +95,7 @@ def show_command(name: str, *, timing: bool = True, anatomy: bool = True) -> Exi
     for path in [*([model.path] if model.path else []), *(card.path for card in model.cards)]:
         print(f"# {path}\n{path.read_text('utf-8')}")
     for card in model.cards:
-        size = card.file.stat().st_size if card.file.is_file() else None
-        state = "file missing" if size is None else "ok" if file_sha256(card.file) == card.sha256 else "altered"
-        print(f"# {card.full_name}: {card.file}, hash {state}, commercial use: {COMMERCIAL[card.commercial]}")
+        print(f"# {card.full_name}: {card.file}, hash {_hash_state(card)}, commercial use: {COMMERCIAL[card.commercial]}")
     for name in model.detectors:
         print(f"# {name} needs no weights: {DETECTORS[name].title}\n# {DETECTORS[name].paper}")
     if anatomy and model.cards:
@@ -154,7 +154,7 @@ def import_command(name: str, file: Path, *, tag: str | None, force: bool, accep
 
 def _next(card: Card) -> str:
     """The command that uses what was imported."""
-    if card.data.get("use") == "init":
+    if card.data.get("use") == INITIAL:
         started = {"focal-vit": "focal --size official-vit", "resnet50": "cfl-net", "resnet101": "ncl"}.get(card.network, "focal")
         return f"imgscan train {started} --init {card.full_name}"
     compat = " --compat official" if "compat" in card.data else ""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgscan import __version__
+from imgscan.digests import digest_of
 from imgscan.errors import ExitCode, InputError, exit_code_of
 from imgscan.find import Filter, find, read_list
 from imgscan.judge import FailOn, least_score, parse_fail_on, parse_report_from
@@ -134,7 +135,7 @@ def _run(
     """Scan, write, tell: what was found before is taken from there."""
     from imgscan.features_file import FeaturesFile
     from imgscan.pipeline import network_rate
-    from imgscan.resume import Journal, key_of
+    from imgscan.resume import Journal
     from imgscan.store import Store
 
     out = options.out
@@ -152,7 +153,7 @@ def _run(
         "clustering": asdict(scanner.clustering),
         "localize": asdict(scanner.localizing),
     }
-    key = key_of(decisive)
+    key = digest_of(decisive)
     tally = Tally()
     began = time.perf_counter()
     journal = Journal(out, key, force=options.force)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ import torch
 from PIL import Image
 
 from imgscan.datasets.entries import size_complaint
+from imgscan.digests import digest_of
 from imgscan.errors import InputError
 from imgscan.evaluation.pixel import BoolMap
 from imgscan.fuse import FuseSettings
@@ -80,7 +79,7 @@ def of_scanner(name: str, scanner: Scanner, weights: str) -> Contestant:
         _ByScanner(scanner),
         thresholds={point.level: point.score for point in scanner.points},
         weights=weights,
-        identity=_hash(decides),
+        identity=digest_of(decides),
     )
 
 
@@ -115,7 +114,7 @@ def combined(name: str, parts: Sequence[Contestant], operation: Literal["union",
         name,
         _Combined(tuple(parts), operation),
         weights="+".join(part.weights for part in parts),
-        identity=_hash({"operation": operation, "parts": [part.identity for part in parts]}) if known else "",
+        identity=digest_of({"operation": operation, "parts": [part.identity for part in parts]}) if known else "",
     )
 
 
@@ -212,7 +211,3 @@ def of_model(text: str, options: ModelOptions) -> Contestant:
         accept_licence=options.accept_licence,
     )
     return of_scanner(model.name, scanner, "+".join(card.sha256 for card in model.cards))
-
-
-def _hash(facts: dict[str, object]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -7,7 +7,6 @@ on where it stopped, and a further model costs only that model.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import zlib
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from imgscan import __version__
+from imgscan.digests import digest_of
 from imgscan.errors import OutputError
 from imgscan.evaluation.contestants import Contestant
 from imgscan.evaluation.measure import PictureScores
@@ -40,7 +40,7 @@ def key_of(entry: str, number: int, attack: str, contestant: Contestant, protoco
         return None
     seed = number if attack != "none" else 0
     parts = [SCHEMA, __version__, entry, seed, attack, contestant.identity, asdict(protocol)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return digest_of(parts)
 
 
 class Ledger:

@@ -33,9 +33,18 @@ class Release:
     compat: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # [compat.official.*]: what the released code does
 
 
-_SAM_PARTS = {
-    "prompt_encoder.": "of Segment Anything's prompts, which FOCAL does not use",
-    "mask_decoder.": "of Segment Anything's masks, which FOCAL does not use",
+# Segment Anything's vit_l, which FOCAL's ViT is, under the same keys.
+_SAM: dict[str, Any] = {
+    "network": "focal-vit",
+    "size": "official",
+    "starts": {"focal-vit": ""},
+    "inside": "image_encoder.",
+    "spelling": ((".mlp.lin1.", ".mlp.fc1."), (".mlp.lin2.", ".mlp.fc2.")),
+    "unused": {
+        "prompt_encoder.": "of Segment Anything's prompts, which FOCAL does not use",
+        "mask_decoder.": "of Segment Anything's masks, which FOCAL does not use",
+    },
+    "input": {"mode": "resize", "side": 1024, "multiple": 1024},
 }
 _FOCAL: dict[str, Any] = {
     "url": "https://github.com/HighwayWu/FOCAL",
@@ -76,15 +85,9 @@ RELEASES: dict[str, Release] = {
         **_FOCAL,
     ),
     "focal-vit": Release(
-        network="focal-vit",
-        size="official",
-        starts={"focal-vit": ""},
+        **_SAM,
         title="FOCAL's ViT (the image encoder of Segment Anything's vit_l)",
         file="FOCAL_ViT_weights.pth",
-        inside="image_encoder.",
-        spelling=((".mlp.lin1.", ".mlp.fc1."), (".mlp.lin2.", ".mlp.fc2.")),
-        unused=_SAM_PARTS,
-        input={"mode": "resize", "side": 1024, "multiple": 1024},
         **_FOCAL,
     ),
     "cfl-net": Release(
@@ -102,20 +105,14 @@ RELEASES: dict[str, Release] = {
         compat={"localize": {"strength": 0.0, "smallest": 0.0, "share": 1.0}},
     ),
     "sam-vit-l": Release(
-        network="focal-vit",
-        size="official",
-        starts={"focal-vit": ""},
+        **_SAM,
         title="Segment Anything's vit_l",
         file="sam_vit_l_0b3195.pth",
         url="https://github.com/facebookresearch/segment-anything",
         licence="Apache-2.0",
         commercial=True,
         part="trunk.",
-        inside="image_encoder.",
-        spelling=((".mlp.lin1.", ".mlp.fc1."), (".mlp.lin2.", ".mlp.fc2.")),
-        unused=_SAM_PARTS,
         use=INITIAL,
-        input={"mode": "resize", "side": 1024, "multiple": 1024},
     ),
     "resnet50": Release(network="resnet50", title="ResNet-50 of ImageNet", file="resnet50-*.pth", **_IMAGENET),
     "resnet101": Release(network="resnet101", title="ResNet-101 of ImageNet", file="resnet101-*.pth", **_IMAGENET),

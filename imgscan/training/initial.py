@@ -15,7 +15,7 @@ from imgscan.releases.table import RELEASES
 from imgscan.training.recipe import ModelSection
 from imgscan.weights import Card, file_sha256, find_model
 
-HEAD = "head."  # what the keys of a FOCAL extractor's mask head begin with
+MASK_HEAD = "head."  # what the keys of a FOCAL extractor's mask head begin with
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def initialise(model: nn.Module, section: ModelSection) -> None:
     """
     state = read_state(find_start(section.init, accept_licence=True).path)
     own = model.state_dict()
-    headless = {key for key in own if not key.startswith(HEAD)}
+    headless = {key for key in own if not key.startswith(MASK_HEAD)}
     if set(state.tensors) in (set(own), headless):  # of imgscan's own trainings, or imported; a head they lack stays as it is
         _check_shapes(state, model, section)
         model.load_state_dict({**own, **state.tensors})
