@@ -42,6 +42,20 @@ def mask_loss(logits: Tensor, labels: Tensor, *, dice: float, picture: float) ->
         overlap = (2 * (share * wanted).sum(1) + 1) / (share.sum(1) + wanted.sum(1) + 1)
         loss = loss + dice * (1 - overlap).mean()
     if picture:
-        highest = forged.topk(max(1, round(HIGHEST * forged.shape[1])), dim=1).values.mean(1)
-        loss = loss + picture * F.binary_cross_entropy_with_logits(highest, touched.float())
+        loss = loss + picture * picture_loss(logits, labels)
     return loss
+
+
+def picture_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean over pictures of BCE(mean of its highest HIGHEST logits, is anything forged).
+
+    Args:
+        logits: B x 2 x h x w float; what counts is channel 1 minus channel 0.
+        labels: B x H x W integer, 0 pristine, more is forged.
+
+    Returns:
+        Scalar float32, >= 0.
+    """
+    forged = (logits[:, 1] - logits[:, 0]).float().flatten(1)
+    highest = forged.topk(max(1, round(HIGHEST * forged.shape[1])), dim=1).values.mean(1)
+    return F.binary_cross_entropy_with_logits(highest, (labels > 0).flatten(1).any(1).float())

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from imgscan.errors import ConfigError, unknown
 from imgscan.models.aspp import ASPP
 from imgscan.models.inputs import ImageNetScale, check_input
-from imgscan.models.noise_view import NoiseView
+from imgscan.models.noise_view import CHANNELS, NoiseView
 from imgscan.models.resnet import ResidualTrunk
 from imgscan.models.segmentation import Segmentation, enlarge, sides
 
@@ -43,6 +43,7 @@ class CFLNetSize:
     rates: tuple[int, ...]  # dilations of the ASPP's three 3x3 branches, in those cells
     dim: int  # D, channels of the projection
     channel_order: str = "rgb"  # in which the weights were trained: "rgb" or "bgr"; the input is RGB either way
+    noise_view: bool = False  # True: the second stream sees noise_view.CHANNELS channels, ours; False: three SRM residuals
 
 
 Size = CFLNetSize
@@ -51,7 +52,10 @@ SIZES: dict[str, CFLNetSize] = {
     # Output stride 16, so that after the x4 a cell is 4 x 4 pixels, the very patch of the contrastive loss: no vector of it is
     # an interpolation.  Rates halved: at 256 pixels the map has 16 cells a side, and rate 18 would see padding only.
     "small": CFLNetSize("resnet18-half", 16, 128, (3, 6, 9), 256),
+    # Without ImageNet and with few steps: as "small", but the second stream is told of JPEG histories too (noise_view.py).
+    "compact": CFLNetSize("resnet18-half", 16, 128, (3, 6, 9), 64, noise_view=True),
     "tiny": CFLNetSize("tiny", 16, 16, (1, 2, 3), 16),
+    "tiny-compact": CFLNetSize("tiny", 16, 16, (1, 2, 3), 16, noise_view=True),
 }
 
 
@@ -77,9 +81,11 @@ class CFLNet(nn.Module):
         self.turned = _TURNED[size.channel_order]
         self.scale = ImageNetScale()
         self.encoder = ResidualTrunk(size.trunk, size.output_stride)
-        self.conv_srm = nn.Conv2d(3, 3, 5, padding=2, bias=False)
-        self.conv_srm.weight = nn.Parameter(NoiseView().srm.repeat(1, 3, 1, 1), requires_grad=False)
-        self.encoder_srm = ResidualTrunk(size.trunk, size.output_stride)
+        self.view = NoiseView() if size.noise_view else None
+        if not size.noise_view:
+            self.conv_srm = nn.Conv2d(3, 3, 5, padding=2, bias=False)
+            self.conv_srm.weight = nn.Parameter(NoiseView().srm.repeat(1, 3, 1, 1), requires_grad=False)
+        self.encoder_srm = ResidualTrunk(size.trunk, size.output_stride, channels=CHANNELS if size.noise_view else 3)
         self.aspp = ASPP(2 * self.encoder.channels()[-1], size.planes, size.rates)
         self.decoder = nn.Sequential(
             nn.Conv2d(size.planes, size.planes, 3, padding=1, bias=False),
@@ -94,7 +100,7 @@ class CFLNet(nn.Module):
         check_input(rgb, self.multiple)
         scaled = self.scale(rgb.flip(1) if self.turned else rgb)
         colour = self.encoder.stages(scaled)[-1]
-        noise = self.encoder_srm.stages(self.conv_srm(scaled))[-1]
+        noise = self.encoder_srm.stages(self.conv_srm(scaled) if self.view is None else self.view(rgb))[-1]
         encoded = self.aspp(torch.cat((colour, noise), 1))
         raised = enlarge(encoded, sides(encoded, UPSAMPLING))
         logits = enlarge(self.decoder(raised).float(), sides(rgb))

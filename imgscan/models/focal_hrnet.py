@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from imgscan.models.inputs import check_input
 from imgscan.models.mask_head import MaskHead
 from imgscan.models.mix import Mix
-from imgscan.models.noise_view import CHANNELS, NoiseView
+from imgscan.models.noise_view import USUAL, NoiseView
 from imgscan.models.segmentation import Segmentation
 
 
@@ -36,14 +36,28 @@ class HRNetSize:
     trunk: str  # name of a timm HRNet configuration, or "tiny"
     dim: int  # D, channels of the feature map
     mixed: bool  # True: all branches through 1x1 convolutions into D channels; False: the first branch as it is
-    noise_view: bool  # True: the trunk sees noise_view.CHANNELS channels; False: RGB
+    noise_view: bool  # True: the trunk sees a noise view; False: RGB
     head: bool = False  # True: a mask head beside the features (mask_head.py); not in the paper
+    parts: tuple[str, ...] = USUAL  # of the noise view, names of noise_view.PARTS
 
 
 Size = HRNetSize
 SIZES: dict[str, HRNetSize] = {
     "official": HRNetSize(trunk="hrnet_w32", dim=32, mixed=False, noise_view=False),
     "compact": HRNetSize(trunk="hrnet_w18_small", dim=64, mixed=True, noise_view=True),
+    # For the table "The noise view" of train/README.md: its parts one by one.
+    **{
+        f"compact-{'-'.join(parts)}": HRNetSize("hrnet_w18_small", 64, mixed=True, noise_view=True, parts=parts)
+        for parts in (
+            ("rgb",),
+            ("rgb", "srm"),
+            ("rgb", "luma", "chroma"),
+            ("rgb", "phase"),
+            ("rgb", "constrained"),
+            (*USUAL, "phase"),
+            (*USUAL, "constrained"),
+        )
+    },
     "headed": HRNetSize(trunk="hrnet_w18_small", dim=64, mixed=True, noise_view=True, head=True),
     "tiny": HRNetSize(trunk="tiny", dim=16, mixed=True, noise_view=True),
     "tiny-headed": HRNetSize(trunk="tiny", dim=16, mixed=True, noise_view=True, head=True),
@@ -86,11 +100,11 @@ class FocalHRNet(nn.Module):
     def __init__(self, size: HRNetSize) -> None:
         super().__init__()
         self.size = size
-        self.view = NoiseView() if size.noise_view else nn.Identity()
+        self.view = NoiseView(size.parts) if size.noise_view else nn.Identity()
         config = _TINY_TRUNK if size.trunk == "tiny" else cfg_cls[size.trunk]
         self.trunk = HighResolutionNetFeatures(  # type: ignore[no-untyped-call]
             config,
-            in_chans=CHANNELS if size.noise_view else 3,
+            in_chans=self.view.channels if isinstance(self.view, NoiseView) else 3,
             feature_location="",
             out_indices=(1, 2, 3, 4) if size.mixed else (1,),
         )

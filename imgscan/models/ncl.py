@@ -26,6 +26,7 @@ from imgscan.errors import ConfigError, unknown
 from imgscan.models.aspp import ASPP, kaiming
 from imgscan.models.inputs import ImageNetScale, check_input
 from imgscan.models.ncl_vit import ENCODERS, NCLViT
+from imgscan.models.noise_view import CHANNELS, NoiseView
 from imgscan.models.pivot import Pivot
 from imgscan.models.resnet import TRUNKS, ResidualTrunk
 from imgscan.models.segmentation import Segmentation, enlarge, sides
@@ -45,6 +46,7 @@ class NCLSize:
     tap: int = 1  # the stage, 1..5, whose map is contrasted; of a ViT: 1 the patch embedding, 5 the last block
     pivot: bool = True
     aux: bool = True  # auxiliary classifiers
+    noise_view: bool = False  # True: the ResNet sees noise_view.CHANNELS channels, ours; False: RGB
 
 
 Size = NCLSize
@@ -56,7 +58,10 @@ SIZES: dict[str, NCLSize] = {
     "vit": NCLSize("vit-small", (), 256, (), 0),
     "vit-stage5": NCLSize("vit-small", (), 256, (), 0, tap=5),  # "appending NCL to the output of the ViT", under Table 4
     "small": NCLSize("resnet18-half", (1, 2), 64, (12, 24, 36), 48),
+    # With few steps: as "small", but told of JPEG histories and residuals (noise_view.py).  Rates for windows of 256 pixels.
+    "compact": NCLSize("resnet18-half", (1, 2), 64, (3, 6, 12), 48, noise_view=True),
     "tiny": NCLSize("tiny", (1,), 16, (1, 2, 3), 8),
+    "tiny-compact": NCLSize("tiny", (1,), 16, (1, 2, 3), 8, noise_view=True),
     "tiny-vit": NCLSize("vit-tiny", (), 16, (), 0),
 }
 
@@ -108,7 +113,8 @@ class NCL(nn.Module):
             raise ConfigError(f"tap of {size.trunk} is {size.tap}; wanted a stage of the ResNet, 1..5")
         self.size = size
         self.scale = ImageNetScale()
-        self.backbone = ResidualTrunk(size.trunk, OUTPUT_STRIDE, size.multi_grid)
+        self.view = NoiseView() if size.noise_view else None
+        self.backbone = ResidualTrunk(size.trunk, OUTPUT_STRIDE, size.multi_grid, CHANNELS if size.noise_view else 3)
         channels = self.backbone.channels()
         self.dim = channels[size.tap - 1]
         self.stride = self.tap_stride = self.backbone.strides()[size.tap - 1]
@@ -120,7 +126,7 @@ class NCL(nn.Module):
 
     def forward(self, rgb: Tensor) -> Segmentation:
         check_input(rgb, self.multiple)
-        maps = self.backbone.stages(self.scale(rgb))
+        maps = self.backbone.stages(self.scale(rgb) if self.view is None else self.view(rgb))
         encoded = self.aspp(maps[-1])
         raised = enlarge(encoded, sides(maps[1]))
         logits = enlarge(self.decoder(raised, maps[1]).float(), sides(rgb))

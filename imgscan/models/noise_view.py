@@ -10,6 +10,9 @@ learned weight, three groups of channels from the native pixels:
   number of qualities (Farid, "Exposing Digital Forgeries from JPEG Ghosts", IEEE TIFS 2009).  A block that was compressed before
   at the same grid and quality barely changes.
 
+Two more parts were tried and are not in the networks that ship (train/README.md, "The noise view"): where in its 8 x 8 block a
+pixel lies, and residual filters that are learned (Bayar and Stamm, "Constrained Convolutional Neural Networks", IEEE TIFS 2018).
+
 Everything is a block transform, so the view runs in batches on any device and needs no JPEG codec.  The blocks start at the
 first pixel: the input has to be at native resolution and cut at multiples of 8, or the grid of the camera's own JPEG is lost.
 """
@@ -17,10 +20,13 @@ first pixel: the input has to be at native resolution and cut at multiples of 8,
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from imgscan.errors import ConfigError, unknown
 
 # Tables K.1 and K.2 of ITU-T T.81 (luminance and chrominance), row by row.
 _LUMA_TABLE = (
@@ -47,7 +53,10 @@ _CHROMA_TABLE = (
 GHOST_QUALITIES = (98, 95, 90, 85, 80, 75, 65, 50)
 """JPEG qualities of the luma ghosts, in the order of their channels."""
 CHROMA_QUALITY = 90
-CHANNELS = 3 + 3 + len(GHOST_QUALITIES) + 1
+PARTS: dict[str, int] = {"rgb": 3, "srm": 3, "luma": len(GHOST_QUALITIES), "chroma": 1, "phase": 4, "constrained": 3}
+"""What a view may consist of -> channels."""
+USUAL = ("rgb", "srm", "luma", "chroma")
+CHANNELS = sum(PARTS[name] for name in USUAL)
 _SRM_LIMIT = 8.0  # grey levels; the residual of untouched sensor noise stays well below it
 
 
@@ -91,10 +100,44 @@ def _srm_kernels() -> Tensor:
     return torch.stack((second / 2, small / 4, large / 12))[:, None]
 
 
-class NoiseView(nn.Module):
-    """RGB in, `CHANNELS` fixed channels out; no learned weights, nothing in the state dict.
+class ConstrainedConv(nn.Module):
+    """Three learned 5 x 5 filters on the grey picture whose middle is -1 and whose other weights sum to 1: prediction errors.
 
-    Input: B x 3 x H x W float, 0 to 1.  Output: B x 15 x H x W float32, each channel roughly of unit scale.
+    Bayar and Stamm, IEEE TIFS 2018, Eq. 6; the constraint is applied whenever the filters are used, not once a step.
+
+    Input: B x 1 x H x W float, grey levels.  Output: B x 3 x H x W, grey levels.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(3, 1, 5, 5) + 0.05)
+        middle = torch.zeros(5, 5)
+        middle[2, 2] = 1
+        self.register_buffer("middle", middle, persistent=False)
+
+    middle: Tensor
+
+    def forward(self, grey: Tensor) -> Tensor:
+        around = self.weight * (1 - self.middle)
+        total = around.sum((2, 3), keepdim=True)
+        total = torch.where(total.abs() < 1e-3, torch.full_like(total, 1e-3), total)  # a filter may not run away
+        return F.conv2d(F.pad(grey, (2, 2, 2, 2), mode="replicate"), around / total - self.middle)
+
+
+class NoiseView(nn.Module):
+    """RGB in, fixed channels out; no learned weights (but for `constrained`), nothing else in the state dict.
+
+    Input: B x 3 x H x W float, 0 to 1.  Output: B x C x H x W float32, each channel roughly of unit scale; C is CHANNELS = 15
+    for the usual parts.
+
+    Args:
+        parts: of PARTS, in the order of the channels.
+
+    Attributes:
+        channels: C.
+
+    Raises:
+        ConfigError: an unknown part, or none.
     """
 
     dct: Tensor
@@ -102,14 +145,22 @@ class NoiseView(nn.Module):
     luma_tables: Tensor
     chroma_table: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, parts: Sequence[str] = USUAL) -> None:
         super().__init__()
+        for name in parts:
+            if name not in PARTS:
+                raise ConfigError(unknown("part of the noise view", name, PARTS))
+        if not parts:
+            raise ConfigError(f"a noise view without parts; wanted some of {', '.join(PARTS)}")
+        self.parts = tuple(parts)
+        self.channels = sum(PARTS[name] for name in parts)
         self.register_buffer("dct", _dct_basis(), persistent=False)
         self.register_buffer("srm", _srm_kernels(), persistent=False)
         luma = torch.stack([quantization_table(q) for q in GHOST_QUALITIES]).flatten(1)
         chroma = quantization_table(CHROMA_QUALITY, chroma=True).flatten()[None]
         self.register_buffer("luma_tables", luma, persistent=False)
         self.register_buffer("chroma_table", chroma, persistent=False)
+        self.constrained = ConstrainedConv() if "constrained" in parts else None
 
     def _ghosts(self, plane: Tensor, tables: Tensor) -> Tensor:
         """Absolute change of a plane when its blocks are quantised with each of K x 64 tables: B x 1 x H x W -> B x K x H x W."""
@@ -123,24 +174,37 @@ class NoiseView(nn.Module):
         pixels = (change @ self.dct).reshape(batch, -1, high // 8, wide // 8, 8, 8).transpose(3, 4)
         return pixels.reshape(batch, -1, high, wide)[..., :height, :width].abs()
 
+    def _part(self, name: str, rgb: Tensor) -> Tensor:
+        if name == "rgb":
+            return (rgb - 0.5) * 4
+        levels = rgb * 255
+        if name == "srm":
+            srm = F.conv2d(F.pad(levels.mean(1, keepdim=True), (2, 2, 2, 2), mode="replicate"), self.srm)
+            return srm.clamp(-_SRM_LIMIT, _SRM_LIMIT) / 2
+        if name == "constrained":
+            assert self.constrained is not None
+            residuals: Tensor = self.constrained(levels.mean(1, keepdim=True))
+            return residuals.clamp(-_SRM_LIMIT, _SRM_LIMIT) / 2
+        if name == "phase":
+            return _phase(rgb)
+        red, green, blue = levels.unbind(1)
+        luma = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None] - 128
+        if name == "luma":
+            return torch.log1p(self._ghosts(luma, self.luma_tables))
+        chroma = torch.stack((0.564 * (blue - luma[:, 0] - 128), 0.713 * (red - luma[:, 0] - 128)), 1)
+        halved = F.avg_pool2d(chroma, 2, ceil_mode=True)  # 4:2:0, as nearly every camera and platform stores chroma
+        lost = self._ghosts(halved.flatten(0, 1)[:, None], self.chroma_table)
+        lost = lost.reshape(rgb.shape[0], 2, *halved.shape[-2:]).mean(1, keepdim=True)
+        lost = F.interpolate(lost, scale_factor=2.0, mode="nearest")[..., : rgb.shape[-2], : rgb.shape[-1]]
+        return torch.log1p(lost)
+
     def forward(self, rgb: Tensor) -> Tensor:
         with torch.autocast(rgb.device.type, enabled=False):  # bf16 has fewer digits than a quantisation error
-            levels = rgb.float() * 255
-            red, green, blue = levels.unbind(1)
-            luma = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None] - 128
-            residuals = F.conv2d(F.pad(levels.mean(1, keepdim=True), (2, 2, 2, 2), mode="replicate"), self.srm)
-            ghosts = self._ghosts(luma, self.luma_tables)
-            chroma = torch.stack((0.564 * (blue - luma[:, 0] - 128), 0.713 * (red - luma[:, 0] - 128)), 1)
-            halved = F.avg_pool2d(chroma, 2, ceil_mode=True)  # 4:2:0, as nearly every camera and platform stores chroma
-            lost = self._ghosts(halved.flatten(0, 1)[:, None], self.chroma_table)
-            lost = lost.reshape(rgb.shape[0], 2, *halved.shape[-2:]).mean(1, keepdim=True)
-            lost = F.interpolate(lost, scale_factor=2.0, mode="nearest")[..., : rgb.shape[-2], : rgb.shape[-1]]
-            return torch.cat(
-                (
-                    (rgb.float() - 0.5) * 4,
-                    residuals.clamp(-_SRM_LIMIT, _SRM_LIMIT) / 2,
-                    torch.log1p(ghosts),
-                    torch.log1p(lost),
-                ),
-                1,
-            )
+            return torch.cat([self._part(name, rgb.float()) for name in self.parts], 1)
+
+
+def _phase(rgb: Tensor) -> Tensor:
+    """Where in its 8 x 8 block a pixel lies: B x 4 x H x W, cosine and sine of one turn per block, down and across."""
+    turns = [torch.arange(length, device=rgb.device) * (2 * math.pi / 8) for length in rgb.shape[-2:]]
+    down, across = turns[0][:, None].expand(rgb.shape[-2:]), turns[1].expand(rgb.shape[-2:])
+    return torch.stack((down.cos(), down.sin(), across.cos(), across.sin())).expand(len(rgb), -1, -1, -1)

@@ -39,12 +39,13 @@ class ResidualTrunk(ResNet):
         name: one of TRUNKS.
         output_stride: 8, 16 or 32; what is taken from the strides of layer3 and layer4 is given to their dilations.
         multi_grid: factors on the dilation of layer4's blocks; as many as there are blocks.
+        channels: of the input.
 
     Raises:
         ConfigError: an unknown name, an output stride or a multi-grid that does not fit.
     """
 
-    def __init__(self, name: str, output_stride: int = 32, multi_grid: Sequence[int] = ()) -> None:
+    def __init__(self, name: str, output_stride: int = 32, multi_grid: Sequence[int] = (), channels: int = 3) -> None:
         if name not in TRUNKS:
             raise ConfigError(unknown("trunk", name, TRUNKS))
         block, layers, widths = TRUNKS[name]
@@ -55,6 +56,7 @@ class ResidualTrunk(ResNet):
         super().__init__(
             block,  # type: ignore[arg-type]  # timm means the class and writes the instance
             layers,
+            in_chans=channels,
             num_classes=0,
             global_pool="",
             output_stride=output_stride,
@@ -77,7 +79,7 @@ class ResidualTrunk(ResNet):
         return cast("list[dict[str, int]]", self.feature_info)
 
     def stages(self, pictures: Tensor) -> list[Tensor]:
-        """B x 3 x H x W -> the maps after conv1-BN-ReLU (stride 2), layer1 (stride 4), layer2, layer3 and layer4."""
+        """B x channels x H x W -> the maps after conv1-BN-ReLU (stride 2), layer1 (stride 4), layer2, layer3 and layer4."""
         maps = [self.act1(self.bn1(self.conv1(pictures)))]
         lowered = self.maxpool(maps[0])
         for layer in ("layer1", "layer2", "layer3", "layer4"):

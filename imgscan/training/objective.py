@@ -15,14 +15,12 @@ from imgscan.errors import ConfigError, unknown
 from imgscan.losses import CONTRASTS
 from imgscan.losses.cfl_net import patch_contrast, patch_contrast_released, patch_labels
 from imgscan.losses.focal import focal_loss
-from imgscan.losses.mask import mask_loss
+from imgscan.losses.mask import mask_loss, picture_loss
 from imgscan.losses.ncl import cell_classes, contour_vectors, ncl_loss
 from imgscan.losses.pivot_consistent import contour_map, pc_loss
 from imgscan.models import NETWORKS
 from imgscan.models.segmentation import Segmentation
 from imgscan.training.recipe import LossSection, Recipe
-
-PATCH = 4  # pixels a side of CFL-Net's patches: 64 x 64 of them at 256 (C2)
 
 # (network, its answer, labels B x H x W integer, settings, CPU generator) -> scalar loss
 Objective = Callable[[nn.Module, Any, Tensor, LossSection, torch.Generator], Tensor]
@@ -55,26 +53,28 @@ def _cfl_net(network: nn.Module, answer: Any, labels: Tensor, loss: LossSection,
     total = F.cross_entropy(answer.logits.float(), mask.long(), weight=weights)
     if loss.weight:
         contrast = patch_contrast_released if loss.contrast == "released" else patch_contrast
-        patches = to_patches(answer.features.float(), mask.shape[-1])
-        total = total + loss.weight * contrast(patches, patch_labels(mask, PATCH), temperature=loss.temperature)
+        patches = to_patches(answer.features.float(), mask.shape[-1], loss.patch)
+        total = total + loss.weight * contrast(patches, patch_labels(mask, loss.patch), temperature=loss.temperature)
+    if loss.picture:
+        total = total + loss.picture * picture_loss(answer.logits, labels)
     return total
 
 
-def to_patches(features: Tensor, side: int) -> Tensor:
-    """The projection map B x D x h x w bilinear (align_corners) to side x side, then averaged over PATCH x PATCH pixels.
+def to_patches(features: Tensor, side: int, patch: int = 4) -> Tensor:
+    """The projection map B x D x h x w bilinear (align_corners) to side x side, then averaged over patch x patch pixels.
 
     Both steps are linear and separable: two small matrix products give the same numbers without the map of side x side, which
     would take 268 MB at batch 4.
     """
-    rows, columns = (_patch_weights(length, side).to(features) for length in features.shape[-2:])
+    rows, columns = (_patch_weights(length, side, patch).to(features) for length in features.shape[-2:])
     return rows @ features @ columns.T
 
 
 @lru_cache(maxsize=8)
-def _patch_weights(length: int, side: int) -> Tensor:
-    """side/PATCH x length: what each cell adds to each patch along one axis."""
+def _patch_weights(length: int, side: int, patch: int) -> Tensor:
+    """side/patch x length: what each cell adds to each patch along one axis."""
     large = F.interpolate(torch.eye(length)[None], size=side, mode="linear", align_corners=True)
-    return F.avg_pool1d(large, PATCH)[0].T.contiguous()
+    return F.avg_pool1d(large, patch)[0].T.contiguous()
 
 
 def _ncl(network: nn.Module, answer: Any, labels: Tensor, loss: LossSection, generator: torch.Generator) -> Tensor:
@@ -90,6 +90,8 @@ def _ncl(network: nn.Module, answer: Any, labels: Tensor, loss: LossSection, gen
         pivots = pivot(*contour_vectors(features, classes), len(features)) if pivot is not None else None
         contrast = ncl_loss(features, classes, pivots, temperature=loss.temperature, max_keys=loss.max_keys, generator=generator)
         total = total + loss.weight * contrast
+    if loss.picture:
+        total = total + loss.picture * picture_loss(answer.logits, labels)
     return total
 
 
@@ -109,6 +111,8 @@ def check(recipe: Recipe, network: nn.Module, device: torch.device) -> None:
     known = {"focal": list(CONTRASTS), "cfl-net": [LossSection.contrast, "released"]}.get(recipe.method, [recipe.loss.contrast])
     if recipe.loss.contrast not in known:
         raise ConfigError(f"loss.contrast: {unknown(f'contrast of {recipe.method}', recipe.loss.contrast, known)}")
+    if recipe.method == "cfl-net" and side % recipe.loss.patch:
+        raise ConfigError(f"data.side is {side}, loss.patch {recipe.loss.patch}; wanted a side that is a multiple of the patch")
     if recipe.method != "focal" and recipe.train.batch < 2 and not (recipe.train.sync_bn and device.type == "cuda"):
         raise ConfigError("train.batch is 1; the image pooling's batch norm wants at least 2 pictures per process")
 

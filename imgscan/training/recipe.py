@@ -46,7 +46,8 @@ class LossSection:
     weight: float = 1.0  # of the contrast beside the cross-entropy (CFL-Net, NCL, FOCAL with a head); 0: no contrast
     forged: float = 0.5  # CFL-Net: weight of forged pixels in the cross-entropy; pristine ones weigh the rest
     dice: float = 0.5  # FOCAL with a head: weight of 1 - dice, over the forged pictures
-    picture: float = 0.2  # FOCAL with a head: weight of the cross-entropy of pictures, by the mean of their highest logits
+    picture: float = 0.0  # with a mask head: weight of the cross-entropy of pictures, by the mean of their highest logits; ours
+    patch: int = 4  # CFL-Net: pixels a side of a patch of its contrast
     mu: float = 0.0  # NCL: weight of the contour in the pivot-consistent loss; 0: plain cross-entropy
 
 
@@ -158,6 +159,7 @@ _LEGAL: dict[tuple[str, str], Rule] = {
     ("loss", "mu"): _SHARE,
     ("loss", "dice"): _at_least(0),
     ("loss", "picture"): _at_least(0),
+    ("loss", "patch"): _at_least(1),
     ("loss", "contour"): _one_of("ignore", "majority"),
     ("loss", "weight"): _at_least(0),
     ("train", "warmup"): _at_least(0),

@@ -94,7 +94,7 @@ def test_a_fusion_needs_all_its_parts() -> None:
 
 
 def test_grids_that_ship_and_their_commands() -> None:
-    assert grid_names() == ["clusterings", "contrasts", "cross", "families", "fusion"]
+    assert grid_names() == ["clusterings", "contrasts", "cross", "families", "fusion", "noise"]
     for name in grid_names():
         table = read_table(name)
         for text in table.columns:

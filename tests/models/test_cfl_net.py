@@ -42,12 +42,35 @@ def test_official_and_small_stay_in_their_size() -> None:
     with torch.device("meta"):
         counts = {name: sum(p.numel() for p in build(size).parameters()) for name, size in SIZES.items()}
     assert counts["tiny"] < 300_000 < 5_000_000 < counts["small"] < 9_000_000
+    assert 7_000_000 < counts["compact"] < 8_500_000
 
 
 def test_small_has_a_feature_a_patch() -> None:
     """64 x 64 patches of 4 x 4 pixels at 256."""
     with torch.device("meta"):
         assert build_named("cfl-net", "small").eval()(torch.empty(1, 3, 256, 256)).features.shape == (1, 256, 64, 64)
+
+
+def test_compact_has_the_noise_view_in_place_of_the_bank() -> None:
+    """Its second stream begins with the 15 channels of noise_view.py, the first one with RGB; the view itself has no weights."""
+    with torch.device("meta"):
+        state = build_named("cfl-net", "compact").state_dict()
+    assert state["encoder_srm.conv1.weight"].shape[1] == 15
+    assert state["encoder.conv1.weight"].shape[1] == 3
+    assert not [key for key in state if key.startswith(("conv_srm", "view"))]
+
+
+def test_the_second_stream_is_told_of_jpeg_histories() -> None:
+    """Luma 100 - 128 = -28 everywhere: a block's DC is -224; the steps 16, 6 and 3 of qualities 50, 80, 90 move it by 0, 2, 1."""
+    model = build_named("cfl-net", "tiny-compact").eval()
+    seen: list[torch.Tensor] = []
+    model.encoder_srm.conv1.register_forward_hook(lambda module, inputs, answer: seen.append(inputs[0]))
+    with torch.no_grad():
+        model(torch.full((1, 3, 64, 64), 100 / 255))
+    (view,) = seen
+    assert view.shape == (1, 15, 64, 64)
+    assert view[:, 3:6].abs().max() < 1e-4, "a flat picture has no residuals"
+    torch.testing.assert_close(view[0, [13, 10, 8], 20, 20], torch.log1p(torch.tensor([0, 2 / 8, 1 / 8])), atol=1e-3, rtol=0)
 
 
 def test_srm_bank_by_hand() -> None:

@@ -64,6 +64,7 @@ def test_pivot_and_classifiers_cost_what_they_should() -> None:
 
 def test_small_sizes() -> None:
     assert 3_000_000 < count(on_meta("small")) < 4_000_000
+    assert on_meta("compact").backbone.conv1.weight.shape[1] == 15, "the channels of noise_view.py"
     assert count(on_meta("tiny")) < 200_000
     assert count(on_meta("tiny-vit")) < 200_000
 

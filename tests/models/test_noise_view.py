@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from imgscan.detectors.ela import error_level
-from imgscan.models.noise_view import CHANNELS, GHOST_QUALITIES, NoiseView, quantization_table
+from imgscan.errors import ConfigError
+from imgscan.models.noise_view import CHANNELS, GHOST_QUALITIES, PARTS, ConstrainedConv, NoiseView, quantization_table
 
 
 def grey_jpeg(grey: np.ndarray, quality: int) -> np.ndarray:
@@ -74,3 +75,38 @@ def test_ela_by_hand() -> None:
     assert level.shape == (32, 40)
     assert (level[8:16, 16:24] == level[8, 16]).all()
     assert level[8, 16] == level.max() > 0
+
+
+def test_parts_stand_where_they_are_named() -> None:
+    rgb = torch.rand(2, 3, 24, 40, generator=torch.Generator().manual_seed(3))
+    whole = NoiseView()(rgb)
+    view = NoiseView(("chroma", "phase", "srm"))
+    assert view.channels == 1 + 4 + 3
+    some = view(rgb)
+    assert some.shape == (2, 8, 24, 40)
+    torch.testing.assert_close(some[:, :1], whole[:, -1:])
+    torch.testing.assert_close(some[:, 5:], whole[:, 3:6])
+    # Pixel (2, 12): a quarter of a turn down, and one and a half across.
+    torch.testing.assert_close(some[1, 1:5, 2, 12], torch.tensor([0.0, 1.0, -1.0, 0.0]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("parts", "message"), [(("rgb", "lumma"), "did you mean luma"), ((), "without parts")])
+def test_a_view_of_unknown_parts(parts: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        NoiseView(parts)
+
+
+def test_constrained_filters_predict_a_pixel_from_those_around_it() -> None:
+    """Whatever the weights: a flat picture has no error; one bright pixel on black has its full level as error, negative."""
+    filters = ConstrainedConv()
+    with torch.no_grad():
+        assert filters(torch.full((1, 1, 16, 16), 200.0)).abs().max() < 1e-3
+        dot = torch.zeros(1, 1, 16, 16)
+        dot[0, 0, 8, 8] = 100
+        answer = filters(dot)
+    assert answer[0, :, 8, 8].tolist() == pytest.approx([-100.0] * 3)
+    assert answer.sum((2, 3))[0].tolist() == pytest.approx([0.0] * 3, abs=1e-3), "the others share it and give it back"
+
+
+def test_only_the_constrained_filters_are_learned() -> None:
+    assert {name: bool(NoiseView((name,)).state_dict()) for name in PARTS} == {name: name == "constrained" for name in PARTS}

@@ -1,8 +1,10 @@
 """Recipes, checkpoints and the loop: resuming has to end with the weights of a run left alone."""
 
+import math
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,11 +17,21 @@ from imgscan.datasets.augment import AUGMENTATIONS
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.synth import find_photos
 from imgscan.errors import ConfigError, ImgscanError, InputError
+from imgscan.models.segmentation import Segmentation
 from imgscan.toml import to_toml
 from imgscan.training import checkpoint, loop, objective
 from imgscan.training.card import write_weights
 from imgscan.training.objective import to_patches
-from imgscan.training.recipe import DataSection, Recipe, TrainSection, parse_setting, read_recipe, recipes_folder, with_settings
+from imgscan.training.recipe import (
+    DataSection,
+    LossSection,
+    Recipe,
+    TrainSection,
+    parse_setting,
+    read_recipe,
+    recipes_folder,
+    with_settings,
+)
 from imgscan.training.schedule import Plateau, rate_at
 from imgscan.training.sequence import _order, _Shares, fit
 from imgscan.training.validation import validation_samples
@@ -150,6 +162,7 @@ def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weight
         ("focal-hrnet", {"loss": {"contrast": "circel"}}, "did you mean circle"),
         ("cfl-net", {"loss": {"contrast": "relesed"}}, "did you mean released"),
         ("cfl-net", {"data": {"side": 72}}, "wants a multiple of 16"),
+        ("cfl-net", {"loss": {"patch": 24}}, "a side that is a multiple of the patch"),
         ("ncl", {"train": {"batch": 1}}, "at least 2 pictures"),
     ],
 )
@@ -321,6 +334,23 @@ def test_patches_equal_those_of_the_upsampled_map() -> None:
     features = torch.rand(2, 5, 8, 8, generator=torch.Generator().manual_seed(1))
     large = torch.nn.functional.interpolate(features, size=(64, 64), mode="bilinear", align_corners=True)
     torch.testing.assert_close(to_patches(features, 64), torch.nn.functional.avg_pool2d(large, 4))
+    torch.testing.assert_close(to_patches(features, 64, 16), torch.nn.functional.avg_pool2d(large, 16))
+
+
+@pytest.mark.parametrize("method", ["cfl-net", "ncl"])
+def test_whether_a_picture_is_forged_is_asked_on_request(method: str) -> None:
+    """100 cells: the highest 1 % of logits is one, ln 3 of an untouched picture, so BCE is ln 4; of a forged one ln (4 / 3)."""
+    logits = torch.zeros(2, 2, 10, 10)
+    logits[:, 1, 4, 4] = math.log(3)
+    labels = torch.zeros(2, 10, 10, dtype=torch.uint8)
+    labels[1, :5] = 1
+    answer = Segmentation(logits, (), torch.rand(2, 4, 10, 10))
+    network = SimpleNamespace(tap_stride=1, pivot=None)
+    loss = [
+        objective.OBJECTIVES[method](network, answer, labels, LossSection(weight=0, picture=weight), torch.Generator())
+        for weight in (0.0, 1.0)
+    ]
+    assert float(loss[1] - loss[0]) == pytest.approx((math.log(4) + math.log(4 / 3)) / 2, abs=1e-6)
 
 
 def test_rates_by_hand() -> None:
