@@ -11,8 +11,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from hdbscan.hdbscan_ import _tree_to_labels
-from sklearn.cluster._hierarchical_fast import single_linkage_label
 
 from imgscan.cluster.reachability import spanning_tree
 from imgscan.cluster.settings import ClusterSettings
@@ -32,6 +30,10 @@ def hdbscan_labels(points: torch.Tensor, settings: ClusterSettings) -> tuple[npt
     Raises:
         ValueError: a coordinate is not finite.
     """
+    # Half a second to import, which scans where mask heads decide need not pay.
+    from hdbscan.hdbscan_ import _tree_to_labels
+    from sklearn.cluster._hierarchical_fast import single_linkage_label
+
     if points.device.type == "mps":  # no float64 there
         points = points.cpu()
     if not bool(points.isfinite().all()):

@@ -16,7 +16,7 @@ inconsistency (inconsistency.py).  The features are the same for red, green and 
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from imgscan.detectors.inconsistency import (
     Array,
@@ -72,7 +72,9 @@ def _halved(plane: Array, taps: Array, axis: int) -> Array:
     """Filter along an axis and keep every second value; the picture is mirrored at its edges."""
     # upfirdn answers from the first overlap on; the high-pass filter has its weight in its last taps, so that six outputs later
     # the coefficient of the first pair of pixels comes
-    filtered: Array = signal.upfirdn(taps, plane, down=2, axis=axis, mode="symmetric")
+    from scipy.signal import upfirdn  # half a second to import, which every scan would pay
+
+    filtered: Array = upfirdn(taps, plane, down=2, axis=axis, mode="symmetric")
     return filtered[:, 6:] if axis else filtered[6:]
 
 
