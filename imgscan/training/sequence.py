@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Protocol
@@ -143,9 +144,15 @@ def batches(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=pin,
+        worker_init_fn=_leave_sigterm_to_the_run,
     )
     try:
         for rgb, labels, remarks in loader:
             yield rgb, labels, list(remarks)
     except InputError as error:  # a worker's comes with its traceback
         raise InputError(str(error).strip().splitlines()[-1].removeprefix("imgscan.errors.InputError: ")) from error
+
+
+def _leave_sigterm_to_the_run(_: int) -> None:
+    """For loader processes: batch systems signal every process of a job, and a run without its loaders saves nothing."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

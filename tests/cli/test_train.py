@@ -135,9 +135,11 @@ def test_a_copy_of_a_training_photograph_is_not_validated_on(tmp_path: Path, roo
     assert "other.jpg is also trained on" in done.stderr
 
 
-def start(*args: object) -> subprocess.Popen[str]:
+def start(*args: object, group: bool = False) -> subprocess.Popen[str]:
+    """A training in the background; `group`: its processes are a group of their own."""
     command = [sys.executable, "-m", "imgscan", "train", *map(str, args)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, **pipes, text=True, env=ENVIRONMENT, start_new_session=group)
 
 
 def wait_for(path: Path) -> None:
@@ -164,9 +166,11 @@ def test_killed_and_resumed_ends_with_the_weights_of_a_run_left_alone(tmp_path: 
 
 
 def test_sigterm_saves_and_exits_143(tmp_path: Path, roots: list[object]) -> None:
-    process = start("ncl", *roots, "--size", "small", *TINY, "--set", "train.steps=100000", "--out", tmp_path)
+    """Sent to all processes of the run, as batch systems do: the loader process must not end before the checkpoint is written."""
+    flags = [*TINY, "--set", "train.steps=100000", "--set", "data.workers=1"]
+    process = start("ncl", *roots, "--size", "small", *flags, "--out", tmp_path, group=True)
     wait_for(tmp_path / "checkpoint.safetensors")
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)
     process.communicate(timeout=120)
     assert process.returncode == ExitCode.TERMINATED
     assert (tmp_path / "weights.toml").exists()
