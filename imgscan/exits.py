@@ -64,6 +64,8 @@ def _open_streams() -> None:
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: cleaning up must not be interrupted
+    if hasattr(signal, "SIGCHLD"):  # where all processes of a group get the signal, torch would raise for the end of its workers
+        signal.signal(signal.SIGCHLD, lambda *_: None)
     raise SystemExit(int(ExitCode.TERMINATED))
 
 

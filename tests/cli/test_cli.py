@@ -168,10 +168,12 @@ def test_what_is_wrong_is_one_line_and_exit_2(args: list[object], message: str, 
     assert not list(tmp_path.rglob("*.new"))
 
 
+@pytest.mark.parametrize("group", [False, True])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)])
 def test_interrupted_scans_keep_their_results(
-    tiny_model: str, tmp_path: Path, number: int, code: ExitCode, photos: list[np.ndarray]
+    tiny_model: str, tmp_path: Path, number: int, code: ExitCode, photos: list[np.ndarray], group: bool
 ) -> None:
+    """`group`: a terminal and a batch system signal the worker processes too."""
     root = tmp_path / "many"
     root.mkdir()
     for k in range(400):
@@ -180,16 +182,21 @@ def test_interrupted_scans_keep_their_results(
     args = [*IMGSCAN, "scan", str(root), "-m", tiny_model, "--out", str(out), "--batch", "1"]
     # A shell starts background jobs with SIGINT ignored, and whoever runs this test may be one.
     process = subprocess.Popen(
-        args, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        args,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        start_new_session=True,
     )
     partial = out / "results.jsonl.new"
     for _ in range(600):
         if partial.exists() and partial.read_text().count("\n") > 3:
             break
         time.sleep(0.1)
-    process.send_signal(number)
+    os.killpg(process.pid, number) if group else process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
+    assert "Traceback" not in errors
     lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     assert lines[-1]["type"] == "summary"
     assert lines[-1]["complete"] is False
