@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imgscan import __version__, completion
+from imgscan import DEFAULT_MODEL, __version__, completion
 from imgscan.cli_data import data_app
 from imgscan.cli_models import models_app
 from imgscan.cli_train import train_app
@@ -71,7 +71,7 @@ def scan(
         list[Path] | None,
         typer.Argument(metavar="PATH", help="Pictures and folders of pictures; - reads one from stdin."),
     ] = None,
-    model: ModelFlag = "focal-fusion",
+    model: ModelFlag = DEFAULT_MODEL,
     out: Annotated[Path, typer.Option(help="Folder for masks, overlays, features and results.")] = Path("imgscan-out"),
     device: Device = "auto",
     jobs: Jobs = None,
@@ -336,7 +336,7 @@ def bench(
         list[str] | None,
         typer.Argument(metavar="PART", help="clusterings, scan, bf16, official, memory; else all."),
     ] = None,
-    model: ModelFlag = "focal-fusion",
+    model: ModelFlag = DEFAULT_MODEL,
     data: Annotated[list[Path] | None, typer.Option(help="Pictures to scan in place of made-up ones; repeatable.")] = None,
     pictures: Annotated[int, typer.Option(min=1, help="How many pictures are made up.")] = 300,
     most: Annotated[int, typer.Option(min=1024, help="Most points that are clustered.")] = 65_536,

@@ -15,6 +15,7 @@ from imgscan.errors import WorkerError
 from imgscan.models.segmentation import Segmentation
 from imgscan.records import Features, Map, Picture, Placement, Tensor
 
+FINEST = 4  # pixels a side of the finest feature cells that are kept; NCL's are half as wide, and a photograph of them a gigabyte
 BLOCK = 8  # pixels, of JPEG: cells of a detector that has no features of its own
 
 
@@ -72,7 +73,10 @@ def _forward(network: nn.Module, tiles: torch.Tensor, device: torch.device, amp:
             shown = tiles.to(device, non_blocking=True).float() / 255
             answer = network(shown.contiguous(memory_format=torch.channels_last))
         if isinstance(answer, Segmentation):
-            return F.normalize(answer.features.float(), dim=1, eps=1e-6).cpu(), answer.logits.float().softmax(1)[:, 1:].cpu()
+            features = answer.features.float()
+            together = FINEST * features.shape[-1] // tiles.shape[-1]
+            features = F.avg_pool2d(features, together) if together > 1 else features
+            return F.normalize(features, dim=1, eps=1e-6).cpu(), answer.logits.float().softmax(1)[:, 1:].cpu()
         return answer.float().cpu(), None
     except torch.OutOfMemoryError as error:
         if len(tiles) == 1:

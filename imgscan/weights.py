@@ -19,7 +19,10 @@ from imgscan.places import Place, places
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-ALIASES = {"focal-fusion": "focal-hrnet+focal-vit"}
+ALIASES = {
+    "focal-fusion": "focal-hrnet+focal-vit",
+    "ensemble": "focal-hrnet+focal-vit+ncl",
+}
 # The released code lists the ViT first, and its first network sets the grid: 64 x 64 cells of 256 + 32 channels.
 OFFICIAL_ALIASES = {"focal-fusion": "focal-vit+focal-hrnet"}
 COMPATS = ("official",)
@@ -230,6 +233,8 @@ def find_model(text: str, compat: str | None = None) -> Model:
         raise InputError(f"--compat: {unknown('release', compat, COMPATS)}")
     alias, at, tag = text.partition("@")
     if alias in ALIASES:  # focal-fusion@open: the tag goes to every part
+        if compat is not None and alias not in OFFICIAL_ALIASES:
+            raise WeightsError(f"--compat {compat}: no release is an {alias}; wanted {', '.join(OFFICIAL_ALIASES)} or one network")
         expanded = (ALIASES if compat is None else OFFICIAL_ALIASES)[alias]
         text = "+".join(part + at + tag for part in expanded.split("+"))
     parts = text.split("+")

@@ -52,3 +52,19 @@ def test_halves_give_the_same(most: int, head: bool) -> None:
 def test_a_tile_that_does_not_fit_alone_is_an_error_that_says_so() -> None:
     with pytest.raises(WorkerError, match="a tile of 64 x 64 pixels does not fit into the memory of cpu"):
         extract(Small(0), tiles(2), CPU, batch=2, amp=False)
+
+
+def test_features_finer_than_four_pixels_are_averaged() -> None:
+    """NCL's are two pixels a side: of a photograph of 12 megapixels they would take 768 MB."""
+
+    class Fine(nn.Module):
+        def forward(self, tiles: torch.Tensor) -> Segmentation:
+            return Segmentation(tiles[:, :2], (), nn.functional.avg_pool2d(tiles, 2))
+
+    (one,) = tiles(1)
+    features = extract(Fine(), [one], CPU, batch=1, amp=False)[0]
+    assert features.cell == (4.0, 4.0)
+    expected = nn.functional.normalize(nn.functional.avg_pool2d(one.tiles.float() / 255, 4)[0], dim=0)
+    torch.testing.assert_close(features.vectors, expected)
+    assert features.probability is not None
+    assert features.probability.values.shape == (64, 64), "the map stays as it is"

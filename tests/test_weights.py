@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from imgscan import weights
+from imgscan import DEFAULT_MODEL, weights
 from imgscan.errors import InputError, WeightsError
 from imgscan.judge import judge  # noqa: F401 - the stages import without torch models
 from imgscan.prepare import InputPlan
@@ -114,12 +114,30 @@ def test_fusion_is_an_alias_and_tags_go_to_every_part() -> None:
     assert find_model("focal-vit+focal-hrnet").points == ()  # another order was never measured
 
 
+@pytest.mark.parametrize(("name", "networks"), [(DEFAULT_MODEL, 2), ("ensemble", 3)])
+def test_what_is_fused_under_a_name_was_measured_as_it_is(name: str, networks: int) -> None:
+    model = find_model(name)
+    assert len(model.cards) == networks
+    assert {point.level for point in model.points} >= {"possible", "default"}
+    assert model.settings["clustering"]["method"] == weights.HEAD
+
+
+def test_no_release_is_an_ensemble() -> None:
+    with pytest.raises(WeightsError, match="no release is an ensemble; wanted focal-fusion"):
+        find_model("ensemble", "official")
+
+
+@pytest.mark.parametrize("network", ["focal-hrnet", "focal-vit", "cfl-net", "ncl"])
+def test_every_paper_has_weights_that_ship(network: str) -> None:
+    assert find_model(network).name == f"{network}@open"
+
+
 @pytest.mark.parametrize("card", cards(), ids=lambda c: c.full_name)
 def test_every_card_that_ships_is_whole(card: weights.Card) -> None:
     """The file is there, is the one described, fits the network, and everything a reader must know is stated."""
     network = load_network(card)
     assert card.section("input", InputPlan).side > 0
-    assert card.data["features"] == {"dim": network.size.dim, "stride": network.stride}
+    assert card.data["features"] == {"dim": getattr(network, "dim", None) or network.size.dim, "stride": network.stride}
     for section in ("training", "recipe", "results"):
         assert card.data[section], section
     for point in card.points:

@@ -11,9 +11,7 @@ The plain maker forges windows of photographs at the scale of the photographs.  
 * `edit`: local blur, sharpening, tone and noise (forge.enhance);
 * `clone`: copies that are turned by any angle, scaled and repeated, and holes filled with patches of their surroundings (a coarse
   image quilting, Efros and Freeman, SIGGRAPH 2001);
-* `platform`: what happens to finished pictures, forged or not: noise, blur, tone, one or two JPEGs;
-* `colour`: photographs graded before anything else, from pale to glaring, all photographs of a picture alike, so that a colour that
-  stands out is no trace by itself.
+* `platform`: what happens to finished pictures, forged or not: noise, blur, tone, one or two JPEGs.
 
 Untouched pictures pass through the very same histories, or a network would learn histories in place of forgeries.  Pictures are
 H x W x 3 uint8 RGB, shapes H x W float32 in 0..1, labels H x W int64 as in forge.py.
@@ -23,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from imgscan.datasets.forge import (
@@ -52,7 +50,7 @@ from imgscan.datasets.forge import (
 )
 from imgscan.errors import ConfigError, unknown
 
-FAMILIES = ("scale", "object", "blend", "edit", "clone", "platform", "colour")
+FAMILIES = ("scale", "object", "blend", "edit", "clone", "platform")
 Families = frozenset[str]
 
 _SHARES = {"splicing": 0.6, "copy-move": 0.18, "removal": 0.12, "enhancement": 0.1}
@@ -82,7 +80,6 @@ def forge_as(photo: Photo, side: int, rng: np.random.Generator, families: Famili
         A Forgery whose labels name at least one forged pixel.
     """
     kinds = {name: share for name, share in _SHARES.items() if name != "enhancement" or "edit" in families}
-    photo = _graded(photo, rng) if "colour" in families else photo
     while True:
         kind = str(rng.choice(list(kinds), p=np.array(list(kinds.values())) / sum(kinds.values())))
         shown = _shown(side, rng, families)
@@ -107,28 +104,11 @@ def forge_as(photo: Photo, side: int, rng: np.random.Generator, families: Famili
 
 def untouched_as(photo: Photo, side: int, rng: np.random.Generator, families: Families) -> Rgb:
     """A picture nobody forged, side x side, through the histories that forged ones pass."""
-    photo = _graded(photo, rng) if "colour" in families else photo
     shown = _shown(side, rng, families)
     made = _made(shown, rng, families)
     rgb = _host(photo, made, rng, families)
     rgb = _finish(resize(rgb, shown, shown, rng) if made != shown else rgb, rng, families)
     return _window(rgb, np.zeros((shown, shown), np.int64), side, rng)[0]
-
-
-def _graded(photo: Photo, rng: np.random.Generator) -> Photo:
-    """`photo`, or in two of five cases one that gives every photograph the same colour, contrast and brightness, drawn here."""
-    if rng.random() > 0.4:
-        return photo
-    colour = float(np.exp(rng.uniform(np.log(0.6), np.log(2.5))))
-    contrast, brightness = float(rng.uniform(0.8, 1.4)), float(rng.uniform(0.75, 1.25))
-
-    def graded() -> Rgb:
-        picture = Image.fromarray(photo())
-        for change, by in ((ImageEnhance.Color, colour), (ImageEnhance.Contrast, contrast), (ImageEnhance.Brightness, brightness)):
-            picture = change(picture).enhance(by)
-        return np.asarray(picture)
-
-    return graded
 
 
 def _shown(side: int, rng: np.random.Generator, families: Families) -> int:

@@ -15,7 +15,7 @@ def drawn(photos: Photos, rng: np.random.Generator) -> Callable[[], np.ndarray]:
     return lambda: photos[int(rng.integers(len(photos)))]
 
 
-@pytest.mark.parametrize("names", ["scale", "object", "blend", "edit", "clone", "platform", "colour", "all"])
+@pytest.mark.parametrize("names", ["scale", "object", "blend", "edit", "clone", "platform", "all"])
 def test_every_family_makes_forgeries_of_the_wanted_size(photos: Photos, names: str) -> None:
     for number in range(5):
         rng = np.random.default_rng((8, number))
@@ -47,7 +47,6 @@ def test_the_same_seed_gives_the_same_forgery(photos: Photos) -> None:
         ("enhance", "edit"),
         ("_clone", "clone"),
         ("_patch_over", "clone"),
-        ("_graded", "colour"),
     ],
 )
 def test_a_family_that_is_off_does_nothing(photos: Photos, monkeypatch: pytest.MonkeyPatch, function: str, without: str) -> None:
@@ -75,17 +74,6 @@ def test_untouched_pictures_pass_the_histories_of_forged_ones(photos: Photos, mo
     rng = np.random.default_rng(1)
     assert untouched_as(drawn(photos, rng), 96, rng, parse_families("all")).shape == (96, 96, 3)
     assert calls == ["_made", "_host", "_finish"]
-
-
-def test_all_photographs_of_a_picture_are_graded_alike() -> None:
-    """Grading is a function of the pixel's colour and of the photograph's mean: equal photographs come out equal."""
-    photo = np.random.default_rng(1).integers(60, 190, (32, 32, 3), np.uint8)
-    changed = 0
-    for seed in range(40):
-        graded = module._graded(lambda: photo, np.random.default_rng(seed))
-        np.testing.assert_array_equal(graded(), graded())
-        changed += bool((graded() != photo).any())
-    assert 8 <= changed <= 24, "two of five, binomial: 16 of 40, give or take 2.6 deviations"
 
 
 @pytest.mark.parametrize("function", ["_clone", "_patch_over"])
