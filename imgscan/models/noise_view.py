@@ -103,7 +103,7 @@ def _srm_kernels() -> Tensor:
 class ConstrainedConv(nn.Module):
     """Three learned 5 x 5 filters on the grey picture whose middle is -1 and whose other weights sum to 1: prediction errors.
 
-    Bayar and Stamm, IEEE TIFS 2018, Eq. 6; the constraint is applied whenever the filters are used, not once a step.
+    Bayar and Stamm, IEEE TIFS 2018; the constraint is applied whenever the filters are used, not once a step.
 
     Input: B x 1 x H x W float, grey levels.  Output: B x 3 x H x W, grey levels.
     """
