@@ -47,7 +47,7 @@ def mask_loss(logits: Tensor, labels: Tensor, *, dice: float, picture: float) ->
 
 
 def picture_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """The mean over pictures of BCE(mean of its highest HIGHEST logits, is anything forged).
+    """`pictures` of the formula above: the mean over pictures of BCE(mean of its highest HIGHEST logits, is anything forged); ours.
 
     Args:
         logits: B x 2 x h x w float; what counts is channel 1 minus channel 0.

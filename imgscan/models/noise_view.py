@@ -174,10 +174,10 @@ class NoiseView(nn.Module):
         pixels = (change @ self.dct).reshape(batch, -1, high // 8, wide // 8, 8, 8).transpose(3, 4)
         return pixels.reshape(batch, -1, high, wide)[..., :height, :width].abs()
 
-    def _part(self, name: str, rgb: Tensor) -> Tensor:
+    def _part(self, name: str, rgb: Tensor, levels: Tensor, luma: Tensor) -> Tensor:
+        """One part of PARTS from B x 3 x H x W in 0..1, the same in grey levels, and B x 1 x H x W luma around 0."""
         if name == "rgb":
             return (rgb - 0.5) * 4
-        levels = rgb * 255
         if name == "srm":
             srm = F.conv2d(F.pad(levels.mean(1, keepdim=True), (2, 2, 2, 2), mode="replicate"), self.srm)
             return srm.clamp(-_SRM_LIMIT, _SRM_LIMIT) / 2
@@ -186,25 +186,28 @@ class NoiseView(nn.Module):
             residuals: Tensor = self.constrained(levels.mean(1, keepdim=True))
             return residuals.clamp(-_SRM_LIMIT, _SRM_LIMIT) / 2
         if name == "phase":
-            return _phase(rgb)
-        red, green, blue = levels.unbind(1)
-        luma = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None] - 128
+            return _phase(levels)
         if name == "luma":
             return torch.log1p(self._ghosts(luma, self.luma_tables))
+        red, _, blue = levels.unbind(1)
         chroma = torch.stack((0.564 * (blue - luma[:, 0] - 128), 0.713 * (red - luma[:, 0] - 128)), 1)
         halved = F.avg_pool2d(chroma, 2, ceil_mode=True)  # 4:2:0, as nearly every camera and platform stores chroma
         lost = self._ghosts(halved.flatten(0, 1)[:, None], self.chroma_table)
-        lost = lost.reshape(rgb.shape[0], 2, *halved.shape[-2:]).mean(1, keepdim=True)
-        lost = F.interpolate(lost, scale_factor=2.0, mode="nearest")[..., : rgb.shape[-2], : rgb.shape[-1]]
+        lost = lost.reshape(len(levels), 2, *halved.shape[-2:]).mean(1, keepdim=True)
+        lost = F.interpolate(lost, scale_factor=2.0, mode="nearest")[..., : levels.shape[-2], : levels.shape[-1]]
         return torch.log1p(lost)
 
     def forward(self, rgb: Tensor) -> Tensor:
         with torch.autocast(rgb.device.type, enabled=False):  # bf16 has fewer digits than a quantisation error
-            return torch.cat([self._part(name, rgb.float()) for name in self.parts], 1)
+            rgb = rgb.float()
+            levels = rgb * 255
+            red, green, blue = levels.unbind(1)
+            luma = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None] - 128
+            return torch.cat([self._part(name, rgb, levels, luma) for name in self.parts], 1)
 
 
-def _phase(rgb: Tensor) -> Tensor:
+def _phase(pictures: Tensor) -> Tensor:
     """Where in its 8 x 8 block a pixel lies: B x 4 x H x W, cosine and sine of one turn per block, down and across."""
-    turns = [torch.arange(length, device=rgb.device) * (2 * math.pi / 8) for length in rgb.shape[-2:]]
-    down, across = turns[0][:, None].expand(rgb.shape[-2:]), turns[1].expand(rgb.shape[-2:])
-    return torch.stack((down.cos(), down.sin(), across.cos(), across.sin())).expand(len(rgb), -1, -1, -1)
+    turns = [torch.arange(length, device=pictures.device) * (2 * math.pi / 8) for length in pictures.shape[-2:]]
+    down, across = turns[0][:, None].expand(pictures.shape[-2:]), turns[1].expand(pictures.shape[-2:])
+    return torch.stack((down.cos(), down.sin(), across.cos(), across.sin())).expand(len(pictures), -1, -1, -1)

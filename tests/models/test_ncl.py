@@ -212,3 +212,16 @@ def test_pivot_shapes(vectors: tuple[int, ...], picture: tuple[int, ...]) -> Non
 def test_pivot_of_a_picture_that_is_not_in_the_batch() -> None:
     with pytest.raises(ValueError, match=r"picture holds 0\.\.2; wanted 0\.\.1"):
         Pivot(4)(torch.rand(2, 4), torch.tensor([0, 2]), 2)
+
+
+def test_compact_sees_the_noise_view() -> None:
+    """15 channels of which the three residuals of a flat picture are 0; the rest of the network is as without it."""
+    model = build(SIZES["tiny-compact"]).eval()
+    seen: list[torch.Tensor] = []
+    model.backbone.conv1.register_forward_hook(lambda module, inputs, answer: seen.append(inputs[0]))
+    with torch.no_grad():
+        answer = model(torch.full((1, 3, 64, 64), 0.4))
+    assert seen[0].shape == (1, 15, 64, 64)
+    assert seen[0][:, 3:6].abs().max() < 1e-4
+    assert answer.logits.shape == (1, 2, 64, 64)
+    assert answer.features.shape == (1, model.dim, 32, 32)
