@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-DETECTORS = ("ela", "noi1", "cfa1", "noi2", "noi5")
+DETECTORS = ("ela", "noi1", "cfa1", "noi2", "noi5", "copy-move")
 CLUSTERINGS = ("hdbscan", "kmeans", "bisecting", "birch", "hierarchical")
 FORMATS = ("human", "json", "jsonl", "csv", "sarif", "junit", "github", "html")
 PROTOCOLS = ("native", "focal", "cfl-net", "ncl", "trufor", "imdlbenco")

@@ -13,7 +13,7 @@ from torch import nn
 from imgscan.detectors import DETECTORS
 from imgscan.errors import WorkerError
 from imgscan.models.segmentation import Segmentation
-from imgscan.records import Features, Map, Picture, Placement, Tensor
+from imgscan.records import Features, Map, Picture, Placement, Tensor, Twins
 
 FINEST = 4  # pixels a side of the finest feature cells that are kept; NCL's are half as wide, and a photograph of them a gigabyte
 BLOCK = 8  # pixels, of JPEG: cells of a detector that has no features of its own
@@ -116,6 +116,11 @@ def detect(name: str, picture: Picture) -> Features:
         return Features(torch.ones(1, rows, columns), (picture.height / rows, picture.width / columns), score)
     vectors, cell = detector.features(picture.rgb)
     return Features(torch.from_numpy(vectors), cell, score)
+
+
+def seek(names: Sequence[str], picture: Picture) -> list[Twins]:
+    """What weight-free detectors find, of detectors.DETECTORS with a `find`."""
+    return [twins for name in names if (find := DETECTORS[name].find) is not None for twins in find(picture.rgb)]
 
 
 def join(maps: torch.Tensor, placement: Placement) -> Features:

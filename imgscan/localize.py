@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +12,13 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from imgscan.records import Clusters, Features, Mask, Region
+from imgscan.records import Clusters, Features, Mask, Region, Twins
+
+FOUND = 0.5
+"""What a detector has found and is less sure of is not marked."""
+ODDS = 5.0
+"""By how much the networks have to suspect one of two equal parts more than the other to tell the copy from its source."""
+SURE = 1e-4  # probabilities nearer to 0 or 1 count as that far from it
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,14 @@ class LocalizeSettings:
     together: bool = False  # where one region is strong enough, the weaker ones are marked too
 
 
-def localize(features: Features, clusters: Clusters, height: int, width: int, settings: LocalizeSettings) -> Mask:
+def localize(
+    features: Features,
+    clusters: Clusters,
+    height: int,
+    width: int,
+    settings: LocalizeSettings,
+    found: Sequence[Twins] = (),
+) -> Mask:
     """The largest cluster is pristine, every other one forged (FOCAL, section 3.2); a mask head's own probability goes before that.
 
     `probability` ranks pixels by how far their feature is from the centre of the pristine cluster, (1 - cosine) / 2, and exists
@@ -38,49 +53,99 @@ def localize(features: Features, clusters: Clusters, height: int, width: int, se
         clusters: of the same grid.
         height, width: of the picture, pixels.
         settings: what is too weak or too small to be marked.
+        found: what is there twice.  It only adds: marks of its own, and a higher probability where it has one.
     """
     if features.probability is not None:
         probability = enlarge(features.probability.values, features.probability.cell, height, width)
-        return _marked(probability, probability > settings.threshold, settings, settings.peak, settings.together)
-    pristine = torch.from_numpy(clusters.labels == 0)
-    # What was fused as the released code fuses is longer than 1.
-    vectors = F.normalize(features.vectors, dim=0) if settings.grey else features.vectors
-    centre = F.normalize(vectors[:, pristine].mean(1), dim=0)
-    distance = ((1 - torch.einsum("dhw,d->hw", vectors, centre)) / 2).clamp(0, 1)
-    probability = enlarge(distance, features.cell, height, width)
-    outside = clusters.labels > 0
-    part = np.zeros((height, width), bool)
-    if 0 < outside.mean() <= settings.share:
-        level = 127 / 255 if settings.grey else 0.5
-        part = enlarge(torch.from_numpy(outside).float(), features.cell, height, width) > level
-    return _marked(probability, part, settings)
+        part, peak, together = probability > settings.threshold, settings.peak, settings.together
+    else:
+        pristine = torch.from_numpy(clusters.labels == 0)
+        # What was fused as the released code fuses is longer than 1.
+        vectors = F.normalize(features.vectors, dim=0) if settings.grey else features.vectors
+        centre = F.normalize(vectors[:, pristine].mean(1), dim=0)
+        distance = ((1 - torch.einsum("dhw,d->hw", vectors, centre)) / 2).clamp(0, 1)
+        probability = enlarge(distance, features.cell, height, width)
+        outside = clusters.labels > 0
+        part, peak, together = np.zeros((height, width), bool), 0.0, False
+        if 0 < outside.mean() <= settings.share:
+            level = 127 / 255 if settings.grey else 0.5
+            part = enlarge(torch.from_numpy(outside).float(), features.cell, height, width) > level
+    most = round(peak * height * width)
+    regions = _strong(_regions(part, probability, settings, lambda values: region_strength(values, most)), settings, together)
+    if not found:
+        return _mask(probability, regions)
+    scores = copies(found, probability)
+    twice = _regions(scores > FOUND, scores, settings, lambda values: float(values.max()))  # however small
+    return _mask(np.maximum(probability, scores), regions + _strong(twice, settings, together=False))
 
 
-def _marked(
-    probability: npt.NDArray[np.float32],
+def copies(found: Sequence[Twins], probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Scores of what is there twice, H x W, 0..1: of both parts, or where the networks tell which is the copy, of that one.
+
+    They tell it where the odds that they give the two parts (their mean logits) differ by ODDS or more: a copy that was scaled or
+    saved in between is different from its surroundings, its source is not.
+    """
+    scores = np.zeros(probability.shape, np.float32)
+    for twins in found:
+        odds = [_logit(probability[part.box][part.inside]) for part in twins.parts]
+        for part, own in zip(twins.parts, odds, strict=True):
+            if own > max(odds) - math.log(ODDS):
+                scores[part.box] = np.where(part.inside, np.maximum(scores[part.box], twins.score), scores[part.box])
+    return scores
+
+
+def _logit(values: npt.NDArray[np.float32]) -> float:
+    """The mean logit of probabilities; of none, that of 1/2."""
+    sure = values.clip(SURE, 1 - SURE)
+    return float(np.log(sure / (1 - sure)).mean()) if values.size else 0.0
+
+
+@dataclass(frozen=True)
+class _Marked:
+    """A connected region with its pixels."""
+
+    strength: float
+    box: tuple[slice, slice]
+    inside: npt.NDArray[np.bool_]
+
+
+def _regions(
     part: npt.NDArray[np.bool_],
+    values: npt.NDArray[np.float32],
     settings: LocalizeSettings,
-    peak: float = 0.0,
-    together: bool = False,
-) -> Mask:
-    """The connected regions of `part` that are strong and large enough; `together`: all of those, if one of them is strong."""
-    found: list[tuple[Region, tuple[slice, slice], npt.NDArray[np.bool_]]] = []
+    strength: Callable[[npt.NDArray[np.float32]], float],
+) -> list[_Marked]:
+    """The connected regions of `part` that are large enough, each as strong as the `values` in it make it."""
+    return [
+        _Marked(strength(values[box][inside]), box, inside)
+        for box, inside in _connected(part)
+        if inside.sum() >= settings.smallest * part.size
+    ]
+
+
+def _connected(part: npt.NDArray[np.bool_]) -> Iterator[tuple[tuple[slice, slice], npt.NDArray[np.bool_]]]:
     numbered, _ = ndimage.label(part)
     for number, box in enumerate(ndimage.find_objects(numbered), 1):
-        inside = numbered[box] == number
-        area = int(inside.sum())
-        if area < settings.smallest * part.size:
-            continue
-        strength = region_strength(probability[box][inside], round(peak * part.size))
-        corners = (box[1].start, box[0].start, box[1].stop, box[0].stop)
-        found.append((Region(box=corners, area=area, strength=strength), box, inside))
-    strongest = max((region.strength for region, _, _ in found), default=0.0)
-    forged = np.zeros(part.shape, bool)
+        yield box, numbered[box] == number
+
+
+def _strong(regions: Sequence[_Marked], settings: LocalizeSettings, together: bool) -> list[_Marked]:
+    """Those that are strong enough; `together`: all, if one of them is."""
+    strongest = max((region.strength for region in regions), default=0.0)
+    return [region for region in regions if (strongest if together else region.strength) >= settings.strength]
+
+
+def _mask(probability: npt.NDArray[np.float32], marked: Sequence[_Marked]) -> Mask:
+    """Regions as a mask; those that touch become one, as strong as the strongest."""
+    strengths = np.zeros(probability.shape)
+    forged = np.zeros(probability.shape, bool)
+    for one in marked:
+        forged[one.box] |= one.inside
+        strengths[one.box] = np.where(one.inside, np.maximum(strengths[one.box], one.strength), strengths[one.box])
     regions = []
-    for region, box, inside in found:
-        if (strongest if together else region.strength) >= settings.strength:
-            forged[box] |= inside
-            regions.append(region)
+    for box, inside in _connected(forged):
+        corners = (box[1].start, box[0].start, box[1].stop, box[0].stop)
+        regions.append(Region(box=corners, area=int(inside.sum()), strength=float(strengths[box][inside].max())))
     regions.sort(key=lambda r: (-r.strength, r.box))
     return Mask(probability, forged, tuple(regions))
 

@@ -23,12 +23,12 @@ import torch
 
 from imgscan.cluster import MANY, ClusterSettings, cluster, cluster_many
 from imgscan.decode import decode, decode_all
-from imgscan.extract import detect, extract
+from imgscan.extract import detect, extract, seek
 from imgscan.fuse import fuse
 from imgscan.judge import judge
 from imgscan.localize import localize
 from imgscan.prepare import prepare
-from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Source, Timings
+from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Source, Timings, Twins
 from imgscan.scanner import Scanner
 from imgscan.segment import segment
 from imgscan.workers import busy, each
@@ -71,7 +71,11 @@ def _one(picture: Picture, scanner: Scanner, timings: Timings) -> Assessed:
     with _clock(timings, "cluster"):
         headed = features.probability is not None
         clusters = segment(features, scanner.localizing.threshold) if headed else cluster(features, scanner.clustering)
-    return _conclude(picture, features, clusters, scanner, timings)
+    found: list[Twins] = []
+    if scanner.finders:
+        with _clock(timings, "seek"):
+            found = seek(scanner.finders, picture)
+    return _conclude(picture, features, clusters, found, scanner, timings)
 
 
 def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timings) -> Iterator[Features]:
@@ -93,10 +97,17 @@ def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timin
         yield features
 
 
-def _conclude(picture: Picture, features: Features, clusters: Clusters, scanner: Scanner, timings: Timings) -> Assessed:
-    """Localize and judge a picture whose clusters are there."""
+def _conclude(
+    picture: Picture,
+    features: Features,
+    clusters: Clusters,
+    found: Sequence[Twins],
+    scanner: Scanner,
+    timings: Timings,
+) -> Assessed:
+    """Localize and judge a picture whose clusters are there, and what its detectors found."""
     with _clock(timings, "localize"):
-        mask = localize(features, clusters, picture.height, picture.width, scanner.localizing)
+        mask = localize(features, clusters, picture.height, picture.width, scanner.localizing, found)
         finding = judge(picture, mask, clusters, scanner.points)
     return Assessed(finding, mask, picture, features, clusters)
 
@@ -127,11 +138,12 @@ def _batch_by_batch(pictures: Iterable[Picture | Skipped], scanner: Scanner) -> 
 
 @dataclass(frozen=True)
 class _Clustering:
-    """A picture whose cells are being clustered."""
+    """A picture whose cells are being clustered, and in which detectors seek."""
 
     picture: Picture
     features: Features
     clusters: Future[tuple[Clusters, float]]  # with the seconds it took
+    found: Future[tuple[list[Twins], float]] | None  # with the seconds it took; None: nothing was sought
 
 
 def _processes(jobs: int) -> Executor:
@@ -151,16 +163,17 @@ def _quiet_worker() -> None:
 def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executor) -> Iterator[Skipped | _Clustering]:
     """Forward the pictures of a window, fuse, and have their cells clustered: by processes, or here, where the device is faster."""
     pictures = [item for item in window if isinstance(item, Picture)]
+    sought = [processes.submit(_seek, scanner.finders, one) if scanner.finders else None for one in pictures]
     features = list(_forward_batch(pictures, scanner, scanner.timings))
     here = [one for one in features if one.probability is None and _on_device(one, scanner.clustering)]
     with _clock(scanner.timings, "cluster"):
         made = iter(cluster_many(here, scanner.clustering, scanner.device) if here else [])
-    left = iter(features)
+    left = iter(zip(features, sought, strict=True))
     for item in window:
         if isinstance(item, Skipped):
             yield item
             continue
-        one = next(left)
+        one, found = next(left)
         clusters: Future[tuple[Clusters, float]] = Future()
         if one.probability is not None:
             clusters.set_result((segment(one, scanner.localizing.threshold), 0.0))
@@ -168,7 +181,7 @@ def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executo
             clusters.set_result((next(made), 0.0))
         else:
             clusters = processes.submit(_cluster, one.vectors.numpy(), one.cell, scanner.clustering)
-        yield _Clustering(item, one, clusters)
+        yield _Clustering(item, one, clusters, found)
 
 
 def _on_device(features: Features, settings: ClusterSettings) -> bool:
@@ -184,6 +197,12 @@ def _cluster(vectors: npt.NDArray[np.float32], cell: tuple[float, float], settin
     return clusters, time.perf_counter() - began
 
 
+def _seek(names: tuple[str, ...], picture: Picture) -> tuple[list[Twins], float]:
+    """Seek in a worker process."""
+    began = time.perf_counter()
+    return seek(names, picture), time.perf_counter() - began
+
+
 def _finish(item: Skipped | _Clustering, scanner: Scanner) -> Assessed | Skipped:
     """Wait for the clusters of a picture and conclude."""
     if isinstance(item, Skipped):
@@ -191,7 +210,12 @@ def _finish(item: Skipped | _Clustering, scanner: Scanner) -> Assessed | Skipped
     with _clock(scanner.timings, "wait for clusters"):
         clusters, seconds = item.clusters.result()
     scanner.timings.add("cluster", seconds)
-    return _conclude(item.picture, item.features, clusters, scanner, scanner.timings)
+    found: list[Twins] = []
+    if item.found is not None:
+        with _clock(scanner.timings, "wait for detectors"):
+            found, seconds = item.found.result()
+        scanner.timings.add("seek", seconds)
+    return _conclude(item.picture, item.features, clusters, found, scanner, scanner.timings)
 
 
 def _windows(items: Iterable[Picture | Skipped], size: int) -> Iterator[list[Picture | Skipped]]:

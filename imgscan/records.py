@@ -104,6 +104,22 @@ class Clusters:
 
 
 @dataclass(frozen=True)
+class Twins:
+    """Two parts of a picture that are the same but for a shift, a turn, a scale or a mirror (seek)."""
+
+    score: float  # 0..1: how sure it is that one was copied from the other
+    parts: tuple[Part, Part]  # nobody knows which is which
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some pixels of a picture."""
+
+    box: tuple[slice, slice]  # rows and columns
+    inside: npt.NDArray[np.bool_]  # of the box
+
+
+@dataclass(frozen=True)
 class Region:
     """One connected forged area (localize)."""
 

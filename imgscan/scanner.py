@@ -39,6 +39,7 @@ class Scanner:
     jobs: int = 0  # worker processes; see scan
     amp: bool = True  # bf16 autocast
     detectors: tuple[str, ...] = ()  # weight-free ones, of detectors.DETECTORS
+    finders: tuple[str, ...] = ()  # weight-free ones that add what they find to what the others say
     fusing: FuseSettings = field(default_factory=FuseSettings)
     heads: bool = False  # the mask heads decide, nothing is clustered
     timings: Timings = field(default_factory=Timings)
@@ -171,6 +172,7 @@ def build_scanner(
         jobs=default_jobs() if jobs is None else jobs,
         amp=amp,
         detectors=model.detectors,
+        finders=model.finders,
         fusing=settings("fuse", FuseSettings, model.settings.get("fuse", {}), origin),
         heads=clustering.method == HEAD or (len(model.cards) + len(model.detectors) == 1 and not _is_focal(model)),
     )

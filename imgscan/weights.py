@@ -112,6 +112,7 @@ class Model:
     settings: dict[str, Any]  # clustering and localize tables of this combination
     path: Path | None = None  # of the combination's own card
     detectors: tuple[str, ...] = ()  # of detectors.DETECTORS; they need no weights
+    finders: tuple[str, ...] = ()  # those that add what they find to what the others say; alone one is a detector like any other
     compat: str | None = None  # whose released code is followed: "official", or None
 
     def with_clustering(self, method: str | None, grid: int | None) -> Model:
@@ -220,7 +221,8 @@ def find_model(text: str, compat: str | None = None) -> Model:
     """The model a user names.
 
     Args:
-        text: focal-fusion, focal-hrnet, focal-hrnet@open, focal-hrnet@run/weights.safetensors, a+b, ela, focal-hrnet+noi1, ...
+        text: focal-fusion, focal-hrnet, focal-hrnet@open, focal-hrnet@run/weights.safetensors, a+b, ela, focal-hrnet+noi1,
+            focal-fusion+copy-move, ...
         compat: "official": with the settings of the authors' released code; None: with those of imgscan.
 
     Raises:
@@ -231,14 +233,11 @@ def find_model(text: str, compat: str | None = None) -> Model:
 
     if compat is not None and compat not in COMPATS:
         raise InputError(f"--compat: {unknown('release', compat, COMPATS)}")
-    alias, at, tag = text.partition("@")
-    if alias in ALIASES:  # focal-fusion@open: the tag goes to every part
-        if compat is not None and alias not in OFFICIAL_ALIASES:
-            raise WeightsError(f"--compat {compat}: no release is an {alias}; wanted {', '.join(OFFICIAL_ALIASES)} or one network")
-        expanded = (ALIASES if compat is None else OFFICIAL_ALIASES)[alias]
-        text = "+".join(part + at + tag for part in expanded.split("+"))
-    parts = text.split("+")
+    parts = [part for named in text.split("+") for part in _expanded(named, compat)]
     detectors = tuple(part for part in parts if part in DETECTORS)
+    finders = tuple(part for part in detectors if DETECTORS[part].find)
+    if finders and len(parts) > len(finders):
+        return _with_finders("+".join(part for part in parts if part not in finders), finders, compat)
     mute = [part for part in detectors if DETECTORS[part].features is None]
     if mute and len(parts) > 1:
         able = ", ".join(name for name, one in DETECTORS.items() if one.features is not None)
@@ -249,15 +248,47 @@ def find_model(text: str, compat: str | None = None) -> Model:
         return _as_released(name, found, detectors, compat)
     if len(parts) == 1:
         return Model(name, found, found[0].points, found[0].data) if found else Model(name, (), (), {}, detectors=detectors)
-    for _, path, data in [] if detectors else _tables():
-        if data.get("fuses") == [card.full_name for card in found]:
-            wanted = {card.full_name: card.sha256 for card in found}
-            # Measured with other weights than those installed: its settings hold, its thresholds do not.
-            return Model(name, found, _points(data, path) if data.get("weights") == wanted else (), data, path)
+    if (combination := None if detectors else _combination(found)) is not None:
+        path, data, points = combination
+        return Model(name, found, points, data, path)
     settings = found[0].data if found else {}
     if settings.get("clustering", {}).get("method") == HEAD and (detectors or not all(card.has_head for card in found)):
         settings = settings | {"clustering": settings["clustering"] | {"method": "hdbscan"}}  # not all have a head to speak with
     return Model(name, found, (), settings, detectors=detectors)
+
+
+def _expanded(text: str, compat: str | None) -> list[str]:
+    """The parts of an alias; focal-fusion@open: the tag goes to every part."""
+    alias, at, tag = text.partition("@")
+    if alias not in ALIASES:
+        return [text]
+    if compat is not None and alias not in OFFICIAL_ALIASES:
+        raise WeightsError(f"--compat {compat}: no release is an {alias}; wanted {', '.join(OFFICIAL_ALIASES)} or one network")
+    return [part + at + tag for part in (ALIASES if compat is None else OFFICIAL_ALIASES)[alias].split("+")]
+
+
+def _combination(
+    found: tuple[Card, ...], finders: tuple[str, ...] = ()
+) -> tuple[Path, dict[str, Any], tuple[OperatingPoint, ...]] | None:
+    """The card of a combination: its file, its tables and its thresholds; None: there is none."""
+    for _, path, data in _tables():
+        if data.get("fuses") == [card.full_name for card in found] and tuple(data.get("finders", ())) == finders:
+            wanted = {card.full_name: card.sha256 for card in found}
+            # Measured with other weights than those installed: its settings hold, its thresholds do not.
+            return path, data, _points(data, path) if data.get("weights") == wanted else ()
+    return None
+
+
+def _with_finders(text: str, finders: tuple[str, ...], compat: str | None) -> Model:
+    """A model and detectors that add to it what they find; with the model's own settings, where the whole has no card."""
+    if compat is not None:
+        raise WeightsError(f"--compat {compat}: {finders[0]} needs no weights and has no release; leave --compat out")
+    model = find_model(text)
+    name = "+".join([model.name, *finders])
+    if (combination := _combination(model.cards, finders)) is not None:
+        path, data, points = combination
+        return Model(name, model.cards, points, data, path, finders=finders)
+    return replace(model, name=name, points=(), finders=finders)
 
 
 def _as_released(name: str, found: tuple[Card, ...], detectors: tuple[str, ...], compat: str) -> Model:

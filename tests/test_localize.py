@@ -3,8 +3,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from imgscan.localize import LocalizeSettings, enlarge, localize, region_strength
-from imgscan.records import Clusters, Features, Map
+from imgscan.localize import LocalizeSettings, copies, enlarge, localize, region_strength
+from imgscan.records import Clusters, Features, Map, Part, Twins
 from imgscan.segment import segment
 
 FORGED = torch.tensor([0.6, 0.8, 0.0])  # cosine 0.6 to the pristine direction: distance (1 - 0.6) / 2 = 0.2
@@ -111,3 +111,59 @@ def test_the_peak_of_a_region_is_a_share_of_the_picture() -> None:
     features, clusters = headed()
     mask = localize(features, clusters, 20, 20, LocalizeSettings(peak=0.1))
     assert [region.strength for region in mask.regions] == pytest.approx([0.9, 0.6 * 30 / 40])
+
+
+def twins(score: float, *boxes: tuple[int, int, int, int]) -> Twins:
+    """Two equal rectangles: top, left, height, width."""
+    one, other = (Part((slice(y, y + h), slice(x, x + w)), np.ones((h, w), bool)) for y, x, h, w in boxes)
+    return Twins(score, (one, other))
+
+
+def flat(probability: np.ndarray) -> tuple[Features, Clusters]:
+    """A head's map of a cell a pixel."""
+    features = Features(torch.ones(1, *probability.shape), (1.0, 1.0), Map(torch.from_numpy(probability), (1.0, 1.0)))
+    return features, segment(features)
+
+
+def test_what_was_found_only_adds() -> None:
+    """A network's region of 100 pixels of 0.9, a weaker one of 0.6, and small twins elsewhere."""
+    probability = np.full((40, 60), 0.1, np.float32)
+    probability[5:15, 5:15], probability[5:15, 40:50] = 0.9, 0.6
+    features, clusters = flat(probability)
+    settings = LocalizeSettings(peak=100 / 2400, strength=0.8)
+    plain = localize(features, clusters, 40, 60, settings)
+    assert [region.strength for region in plain.regions] == pytest.approx([0.9])
+    mask = localize(features, clusters, 40, 60, settings, [twins(0.95, (30, 10, 4, 4), (30, 40, 4, 4))])
+    assert [region.strength for region in mask.regions] == pytest.approx([0.95, 0.95, 0.9]), "small, and yet as strong as it is"
+    assert [region.area for region in mask.regions] == [16, 16, 100], "what was found does not vouch for what the network doubts"
+    assert mask.probability[31, 41] == pytest.approx(0.95)
+    assert mask.probability[20, 20] == pytest.approx(0.1)
+    unsure = localize(features, clusters, 40, 60, settings, [twins(0.79, (30, 10, 4, 4), (30, 40, 4, 4))])
+    assert unsure.regions == plain.regions
+    assert unsure.probability[31, 41] == pytest.approx(0.79)
+
+
+def test_what_touches_is_one_region() -> None:
+    probability = np.full((40, 60), 0.1, np.float32)
+    probability[5:15, 5:15] = 0.9
+    features, clusters = flat(probability)
+    mask = localize(features, clusters, 40, 60, LocalizeSettings(strength=0.8), [twins(0.95, (10, 10, 10, 10), (30, 40, 9, 9))])
+    assert [(region.area, region.strength) for region in mask.regions] == [(175, pytest.approx(0.95)), (81, pytest.approx(0.95))]
+
+
+@pytest.mark.parametrize(("suspected", "source_too"), [(0.1, True), (0.35, True), (0.365, False), (0.9, False)])
+def test_the_copy_is_the_one_that_the_network_suspects(suspected: float, source_too: bool) -> None:
+    """Odds of 0.1 are 1 : 9; five times as many are 5 : 9, a probability of 5 / 14 = 0.357."""
+    probability = np.full((40, 60), 0.1, np.float32)
+    probability[30:34, 40:44] = suspected
+    scores = copies([twins(0.95, (30, 10, 4, 4), (30, 40, 4, 4))], probability)
+    assert scores[30:34, 40:44].min() == pytest.approx(0.95)
+    assert bool(scores[30:34, 10:14].all()) is bool(scores[30:34, 10:14].any()) is source_too
+
+
+def test_what_was_found_beside_clusters_is_marked() -> None:
+    features, clusters = scene()
+    found = [twins(0.8, (70, 5, 20, 20), (70, 40, 20, 20)), twins(0.4, (5, 100, 10, 10), (5, 115, 10, 10))]
+    mask = localize(features, clusters, 96, 128, LocalizeSettings(), found)
+    assert {region.box for region in mask.regions if region.strength > 0.5} == {(5, 70, 25, 90), (40, 70, 60, 90)}
+    assert len(mask.regions) == 4, "what is less sure than 1/2 is not"

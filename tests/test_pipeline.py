@@ -92,6 +92,31 @@ def test_nothing_to_scan(tiny_model: str) -> None:
     assert list(scan([], tiny_scanner(tiny_model))) == []
 
 
+@pytest.fixture
+def twice(folder: Path, photos: list[np.ndarray]) -> Path:
+    """A folder with a picture in which a part of 60 x 60 pixels is there twice."""
+    rgb = photos[0][:256, :384].copy()
+    rgb[150:210, 250:310] = rgb[40:100, 60:120]
+    Image.fromarray(rgb).save(folder / "twice.png")
+    return folder
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_what_is_found_beside_the_networks_is_marked(twice: Path, headed_model: str, jobs: int) -> None:
+    plain, seeking = (
+        {r.finding.picture.name: r for r in scan(find([twice]), tiny_scanner(name, jobs=jobs)) if isinstance(r, Assessed)}
+        for name in (headed_model, f"{headed_model}+copy-move")
+    )
+    marked = seeking["twice.png"].mask
+    assert marked.forged[155:205, 255:305].mean() > 0.95
+    assert marked.forged[45:95, 65:115].mean() > 0.95
+    assert seeking["twice.png"].finding.score > 0.95
+    for name in plain.keys() - {"twice.png"}:
+        assert seeking[name].finding == plain[name].finding
+    sources = map(decode, find([twice]))
+    check_equal(list(seeking.values()), list(_batch_by_batch(sources, tiny_scanner(f"{headed_model}+copy-move", jobs=jobs))))
+
+
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_timings_cover_the_stages(folder: Path, tiny_model: str, jobs: int) -> None:
     scanner = tiny_scanner(tiny_model, jobs=jobs)

@@ -114,12 +114,34 @@ def test_fusion_is_an_alias_and_tags_go_to_every_part() -> None:
     assert find_model("focal-vit+focal-hrnet").points == ()  # another order was never measured
 
 
-@pytest.mark.parametrize(("name", "networks"), [(DEFAULT_MODEL, 2), ("ensemble", 3)])
+@pytest.mark.parametrize(("name", "networks"), [(DEFAULT_MODEL, 2), ("focal-fusion", 2), ("ensemble", 3)])
 def test_what_is_fused_under_a_name_was_measured_as_it_is(name: str, networks: int) -> None:
     model = find_model(name)
     assert len(model.cards) == networks
     assert {point.level for point in model.points} >= {"possible", "default"}
     assert model.settings["clustering"]["method"] == weights.HEAD
+
+
+def test_a_finder_adds_to_a_model_and_alone_is_a_detector() -> None:
+    both = find_model("focal-fusion+copy-move")
+    assert both.name == "focal-hrnet@open+focal-vit@open+copy-move"
+    assert (both.detectors, both.finders) == ((), ("copy-move",))
+    assert both == find_model("copy-move+focal-fusion@open")
+    assert find_model("focal-fusion").finders == ()
+    alone = find_model("copy-move")
+    assert (alone.detectors, alone.finders, alone.cards) == (("copy-move",), (), ())
+
+
+def test_a_finder_leaves_the_settings_of_an_unmeasured_combination() -> None:
+    assert find_model("ncl+copy-move").settings == find_model("ncl").settings
+    assert find_model("ensemble+copy-move").settings == find_model("ensemble").settings
+    assert find_model("ncl+copy-move").points == find_model("ensemble+copy-move").points == ()
+    assert find_model("ela+copy-move").detectors == ("ela",)
+
+
+def test_no_release_has_a_finder() -> None:
+    with pytest.raises(WeightsError, match="copy-move needs no weights and has no release"):
+        find_model("focal-fusion+copy-move", "official")
 
 
 def test_no_release_is_an_ensemble() -> None:

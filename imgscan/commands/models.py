@@ -96,7 +96,7 @@ def show_command(name: str, *, timing: bool = True, anatomy: bool = True) -> Exi
         print(f"# {path}\n{path.read_text('utf-8')}")
     for card in model.cards:
         print(f"# {card.full_name}: {card.file}, hash {_hash_state(card)}, commercial use: {COMMERCIAL[card.commercial]}")
-    for name in model.detectors:
+    for name in (*model.detectors, *model.finders):
         print(f"# {name} needs no weights: {DETECTORS[name].title}\n# {DETECTORS[name].paper}")
     if anatomy and model.cards:
         from imgscan.anatomy import draw, examine
@@ -114,7 +114,7 @@ def verify_command(name: str | None) -> ExitCode:
     wrong: list[str] = []
     if name is not None:
         model = find_model(name)
-        for detector in model.detectors:
+        for detector in (*model.detectors, *model.finders):
             print(f"{detector}\tneeds no weights")
         cards = list(model.cards)
     else:

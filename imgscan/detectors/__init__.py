@@ -1,8 +1,8 @@
 """The weight-free detectors: one literal table name -> Detector; one file per paper.  numpy and scipy only, no torch, no weights.
 
-They are the floor that every network has to beat.  Each of them measures one local statistic; `score` says how far it lies from the
+Most are the floor that every network has to beat: each measures one local statistic; `score` says how far it lies from the
 picture's own dominant value (inconsistency.py; 1/2 is three deviations), `features` gives the same as unit vectors, for clustering
-or beside a network's.
+or beside a network's.  `copy-move` finds what networks do not see: parts that are there twice.  Beside networks it only adds.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from imgscan.detectors import cfa1, ela, noi1, noi2, noi5
+from imgscan.detectors import cfa1, copy_move, ela, noi1, noi2, noi5
 from imgscan.detectors.inconsistency import Array, Features, Picture
+from imgscan.records import Twins
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Detector:
     paper: str  # authors, title, venue, year
     score: Callable[[Picture], Array]  # H x W x 3 uint8 -> H x W float32, 0..1, higher = more likely forged
     features: Callable[[Picture], Features] | None  # H x W x 3 uint8 -> unit vectors D x h x w float32, cell; None: it has none
+    find: Callable[[Picture], list[Twins]] | None = (
+        None  # H x W x 3 uint8 -> what its score is of; where that is 0, it says nothing
+    )
 
 
 DETECTORS: dict[str, Detector] = {
@@ -54,5 +58,12 @@ DETECTORS: dict[str, Detector] = {
         paper="Zeng et al., Image splicing localization using PCA-based noise level estimation, Multimedia Tools and Appl. 2017",
         score=noi5.score,
         features=noi5.features,
+    ),
+    "copy-move": Detector(
+        title="parts that are there twice",
+        paper="Amerini et al., A SIFT-based Forensic Method for Copy-Move Attack Detection and Transformation Recovery, TIFS 2011",
+        score=copy_move.score,
+        features=None,
+        find=copy_move.find,
     ),
 }

@@ -72,6 +72,8 @@ def of_scanner(name: str, scanner: Scanner, weights: str) -> Contestant:
         "localizing": asdict(scanner.localizing),
         "amp": scanner.amp,
     }
+    if scanner.finders:
+        decides["finders"] = scanner.finders
     if scanner.fusing != FuseSettings():  # what was measured before there was a choice is remembered without it
         decides["fusing"] = asdict(scanner.fusing)
     return Contestant(

@@ -11,11 +11,12 @@ from tests.detectors.scenes import auc, dead_leaves, grey, noisy, square
 
 PHOTOS = sorted((Path(__file__).parents[1] / "data" / "photos").glob("*.jpg"))
 EVERY = pytest.mark.parametrize("detector", DETECTORS.values(), ids=DETECTORS)
+MEASURING = pytest.mark.parametrize("detector", [one for one in DETECTORS.values() if one.find is None], ids=lambda one: one.title)
 WITH_FEATURES = [name for name, detector in DETECTORS.items() if detector.features]
 
 
 def test_the_table() -> None:
-    assert list(DETECTORS) == ["ela", "noi1", "cfa1", "noi2", "noi5"]
+    assert list(DETECTORS) == ["ela", "noi1", "cfa1", "noi2", "noi5", "copy-move"]
     assert WITH_FEATURES == ["noi1", "cfa1", "noi2", "noi5"]
 
 
@@ -47,7 +48,7 @@ def test_a_gradient_without_noise_is_finite(detector: Detector) -> None:
     assert np.isfinite(detector.score(grey(ramp[:, None] + 0 * ramp))).all()
 
 
-@EVERY
+@MEASURING
 @pytest.mark.parametrize("photo", PHOTOS, ids=lambda path: path.stem)
 def test_photographs(detector: Detector, photo: Path) -> None:
     rgb = np.asarray(Image.open(photo).convert("RGB"))
@@ -55,6 +56,13 @@ def test_photographs(detector: Detector, photo: Path) -> None:
     assert score.shape == rgb.shape[:2]
     assert np.isfinite(score).all()
     assert score.std() > 0.001, "the map of a photograph is not empty"
+
+
+@pytest.mark.parametrize("photo", PHOTOS, ids=lambda path: path.stem)
+def test_nothing_is_found_where_nothing_was_copied(photo: Path) -> None:
+    rgb = np.asarray(Image.open(photo).convert("RGB"))
+    for detector in DETECTORS.values():
+        assert detector.find is None or detector.score(rgb).max() < 0.9, "less than any finding"
 
 
 @EVERY

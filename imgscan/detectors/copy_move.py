@@ -1,0 +1,425 @@
+"""Copy-move: two parts of one picture that are the same but for a shift, a turn, a scale or a mirror, and the noise of saving.
+
+Amerini, Ballan, Caldelli, Del Bimbo, Serra, "A SIFT-based forensic method for copy-move attack detection and transformation
+recovery", TIFS 2011 (https://doi.org/10.1109/TIFS.2011.2129512), with many weak keypoints as in Li and Zhou, "Fast and effective
+image copy-move forgery detection via hierarchical feature point matching", TIFS 2019:
+
+1. Keypoints (keypoints.py) are matched within the picture.  A match counts where the next best one, elsewhere, is clearly worse
+   (Amerini's g2NN, up to COPIES copies): the windows of a facade all match each other, and none of them clearly.
+2. Neighbouring matches that one affine map explains make a group (RANSAC; every match proposes the similarity of its two frames).
+3. The map is refined on the grey values themselves (Lucas and Kanade, 1981), and the part grows to all pixels that look the same as
+   those they are mapped to.
+
+What differs: the papers count matches, and so take for copies what merely repeats.  Here the pixels decide.  With T the textured
+pixels of the part that agree, q the share of the textured pixels between its keypoints that do, r the difference between part and
+copy, and m and s the means of r and of r^2 in a small window around a pixel:
+
+    rho      = median of m^2 / median of s, over the part
+    evidence = T q^2 / (1 + (rho / WHITE)^2)
+    score    = evidence^3 / (evidence^3 + HALF^3)
+
+What is left between a part and its copy is the noise of saving it: it changes sign from pixel to pixel and its local mean is close
+to 0.  Between two windows of one facade it is light and shade.  And nothing can be pasted over what it is a copy of: parts that
+overlap their copy are a pattern.  The score is given to both the part and the copy, for the pixels alone do not say which is which;
+those of neither have 0, which says nothing about them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from scipy.spatial import ConvexHull, QhullError, cKDTree
+
+from imgscan.detectors.inconsistency import Array, Picture, block_mean, check_picture, luma
+from imgscan.detectors.keypoints import Keypoints, find_keypoints, mirrored
+from imgscan.records import Part, Twins
+
+HALF = 450.0
+"""Evidence, in pixels, at which the score is 1/2."""
+WHITE = 0.06
+"""rho of a difference that is noise: of 40 real copies the median was 0.02, of what repeats by itself above 0.1."""
+MOST_PIXELS = 1_500_000
+"""A larger picture is looked at smaller, by a whole factor."""
+DOUBLED = 400_000
+"""A picture of fewer pixels is looked at twice as large as well."""
+MOST = 7_000  # keypoints
+COPIES = 2  # of one part that are told from a repeating pattern
+RATIO = 0.75  # of the distances to a match and to the next
+APART = 16.0  # pixels: nearer points are one and the same
+TOLERANCE = 3.0  # pixels between a match and where the map takes it
+REACH = 120.0  # pixels between neighbouring matches of a group
+LEAST = 3  # matches of a group
+GROUPS, PROPOSALS = 16, 400  # most groups a picture, and most matches that propose a map
+OVERLAP = 0.1  # share of a part that its copy may cover: nothing can be pasted over what it was copied from
+WINDOW = 2.0  # pixels, standard deviation of the Gaussian windows
+EDGE = 3  # pixels beside the edge of a part whose windows reach over it, so that they do not agree though they belong to it
+_NOISE = 4.0  # grey levels squared: keeps the similarity of two flat windows from resting on their noise
+_TEXTURE = 9.0  # grey levels squared: the variance from which on a window is textured
+_MARGIN = 6  # pixels around the keypoints that belong to a part
+
+Pairs = npt.NDArray[np.intp]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Where a part went: (x, y) -> matrix (x, y) + shift, pixels."""
+
+    matrix: Floats  # 2 x 2
+    shift: Floats  # 2
+
+    def __call__(self, places: npt.NDArray[np.floating]) -> Floats:
+        """N x 2 places -> N x 2."""
+        moved: Floats = places @ self.matrix.T + self.shift
+        return moved
+
+    def plausible(self) -> bool:
+        """No stretching beyond 2 : 1 and no scaling beyond 4."""
+        large, small = np.linalg.svd(self.matrix, compute_uv=False)
+        return bool(small > 0.25 and large < 4 and large < 2 * small)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A part of the picture that is there twice."""
+
+    box: tuple[slice, slice]  # rows and columns around the part
+    inside: Bools  # of the box
+    to: Affine  # where the other is
+    evidence: float
+
+
+def score(rgb: Picture) -> Array:
+    """H x W x 3 uint8 -> H x W float32, 0..1: above 0 where something is there twice."""
+    found = np.zeros(rgb.shape[:2], np.float32)
+    for twins in find(rgb):
+        for part in twins.parts:
+            found[part.box] = np.where(part.inside, np.maximum(found[part.box], twins.score), found[part.box])
+    return found
+
+
+def find(rgb: Picture) -> list[Twins]:
+    """The parts of a picture, H x W x 3 uint8, that are there twice; a part and its copy may come in either order, or in both."""
+    check_picture(rgb)
+    factor = math.ceil(math.sqrt(rgb.shape[0] * rgb.shape[1] / MOST_PIXELS))
+    planes = _planes(rgb, factor)
+    found = []
+    for copy in _apart(list(find_copies(planes)), planes.shape[1:]):
+        value = 1 / (1 + (HALF / max(copy.evidence, 1e-3)) ** 3)
+        here, there = (_enlarged(*one, factor) for one in ((copy.box, copy.inside), _image(copy, planes.shape[1:])))
+        found.append(Twins(value, (here, there)))
+    return found
+
+
+def _enlarged(box: tuple[slice, slice], inside: Bools, factor: int) -> Part:
+    """A part of a picture that was looked at `factor` times smaller, in the picture's own pixels."""
+    rows, columns = (slice(side.start * factor, side.stop * factor) for side in box)
+    return Part((rows, columns), inside.repeat(factor, 0).repeat(factor, 1))
+
+
+def _apart(copies: Sequence[Copy], shape: tuple[int, ...]) -> list[Copy]:
+    """Those that can have been copied: a part that overlaps its own copy repeats by itself, and so does what lies within it."""
+    repeating = np.zeros(shape, bool)
+    others = []
+    for copy in copies:
+        box, inside = _image(copy, shape)
+        taken = np.zeros(shape, bool)
+        taken[box] = inside
+        if taken[copy.box][copy.inside].sum() > OVERLAP * copy.inside.sum():
+            repeating |= taken
+            repeating[copy.box] |= copy.inside
+        else:
+            others.append(copy)
+    return [copy for copy in others if repeating[copy.box][copy.inside].sum() <= copy.inside.sum() / 2]
+
+
+def _planes(rgb: Picture, factor: int) -> Array:
+    """Luma and the two chroma planes of JPEG, 3 x h x w float32, `factor` times smaller."""
+    grey = luma(rgb)
+    planes = (grey, 0.564 * (rgb[..., 2] - grey), 0.713 * (rgb[..., 0] - grey))
+    return np.stack([block_mean(np.asarray(plane, np.float32), factor) if factor > 1 else plane for plane in planes]).astype(
+        np.float32
+    )
+
+
+def find_copies(planes: Array) -> Iterator[Copy]:
+    """The parts that are there twice.
+
+    Args:
+        planes: 3 x H x W float32: luma, 0..255, and two planes of chroma.
+    """
+    grey = planes[0]
+    points = find_keypoints(grey, MOST, grey.size < DOUBLED)
+    if len(points.places) < 2 * LEAST:
+        return
+    smooth = np.asarray(ndimage.gaussian_filter(grey, 1.0, truncate=3.0), np.float32)
+    down, across = np.gradient(smooth)
+    ground = np.stack([smooth, across, down])
+    for flipped in (False, True):
+        pairs = match(points, flipped)
+        for to, members in group(points, pairs, flipped):
+            yield from _grown(planes, ground, points.places[pairs[members, 0]].astype(np.float64), to)
+
+
+def match(points: Keypoints, flipped: bool) -> Pairs:
+    """Pairs of keypoints that look alike and like nothing else: M x 2 indices; `flipped`: one of them in a mirror.
+
+    For a point's matches in order of distance, d_1 <= d_2 <= ..., each at another place: the first k, where d_k < RATIO d_(k + 1).
+    """
+    told = points.descriptors
+    asked = mirrored(told) if flipped else told
+    near = _Neighbours(points.places)
+    pairs = [np.zeros((0, 2), np.intp)]
+    for first in range(0, len(told), 1024):
+        alike = asked[first : first + 1024] @ told.T
+        rows = np.arange(len(alike))
+        near.hide(alike, rows + first)
+        best = []
+        for _ in range(COPIES + 1):
+            column = alike.argmax(1)
+            best.append((column, np.sqrt(np.maximum(2 - 2 * alike[rows, column], 0))))
+            near.hide(alike, column)
+        decided = np.zeros(len(rows), bool)
+        for k in range(COPIES):
+            clear = (best[k][1] < RATIO * best[k + 1][1]) & ~decided
+            pairs += [np.stack([rows[clear] + first, column[clear]], 1) for column, _ in best[: k + 1]]
+            decided |= clear
+    return np.concatenate(pairs)
+
+
+class _Neighbours:
+    """Which points lie so near to each that they cannot be its copy."""
+
+    def __init__(self, places: Array) -> None:
+        lists = cKDTree(places).query_ball_point(places, APART) if len(places) else []
+        self.counts = np.array([len(one) for one in lists], np.intp)
+        self.begins = np.cumsum(self.counts) - self.counts
+        self.all = np.concatenate([np.asarray(one, np.intp) for one in lists]) if len(lists) else np.zeros(0, np.intp)
+
+    def hide(self, alike: Array, whose: npt.NDArray[np.intp]) -> None:
+        """In each row of n x N similarities: -1 for the points beside that row's point of `whose`, and for itself."""
+        counts = self.counts[whose]
+        ends = np.cumsum(counts)
+        places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(self.begins[whose] - ends + counts, counts)
+        alike[np.repeat(np.arange(len(whose)), counts), self.all[places]] = -1
+
+
+def group(points: Keypoints, pairs: Pairs, flipped: bool) -> Iterator[tuple[Affine, npt.NDArray[np.intp]]]:
+    """Affine maps, each with the matches (indices into `pairs`) that it explains; the one with most first."""
+    here, there = (points.places[pairs[:, side]].astype(np.float64) for side in (0, 1))
+    matrices = _frames(points, pairs, flipped)
+    shifts = there - np.einsum("nij,nj->ni", matrices, here)
+    growth = np.log(points.sizes[pairs[:, 1]] / points.sizes[pairs[:, 0]])
+    left = np.ones(len(pairs), bool)
+    drawn = np.random.default_rng(0)
+    for _ in range(GROUPS):
+        rest = np.flatnonzero(left)
+        if len(rest) < LEAST:
+            return
+        asked = rest if len(rest) <= PROPOSALS else drawn.choice(rest, PROPOSALS, replace=False)
+        apart = np.linalg.norm(here[asked][:, None] - here[rest], axis=2)
+        off = np.einsum("hij,nj->hni", matrices[asked], here[rest]) + shifts[asked][:, None] - there[rest]
+        # A frame's direction and scale are known to a tenth or so, and tell less the farther away.
+        agree = np.linalg.norm(off, axis=2) < TOLERANCE + 0.1 * apart
+        agree &= (apart < REACH) & (np.abs(growth[asked][:, None] - growth[rest]) < 0.5)
+        best = int(agree.sum(1).argmax())
+        members = rest[agree[best]]
+        if len(members) < LEAST:
+            return
+        left[members] = False
+        to, members = _fitted(here, there, rest, members)
+        if to is not None:
+            left[members] = False
+            yield to, members
+
+
+def _frames(points: Keypoints, pairs: Pairs, flipped: bool) -> Floats:
+    """The similarity that takes the frame of each match's first point to that of its second: M x 2 x 2."""
+    first, second = pairs.T
+    scale = (points.sizes[second] / points.sizes[first]).astype(np.float64)
+    sign = -1 if flipped else 1  # a mirror turns the other way round
+    turn = points.angles[second].astype(np.float64) - sign * points.angles[first]
+    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
+    return np.stack([np.stack([cos, -sign * sin], 1), np.stack([sin, sign * cos], 1)], 1)
+
+
+def _fitted(
+    here: Floats, there: Floats, rest: npt.NDArray[np.intp], members: npt.NDArray[np.intp]
+) -> tuple[Affine | None, npt.NDArray[np.intp]]:
+    """The affine map of least squares, and all matches of `rest` near its part that it explains; None: there is none."""
+    to = None
+    for _ in range(5):
+        places = here[members]
+        if len(members) < LEAST or np.linalg.svd(places - places.mean(0), compute_uv=False)[-1] < 3 * math.sqrt(len(places)):
+            return None, members  # on a line: no affine map follows
+        solved = np.linalg.lstsq(np.column_stack([places, np.ones(len(places))]), there[members], rcond=None)[0].astype(np.float64)
+        to = Affine(solved[:2].T, solved[2])
+        if not to.plausible():
+            return None, members
+        close = rest[np.linalg.norm(to(here[rest]) - there[rest], axis=1) < TOLERANCE]
+        if not len(close):
+            return None, close
+        close = close[cKDTree(places).query(here[close])[0] < REACH]
+        if np.array_equal(close, members):
+            break
+        members = close
+    return (to, members) if len(members) >= LEAST else (None, members)
+
+
+def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator[Copy]:
+    """The connected parts around matched keypoints (`places`, N x 2) whose pixels look like those they are mapped to."""
+    shape = planes.shape[1:]
+    box = _around(places, max(20.0, float(np.ptp(places, axis=0).max())) * 0.7 + 20, shape)
+    seeds = places - (box[1].start, box[0].start)
+    hull = _hull(seeds, (box[0].stop - box[0].start, box[1].stop - box[1].start))
+    if hull is None:
+        return
+    alike, textured, _ = _compared(planes, box, to, 0.6, 6.0)
+    to = _refined(ground, box, alike & textured & ndimage.binary_dilation(hull, _disk(_MARGIN)), to)
+    alike, textured, within = _compared(planes, box, to, 0.8, 3.0)
+    core = ndimage.binary_opening(alike & textured, _disk(2))
+    filled = ndimage.binary_closing(np.pad(core, 8), _disk(_MARGIN))[8:-8, 8:-8]
+    numbered, _ = ndimage.label(filled | (alike & ndimage.binary_dilation(core, _disk(3))))
+    column, row = np.rint(seeds).astype(np.intp).T
+    owner = numbered[row.clip(0, numbered.shape[0] - 1), column.clip(0, numbered.shape[1] - 1)]
+    for number in np.unique(owner[owner > 0]):
+        hull = _hull(seeds[owner == number], numbered.shape)
+        if hull is None:
+            continue
+        part = numbered == number
+        counted = (hull | part) & textured & within
+        same = int((part & textured & alike).sum())
+        share = (counted & alike).sum() / max(1, counted.sum())
+        rho = _unevenness(planes[0], box, to, part & textured)
+        whole = np.asarray(ndimage.binary_dilation(part, _disk(EDGE)))
+        yield Copy(box, whole, to, same * share**2 / (1 + (rho / WHITE) ** 2))
+
+
+def _around(places: Floats, margin: float, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns around N x 2 places, no farther than the picture."""
+    (left, top), (right, bottom) = places.min(0) - margin, places.max(0) + margin
+    high, wide = shape
+    return (
+        slice(max(0, int(top)), max(1, min(high, int(bottom) + 1))),
+        slice(max(0, int(left)), max(1, min(wide, int(right) + 1))),
+    )
+
+
+def _hull(places: Floats, shape: tuple[int, ...]) -> Bools | None:
+    """The pixels within _MARGIN of the convex hull of N x 2 places; None: fewer than LEAST, or all on a line."""
+    if len(places) < LEAST:
+        return None
+    try:
+        lines = ConvexHull(places).equations
+    except QhullError:
+        return None
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    inside = np.ones(shape, bool)
+    for across, down, offset in lines:
+        inside &= across * columns + down * rows + offset <= _MARGIN
+    return inside
+
+
+def _disk(radius: int) -> Bools:
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return np.asarray(np.hypot(rows, columns) <= radius + 0.3)
+
+
+def _mapped(box: tuple[slice, slice], to: Affine) -> tuple[Floats, Floats]:
+    """Rows and columns that the pixels of a box are mapped to."""
+    rows, columns = np.mgrid[box]
+    moved = to(np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float64))
+    return moved[:, 1].reshape(rows.shape), moved[:, 0].reshape(rows.shape)
+
+
+def _fetched(plane: Array, rows: Floats, columns: Floats) -> Array:
+    return np.asarray(ndimage.map_coordinates(plane, [rows, columns], order=1, mode="nearest"), np.float32)
+
+
+def _smooth(plane: Array) -> Array:
+    return np.asarray(ndimage.gaussian_filter(plane, WINDOW, mode="nearest", truncate=2.5))
+
+
+def _compared(planes: Array, box: tuple[slice, slice], to: Affine, similar: float, near: float) -> tuple[Bools, Bools, Bools]:
+    """Of the pixels of a box: which look like those they are mapped to, which are textured in both places, which stay inside.
+
+    Args:
+        planes: of find_copies.
+        box: rows and columns.
+        to: the map.
+        similar: least structural similarity of luma, (2 cov + c) / (var + var + c) in Gaussian windows.
+        near: most grey levels between the windows' means, in each plane.
+    """
+    rows, columns = _mapped(box, to)
+    high, wide = planes.shape[1:]
+    within = (rows >= 0) & (columns >= 0) & (rows <= high - 1) & (columns <= wide - 1)
+    here, there = planes[0][box], _fetched(planes[0], rows, columns)
+    mean, other = _smooth(here), _smooth(there)
+    variance = _smooth(here * here) - mean * mean
+    other_variance = _smooth(there * there) - other * other
+    shared = _smooth(here * there) - mean * other
+    alike = within & ((2 * shared + _NOISE) > similar * (variance + other_variance + _NOISE)) & (np.abs(mean - other) < near)
+    for plane in planes[1:]:
+        alike &= np.abs(_smooth(plane[box] - _fetched(plane, rows, columns))) < near
+    return alike, np.minimum(variance, other_variance) > _TEXTURE, within
+
+
+def _refined(ground: Array, box: tuple[slice, slice], part: Bools, to: Affine) -> Affine:
+    """The map that leaves the least difference over the pixels of a part: Gauss-Newton on its six numbers, robustly weighted.
+
+    Args:
+        ground: 3 x H x W: luma, smoothed, and its slopes across and down.
+        box, part: rows and columns, and which of their pixels count.
+        to: where to begin.
+    """
+    rows, columns = np.nonzero(part)
+    if len(rows) < 100:
+        return to
+    step = -(-len(rows) // 4000)
+    places = np.stack([columns[::step] + box[1].start, rows[::step] + box[0].start], 1).astype(np.float64)
+    middle, size = places.mean(0), float(np.ptp(places, axis=0).max())
+    u, v = ((places - middle) / size).T
+    here = ground[0][places[:, 1].astype(np.intp), places[:, 0].astype(np.intp)]
+    for _ in range(4):
+        x, y = to(places).T
+        there, across, down = (_fetched(plane, y, x) for plane in ground)
+        difference = here - there
+        weight = 1 / (1 + (difference / 6) ** 2)
+        slopes = np.stack([across * u, across * v, across, down * u, down * v, down], 1)
+        normal = (slopes * weight[:, None]).T @ slopes
+        normal += np.eye(6) * (1e-3 * np.trace(normal) / 6 + 1e-9)
+        change = np.clip(np.linalg.solve(normal, (slopes * weight[:, None]).T @ difference), -2, 2)
+        turned = change[[0, 1, 3, 4]].reshape(2, 2) / size
+        to = Affine(to.matrix + turned, to.shift + change[[2, 5]] - turned @ middle)
+        if np.abs(change).max() < 0.02:
+            break
+    return to
+
+
+def _unevenness(grey: Array, box: tuple[slice, slice], to: Affine, part: Bools) -> float:
+    """rho of the module's text, over the pixels of a part."""
+    if not part.any():
+        return math.inf
+    difference = grey[box] - _fetched(grey, *_mapped(box, to))
+    mean, power = _smooth(difference)[part], _smooth(difference * difference)[part]
+    return float(np.median(mean * mean) / max(float(np.median(power)), 1e-3))
+
+
+def _image(copy: Copy, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], Bools]:
+    """The other one of a part: the box around it, and which pixels of the box it takes."""
+    rows, columns = np.nonzero(copy.inside)
+    places = np.stack([columns + copy.box[1].start, rows + copy.box[0].start], 1).astype(np.float64)
+    box = _around(copy.to(places), 2, shape)
+    back = np.linalg.inv(copy.to.matrix).astype(np.float64)
+    y, x = _mapped(box, Affine(back, -back @ copy.to.shift))
+    row, column = np.rint(y).astype(np.intp) - copy.box[0].start, np.rint(x).astype(np.intp) - copy.box[1].start
+    within = (row >= 0) & (column >= 0) & (row < copy.inside.shape[0]) & (column < copy.inside.shape[1])
+    inside = np.zeros(within.shape, bool)
+    inside[within] = copy.inside[row[within], column[within]]
+    return box, inside

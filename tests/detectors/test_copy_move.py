@@ -1,0 +1,165 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from imgscan.detectors import copy_move
+from imgscan.detectors.copy_move import Affine, Copy, find_copies, group, match, score
+from imgscan.detectors.keypoints import Keypoints
+from tests.detectors.scenes import dead_leaves, grey, jpeg
+
+SIDE = 320
+
+
+def turned(degrees: float, scale: float = 1.0, flip: bool = False) -> np.ndarray:
+    cos, sin = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
+    return np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
+
+
+def pasted(scene: np.ndarray, matrix: np.ndarray, change: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The disc around (90, 90) once more around (220, 210): the picture, and both discs; `change` to its brightness."""
+    to = Affine(matrix, np.array([220.0, 210.0]) - matrix @ np.array([90.0, 90.0]))
+    back = np.linalg.inv(matrix)
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float64)
+    places = (np.stack([x, y], -1) - to.shift) @ back.T
+    inside = np.linalg.norm(places - (90, 90), axis=-1) < 42
+    copy = ndimage.map_coordinates(scene, [places[..., 1], places[..., 0]], order=3, mode="nearest")
+    return np.where(inside, copy + change, scene), np.hypot(x - 90, y - 90) < 42, inside
+
+
+def scene(seed: int = 7) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return dead_leaves(seed, SIDE) + ndimage.gaussian_filter(rng.normal(0, 12, (SIDE, SIDE)), 1.2) + rng.normal(0, 2, (SIDE, SIDE))
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+@pytest.mark.parametrize(
+    ("matrix", "quality"),
+    [
+        (turned(0), None),
+        (turned(0), 75),
+        (turned(35), 90),
+        (turned(180), 90),
+        (turned(0, 1.25), 90),
+        (turned(-20, 0.85), 90),
+        (turned(0, flip=True), 90),
+        (turned(60, 1.1, flip=True), 90),
+    ],
+    ids=["shift", "shift q75", "35 degrees", "half a turn", "1.25", "-20 degrees 0.85", "mirror", "mirror 60 degrees 1.1"],
+)
+def test_a_planted_copy_is_found_with_its_source(matrix: np.ndarray, quality: int | None) -> None:
+    plane, source, copy = pasted(scene(), matrix)
+    rgb = grey(plane) if quality is None else jpeg(grey(plane), quality)
+    found = score(rgb)
+    assert found.max() > 0.9
+    assert iou(found > 0.5, source | copy) > 0.8
+
+
+def test_the_map_is_the_one_that_was_planted() -> None:
+    matrix = turned(25, 1.15)
+    plane, _, _ = pasted(scene(), matrix)
+    rgb = jpeg(grey(plane), 90)
+    planes = copy_move._planes(rgb, 1)
+    best = max(find_copies(planes), key=lambda copy: copy.evidence)
+    forth = np.linalg.det(best.to.matrix) > 1
+    np.testing.assert_allclose(best.to.matrix, matrix if forth else np.linalg.inv(matrix), atol=0.01)
+    here, there = ((90, 90), (220, 210)) if forth else ((220, 210), (90, 90))
+    np.testing.assert_allclose(best.to(np.array([here], float))[0], there, atol=0.4)
+
+
+def test_an_untouched_scene_has_none() -> None:
+    assert not score(jpeg(grey(scene()), 85)).any()
+
+
+def test_a_pattern_is_no_copy() -> None:
+    """A motif that repeats every 30 pixels overlaps its own copies; photographed, with noise, it is not one."""
+    rng = np.random.default_rng(1)
+    motif = dead_leaves(2, 30)
+    plane = scene()
+    plane[100:220, 40:280] = np.tile(motif, (4, 8)) + rng.normal(0, 2, (120, 240))
+    assert score(jpeg(grey(plane), 90)).max() < 0.5
+
+
+def test_what_is_lit_otherwise_is_no_copy() -> None:
+    """Two windows of a facade: the same shape, but the light falls differently on them."""
+    plane, _, copy = pasted(scene(), turned(0))
+    y, x = np.mgrid[:SIDE, :SIDE]
+    shaded = plane + copy * 2.5 * np.sin(x / 9) * np.cos(y / 11)
+    assert score(grey(plane)).max() > 0.99
+    assert score(grey(shaded)).max() < 0.5
+
+
+def test_a_large_picture_is_looked_at_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    plane, source, copy = pasted(scene(), turned(0))
+    large = np.kron(grey(plane)[..., 0], np.ones((2, 2), np.uint8))[: 2 * SIDE - 1, : 2 * SIDE - 1]
+    monkeypatch.setattr(copy_move, "MOST_PIXELS", SIDE * SIDE)
+    found = score(np.repeat(large[..., None], 3, 2))
+    assert found.shape == (2 * SIDE - 1, 2 * SIDE - 1)
+    both = np.kron(source | copy, np.ones((2, 2), bool))[: 2 * SIDE - 1, : 2 * SIDE - 1]
+    assert iou(found > 0.5, both) > 0.8
+
+
+def points(places: list[tuple[float, float]], descriptors: np.ndarray) -> Keypoints:
+    count = len(places)
+    unit = descriptors / np.linalg.norm(descriptors, axis=1, keepdims=True)
+    return Keypoints(
+        np.array(places, np.float32), np.full(count, 2, np.float32), np.zeros(count, np.float32), unit.astype(np.float32)
+    )
+
+
+def test_matching_by_hand() -> None:
+    """There twice and three times: matched.  Four times: a pattern.  Next to each other: one and the same."""
+    axes = np.eye(128)
+    rng = np.random.default_rng(0)
+    likes = {"once": 1, "twice": 2, "thrice": 3, "pattern": 4, "beside": 2}
+    places, told, names = [], [], []
+    for row, (name, count) in enumerate(likes.items()):
+        for column in range(count):
+            places.append((column * (5.0 if name == "beside" else 100.0), row * 100.0))
+            told.append(axes[row] + rng.normal(0, 0.005, 128))
+            names.append(name)
+    found = match(points(places, np.abs(np.array(told))), False)
+    by_name = {name: sum(names[one] == name for one, _ in found) for name in likes}
+    assert by_name == {"once": 0, "twice": 2, "thrice": 6, "pattern": 0, "beside": 0}
+    assert all(names[one] == names[other] and one != other for one, other in found)
+
+
+def test_groups_by_hand() -> None:
+    """Eight matches of one shift and two strays: one group of the eight."""
+    here = [(10, 10), (40, 12), (20, 45), (50, 50), (30, 30), (60, 20), (15, 60), (45, 35)]
+    there = [(x + 200, y + 37) for x, y in here]
+    strays = [(100, 100), (120, 90)], [(300, 20), (20, 300)]
+    places = [*here, *strays[0], *there, *strays[1]]
+    found = list(group(points(places, np.ones((20, 128))), np.column_stack([np.arange(10), np.arange(10, 20)]), False))
+    assert len(found) == 1
+    to, members = found[0]
+    assert sorted(members) == list(range(8))
+    np.testing.assert_allclose(to.matrix, np.eye(2), atol=1e-6)
+    np.testing.assert_allclose(to.shift, [200, 37], atol=1e-4)
+
+
+def test_matches_on_a_line_make_no_group() -> None:
+    here = [(10.0 * n, 5.0) for n in range(8)]
+    places = [*here, *((x, 200.0) for x, _ in here)]
+    assert not list(group(points(places, np.ones((16, 128))), np.column_stack([np.arange(8), np.arange(8, 16)]), False))
+
+
+@pytest.mark.parametrize(("matrix", "plausible"), [(turned(40, 3.9), True), (turned(0, 4.2), False), (turned(0, 0.2), False)])
+def test_plausible_maps(matrix: np.ndarray, plausible: bool) -> None:
+    assert Affine(matrix, np.zeros(2)).plausible() is plausible
+    assert not Affine(matrix @ np.diag([2.1, 1]), np.zeros(2)).plausible()
+
+
+def test_the_other_one_of_a_part() -> None:
+    part = Copy((slice(10, 14), slice(20, 26)), np.ones((4, 6), bool), Affine(turned(90), np.array([100.0, 50.0])), 1.0)
+    box, inside = copy_move._image(part, (200, 200))
+    taken = np.zeros((200, 200), bool)
+    taken[box] = inside
+    # x, y -> 100 - y, 50 + x: columns 100 - 13 .. 100 - 10, rows 50 + 20 .. 50 + 25
+    wanted = np.zeros((200, 200), bool)
+    wanted[70:76, 87:91] = True
+    np.testing.assert_array_equal(taken, wanted)
