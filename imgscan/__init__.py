@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Picture = str | PathLike[str] | bytes
 
 __version__ = "0.1.0"
-DEFAULT_MODEL = "focal-fusion"  # what a scan uses where nobody names a model; see weights.ALIASES
+DEFAULT_MODEL = "focal-fusion+copy-move"  # what a scan uses where nobody names a model; see weights.ALIASES
 __all__ = ["Finding", "Skipped", "scan"]
 
 
@@ -47,7 +47,7 @@ def scan(
 
     Args:
         pictures: a file, a folder (searched for pictures), the bytes of a picture, or several of them.
-        model: as for `imgscan scan --model`: focal-fusion, ensemble, NAME@TAG, NAME@path/to/card.toml, a+b, ela, ...
+        model: as for `imgscan scan --model`: focal-fusion, ensemble, copy-move, NAME@TAG, NAME@path/to/card.toml, a+b, ela, ...
         device: auto, cpu, cuda, cuda:N or mps.
         jobs: worker processes; 0: none beside this one.  A script that asks for some needs `if __name__ == "__main__":` where
             processes are started by spawning (macOS, Windows).

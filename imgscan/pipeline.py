@@ -20,6 +20,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 
 from imgscan.cluster import MANY, ClusterSettings, cluster, cluster_many
 from imgscan.decode import decode, decode_all
@@ -156,6 +157,7 @@ def _processes(jobs: int) -> Executor:
 def _quiet_worker() -> None:
     """One thread of arithmetic a process, and no voice in how an interrupted scan ends."""
     torch.set_num_threads(1)
+    threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 
 from imgscan.decode import as_is
@@ -36,7 +37,13 @@ def each(items: Sequence[Item], work: Callable[[Item], Result], workers: int) ->
         return
     # Whoever is free takes the next item (sizes differ, turns would leave workers idle); results that are early wait here.
     loader = DataLoader(
-        _Works(items, work), batch_size=None, num_workers=workers, prefetch_factor=2, collate_fn=as_is, in_order=False
+        _Works(items, work),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=2,
+        collate_fn=as_is,
+        in_order=False,
+        worker_init_fn=_one_thread,
     )
     early: dict[int, bytes] = {}
     turn = 0
@@ -45,6 +52,11 @@ def each(items: Sequence[Item], work: Callable[[Item], Result], workers: int) ->
         while turn in early:
             yield pickle.loads(early.pop(turn))
             turn += 1
+
+
+def _one_thread(_: int) -> None:
+    """A loader's workers have one of torch's threads, but all of the linear algebra that numpy calls."""
+    threadpool_limits(1)
 
 
 class _Works(Dataset[tuple[int, bytes]], Generic[Item, Result]):

@@ -39,7 +39,7 @@ from imgscan.detectors.inconsistency import Array, Picture, block_mean, check_pi
 from imgscan.detectors.keypoints import Keypoints, find_keypoints, mirrored
 from imgscan.records import Part, Twins
 
-HALF = 450.0
+HALF = 500.0
 """Evidence, in pixels, at which the score is 1/2."""
 WHITE = 0.06
 """rho of a difference that is noise: of 40 real copies the median was 0.02, of what repeats by itself above 0.1."""
@@ -57,6 +57,7 @@ LEAST = 3  # matches of a group
 GROUPS, PROPOSALS = 16, 400  # most groups a picture, and most matches that propose a map
 OVERLAP = 0.1  # share of a part that its copy may cover: nothing can be pasted over what it was copied from
 WINDOW = 2.0  # pixels, standard deviation of the Gaussian windows
+HOPELESS = 100  # pixels: fewer that agree, before the map is refined, never become a part that counts
 EDGE = 3  # pixels beside the edge of a part whose windows reach over it, so that they do not agree though they belong to it
 _NOISE = 4.0  # grey levels squared: keeps the similarity of two flat windows from resting on their noise
 _TEXTURE = 9.0  # grey levels squared: the variance from which on a window is textured
@@ -281,7 +282,10 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
     if hull is None:
         return
     alike, textured, _ = _compared(planes, box, to, 0.6, 6.0)
-    to = _refined(ground, box, alike & textured & ndimage.binary_dilation(hull, _disk(_MARGIN)), to)
+    alike &= textured
+    if (alike & hull).sum() < HOPELESS:
+        return
+    to = _refined(ground, box, alike & ndimage.binary_dilation(hull, _disk(_MARGIN)), to)
     alike, textured, within = _compared(planes, box, to, 0.8, 3.0)
     core = ndimage.binary_opening(alike & textured, _disk(2))
     filled = ndimage.binary_closing(np.pad(core, 8), _disk(_MARGIN))[8:-8, 8:-8]
