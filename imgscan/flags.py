@@ -90,7 +90,10 @@ Batch = Annotated[
 ModelFlag = Annotated[
     str,
     typer.Option(
-        "--model", "-m", help="NAME, NAME@TAG, NAME@FILE, a+b to fuse, or ela, noi1, cfa1, noi2, noi5.", autocompletion=models
+        "--model",
+        "-m",
+        help="NAME, NAME@TAG, NAME@FILE, a+b to fuse, a+copy-move, or ela, noi1, cfa1, noi2, noi5.",
+        autocompletion=models,
     ),
 ]
 Model = Annotated[str, typer.Argument(help="A model as for scan --model.", autocompletion=models)]
