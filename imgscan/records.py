@@ -125,7 +125,7 @@ class Region:
 
     box: tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
     area: int  # pixels
-    strength: float  # 0..1: how far its features are from the pristine ones
+    strength: float  # 0..1: how far its features are from the pristine ones, or how sure the networks or a detector are of it
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError, cKDTree
 
-from imgscan.detectors.inconsistency import Array, Picture, block_mean, check_picture, luma
+from imgscan.detectors.inconsistency import Array, Picture, block_mean, check_picture
 from imgscan.detectors.keypoints import Keypoints, find_keypoints, mirrored
 from imgscan.records import Part, Twins
 
@@ -142,11 +142,12 @@ def _apart(copies: Sequence[Copy], shape: tuple[int, ...]) -> list[Copy]:
 
 def _planes(rgb: Picture, factor: int) -> Array:
     """Luma and the two chroma planes of JPEG, 3 x h x w float32, `factor` times smaller."""
-    grey = luma(rgb)
-    planes = (grey, 0.564 * (rgb[..., 2] - grey), 0.713 * (rgb[..., 0] - grey))
-    return np.stack([block_mean(np.asarray(plane, np.float32), factor) if factor > 1 else plane for plane in planes]).astype(
-        np.float32
-    )
+    channels = (np.asarray(rgb[..., channel], np.float32) for channel in range(3))
+    red, green, blue = (block_mean(channel, factor) if factor > 1 else channel for channel in channels)
+    grey = red * np.float32(0.299)
+    grey += green * np.float32(0.587)
+    grey += blue * np.float32(0.114)
+    return np.stack([grey, np.float32(0.564) * (blue - grey), np.float32(0.713) * (red - grey)])
 
 
 def find_copies(planes: Array) -> Iterator[Copy]:
