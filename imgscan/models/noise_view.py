@@ -193,7 +193,8 @@ class NoiseView(nn.Module):
         chroma = torch.stack((0.564 * (blue - luma[:, 0] - 128), 0.713 * (red - luma[:, 0] - 128)), 1)
         halved = F.avg_pool2d(chroma, 2, ceil_mode=True)  # 4:2:0, as nearly every camera and platform stores chroma
         lost = self._ghosts(halved.flatten(0, 1)[:, None], self.chroma_table)
-        lost = lost.reshape(len(levels), 2, *halved.shape[-2:]).mean(1, keepdim=True)
+        # shape[0], not len(): tracing for ONNX would take that for a constant
+        lost = lost.reshape(levels.shape[0], 2, *halved.shape[-2:]).mean(1, keepdim=True)
         lost = F.interpolate(lost, scale_factor=2.0, mode="nearest")[..., : levels.shape[-2], : levels.shape[-1]]
         return torch.log1p(lost)
 
@@ -210,4 +211,4 @@ def _phase(pictures: Tensor) -> Tensor:
     """Where in its 8 x 8 block a pixel lies: B x 4 x H x W, cosine and sine of one turn per block, down and across."""
     turns = [torch.arange(length, device=pictures.device) * (2 * math.pi / 8) for length in pictures.shape[-2:]]
     down, across = turns[0][:, None].expand(pictures.shape[-2:]), turns[1].expand(pictures.shape[-2:])
-    return torch.stack((down.cos(), down.sin(), across.cos(), across.sin())).expand(len(pictures), -1, -1, -1)
+    return torch.stack((down.cos(), down.sin(), across.cos(), across.sin())).expand(pictures.shape[0], -1, -1, -1)
