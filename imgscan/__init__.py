@@ -65,10 +65,11 @@ def scan(
     from dataclasses import replace
     from os import PathLike
 
+    from imgscan.devices import choose_device
     from imgscan.find import find_all
     from imgscan.pipeline import scan as assess
     from imgscan.records import Assessed
-    from imgscan.scanner import build_scanner, choose_device
+    from imgscan.scanner import build_scanner
     from imgscan.weights import find_model
 
     several = [pictures] if isinstance(pictures, (str, bytes, PathLike)) else pictures

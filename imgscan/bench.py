@@ -233,7 +233,8 @@ def memory(counts: Sequence[int], model: str) -> list[Timed]:
 
 def scan_folder(folder: str, model: str) -> tuple[int, int]:
     """Scan a folder and say the peak memory of this process and of its largest worker, MB."""
-    from imgscan.scanner import build_scanner, choose_device
+    from imgscan.devices import choose_device
+    from imgscan.scanner import build_scanner
     from imgscan.weights import find_model
 
     scanner = build_scanner(find_model(model), device=choose_device("auto"))

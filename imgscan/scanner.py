@@ -11,6 +11,7 @@ from torch import nn
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import affordable_grid
 from imgscan.cluster.hierarchical import MOST_GRID
+from imgscan.devices import bf16_is_fast
 from imgscan.errors import InputError, unknown
 from imgscan.fuse import FuseSettings
 from imgscan.judge import usual_score
@@ -49,28 +50,6 @@ def default_jobs() -> int:
     """A worker process a core that this process may use, at most MOST_JOBS."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST_JOBS, cores)
-
-
-def bf16_is_fast(device: torch.device) -> bool:
-    """Whether the device has bf16 arithmetic; elsewhere autocast would only cost."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def choose_device(name: str) -> torch.device:
-    """auto, cpu, cuda, cuda:N or mps -> a device that is there; InputError says what is."""
-    there = ["cpu"]
-    there += [f"cuda:{n}" for n in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        there.append("mps")
-    if name == "auto":
-        return torch.device("cuda:0" if "cuda:0" in there else there[-1])
-    if name == "cuda":
-        name = "cuda:0"
-    if name not in there:
-        raise InputError(f"--device {name}: not on this machine; there is: auto, {', '.join(there)}")
-    return torch.device(name)
 
 
 def _plan(card: Card, side: int | None, beyond: str | None) -> InputPlan:

@@ -11,12 +11,13 @@ from PIL import Image
 from imgscan.datasets.forge import forge
 from imgscan.decode import decode
 from imgscan.detectors import DETECTORS
+from imgscan.devices import choose_device
 from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.pixel import score_metrics
 from imgscan.find import find
 from imgscan.pipeline import _batch_by_batch, examine, network_rate, scan
 from imgscan.records import Assessed, Skipped, Source
-from imgscan.scanner import Scanner, build_scanner, choose_device
+from imgscan.scanner import Scanner, build_scanner
 from imgscan.weights import find_model
 from imgscan.workers import each
 

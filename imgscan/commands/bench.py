@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from imgscan import bench
+from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError, unknown
 from imgscan.evaluation.tables import Shown, show
 from imgscan.find import find
-from imgscan.scanner import build_scanner, choose_device
+from imgscan.scanner import build_scanner
 from imgscan.store import replacing
 from imgscan.weights import find_model
 

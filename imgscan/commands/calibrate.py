@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from imgscan.datasets.resaved import COPIES, copy_form, resaved
+from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError
 from imgscan.find import find
 from imgscan.judge import DEFAULT
@@ -16,7 +17,7 @@ from imgscan.pipeline import scan
 from imgscan.progress import bar
 from imgscan.records import Skipped, Source
 from imgscan.report.human import printable
-from imgscan.scanner import build_scanner, choose_device
+from imgscan.scanner import build_scanner
 from imgscan.weights import find_model
 
 AS_IS = "as they are"  # pictures that are no copies

@@ -15,6 +15,7 @@ import numpy as np
 from imgscan import __version__
 from imgscan.datasets.doctor import check
 from imgscan.datasets.entries import Entry
+from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError
 from imgscan.evaluation.attacks import find_attacks
 from imgscan.evaluation.contestants import Contestant, ModelOptions, of_masks, of_model
@@ -37,7 +38,7 @@ from imgscan.evaluation.tables import Row, attack_table, image_table, localizati
 from imgscan.progress import Bar, bar
 from imgscan.records import Skipped
 from imgscan.report.human import printable
-from imgscan.scanner import choose_device, default_jobs, parse_grid
+from imgscan.scanner import default_jobs, parse_grid
 
 EXHIBITS = 12  # pictures of a set on a contact sheet, evenly spread over it
 

@@ -95,7 +95,8 @@ def scan_command(options: ScanOptions) -> ExitCode:
     check_usable(chosen.cards, options.accept_licence)
     if options.cluster is None and options.grid is None:
         _gates(options, chosen)  # before torch is loaded
-    from imgscan.scanner import build_scanner, choose_device, parse_grid, with_clustering
+    from imgscan.devices import choose_device
+    from imgscan.scanner import build_scanner, parse_grid, with_clustering
     from imgscan.store import check_out
 
     place = choose_device(options.device)

@@ -100,7 +100,7 @@ def train_command(options: TrainOptions) -> ExitCode:
         raise InputError(
             f"--out {options.out} holds a checkpoint of an earlier run; add --resume to go on from it, or choose another folder"
         )
-    from imgscan.scanner import choose_device
+    from imgscan.devices import choose_device
     from imgscan.training import checkpoint, loop
     from imgscan.training.card import write_weights
     from imgscan.training.initial import find_start
@@ -250,8 +250,10 @@ def _with_options(recipe: Recipe, options: TrainOptions) -> Recipe:
 
 def _profile(recipe: Recipe, device: torch.device, steps: int) -> ExitCode:
     """Say what a step costs."""
+    from imgscan.training.loop import with_precision
     from imgscan.training.profile import profile
 
+    recipe = with_precision(recipe, device)
     cost = profile(recipe, device, steps)
     print(
         f"{recipe.model.network} {recipe.model.size}: {cost.parameters:,} parameters, batch {recipe.train.batch} of "

@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.synth import SynthDataset
+from imgscan.devices import bf16_is_fast
 from imgscan.errors import ImgscanError, OutputError
 from imgscan.models import build_named
 from imgscan.training import checkpoint
@@ -58,6 +59,7 @@ def start(recipe: Recipe, device: torch.device, *, resumes: bool = False) -> Run
     Raises:
         ConfigError: settings that do not fit each other.
     """
+    recipe = with_precision(recipe, device)
     torch.manual_seed(recipe.train.seed)
     model = build_named(recipe.model.network, recipe.model.size)
     check(recipe, model, device)
@@ -72,6 +74,13 @@ def start(recipe: Recipe, device: torch.device, *, resumes: bool = False) -> Run
     average = copy.deepcopy(model).eval() if settings.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
     return Run(recipe, model, average, build_optimizer(model, settings), scaler)
+
+
+def with_precision(recipe: Recipe, device: torch.device) -> Recipe:
+    """The recipe with the arithmetic that `auto` means on this device, so that checkpoint and card say what it was."""
+    if recipe.train.precision != "auto":
+        return recipe
+    return replace(recipe, train=replace(recipe.train, precision="bf16" if bf16_is_fast(device) else "float32"))
 
 
 def build_optimizer(model: nn.Module, train: TrainSection) -> torch.optim.Optimizer:

@@ -30,7 +30,7 @@ def profile(recipe: Recipe, device: torch.device, steps: int) -> Cost:
     """
     before = _resident()
     run = start(recipe, device)
-    trainee = Trainee(run.model, recipe).train()
+    trainee = Trainee(run.model, run.recipe).train()
     side, batch = recipe.data.side, recipe.train.batch
     rgb = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=device)
     labels = torch.zeros(batch, side, side, dtype=torch.uint8, device=device)

@@ -68,7 +68,7 @@ class TrainSection:
     power: float = 0.9  # poly
     ema: float = 0.0  # decay of the averaged weights that are written in the end; 0: none
     clip: float = 0.0  # largest gradient norm; 0: none
-    precision: str = "bf16"  # bf16, fp16 (with loss scaling) or float32
+    precision: str = "auto"  # bf16, fp16 (with loss scaling), float32; auto: bf16 where the device computes in it, else float32
     compile: bool = False  # torch.compile
     sync_bn: bool = False  # batch norm over all processes (GPUs only)
     keep: str = "last"  # which weights are written in the end: last, or best on the validation split
@@ -178,7 +178,7 @@ _LEGAL: dict[tuple[str, str], Rule] = {
     ("train", "every"): _at_least(1),
     ("train", "factor"): (lambda value: 0 < value < 1, "between 0 and 1"),
     ("train", "ema"): _SHARE,
-    ("train", "precision"): _one_of("bf16", "fp16", "float32"),
+    ("train", "precision"): _one_of("auto", "bf16", "fp16", "float32"),
     ("train", "keep"): _one_of("last", "best"),
     ("train", "log_every"): _at_least(1),
     ("train", "validate_every"): _at_least(1),

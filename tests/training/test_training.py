@@ -128,6 +128,13 @@ def test_the_loss_falls_and_validation_scores(tmp_path: Path, network: str) -> N
     assert (tmp_path / "best.safetensors").exists()
 
 
+@pytest.mark.parametrize(("fast", "meant"), [(True, "bf16"), (False, "float32")])
+def test_the_arithmetic_is_the_devices_own_unless_it_is_named(monkeypatch: pytest.MonkeyPatch, fast: bool, meant: str) -> None:
+    monkeypatch.setattr(loop, "bf16_is_fast", lambda device: fast)
+    assert loop.start(tiny(), CPU).recipe.train.precision == meant  # what checkpoint and card will say
+    assert loop.start(tiny(precision="fp16"), CPU).recipe.train.precision == "fp16"
+
+
 def nan_loss(*_: object, **__: object) -> torch.Tensor:
     return torch.zeros((), requires_grad=True) * float("nan")
 
@@ -265,7 +272,7 @@ def test_an_average_may_start_on_resume(tmp_path: Path) -> None:
 
 def test_minutes_end_a_run_with_a_checkpoint(tmp_path: Path) -> None:
     assert go(tiny(), tmp_path, minutes=0).step == 1
-    assert checkpoint.read_header_of(tmp_path / "checkpoint.safetensors")[0] == tiny()
+    assert checkpoint.read_header_of(tmp_path / "checkpoint.safetensors")[0] == loop.with_precision(tiny(), CPU)
 
 
 def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
