@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Picture = str | PathLike[str] | bytes
 
 __version__ = "0.1.0"
-DEFAULT_MODEL = "focal-fusion+copy-move"  # what a scan uses where nobody names a model; see weights.ALIASES
+DEFAULT_MODEL = "focal-fusion+copy-move+adq"  # what a scan uses where nobody names a model; see weights.ALIASES
 __all__ = ["Finding", "Skipped", "scan"]
 
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset
 
+from imgscan.jpeg_tables import quantization_table
 from imgscan.metadata.remarks import remarks
-from imgscan.models.noise_view import quantization_table
 from imgscan.records import Picture, Skipped, Source
 
 MAX_PIXELS = 178_000_000  # larger files are refused: Pillow takes them for decompression bombs
@@ -34,7 +34,7 @@ def estimate_quality(tables: dict[int, list[int]] | None) -> int | None:
 @cache
 def _standard_tables() -> npt.NDArray[np.float32]:
     """100 x 64: the sorted luma tables of qualities 1 to 100."""
-    return np.stack([np.sort(quantization_table(q).flatten().numpy()) for q in range(1, 101)])
+    return np.stack([np.sort(quantization_table(q).flatten()) for q in range(1, 101)])
 
 
 def decode(source: Source) -> Picture | Skipped:

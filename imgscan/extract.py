@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -13,7 +14,7 @@ from torch import nn
 from imgscan.detectors import DETECTORS
 from imgscan.errors import WorkerError
 from imgscan.models.segmentation import Segmentation
-from imgscan.records import Features, Map, Picture, Placement, Tensor, Twins
+from imgscan.records import Features, Map, Picture, Placement, Sought, Tensor
 
 FINEST = 4  # pixels a side of the finest feature cells that are kept; NCL's are half as wide, and a photograph of them a gigabyte
 BLOCK = 8  # pixels, of JPEG: cells of a detector that has no features of its own
@@ -118,9 +119,12 @@ def detect(name: str, picture: Picture) -> Features:
     return Features(torch.from_numpy(vectors), cell, score)
 
 
-def seek(names: Sequence[str], picture: Picture) -> list[Twins]:
-    """What weight-free detectors find, of detectors.DETECTORS with a `find`."""
-    return [twins for name in names if (find := DETECTORS[name].find) is not None for twins in find(picture.rgb)]
+def seek(names: Sequence[str], picture: Picture) -> Sought:
+    """What weight-free detectors add, those of detectors.DETECTORS that do: what is there twice, and log odds of blocks, summed."""
+    twins = [one for name in names if (find := DETECTORS[name].find) is not None for one in find(picture.rgb)]
+    weighed = [odds for name in names if (weigh := DETECTORS[name].weigh) is not None and (odds := weigh(picture.rgb)).any()]
+    total = Map(torch.from_numpy(np.sum(weighed, axis=0)), (float(BLOCK), float(BLOCK))) if weighed else None
+    return Sought(tuple(twins), total)
 
 
 def join(maps: torch.Tensor, placement: Placement) -> Features:

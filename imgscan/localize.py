@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from imgscan.records import Clusters, Features, Mask, Region, Twins
+from imgscan.records import Clusters, Features, Mask, Region, Sought, Twins
 
 FOUND = 0.5
 """What a detector has found and is less sure of is not marked."""
 ODDS = 5.0
 """By how much the networks have to suspect one of two equal parts more than the other to tell the copy from its source."""
+NOTHING = Sought()
 SURE = 1e-4  # probabilities nearer to 0 or 1 count as that far from it
 
 
@@ -41,7 +42,7 @@ def localize(
     height: int,
     width: int,
     settings: LocalizeSettings,
-    found: Sequence[Twins] = (),
+    found: Sought = NOTHING,
 ) -> Mask:
     """The largest cluster is pristine, every other one forged (FOCAL, section 3.2); a mask head's own probability goes before that.
 
@@ -53,10 +54,14 @@ def localize(
         clusters: of the same grid.
         height, width: of the picture, pixels.
         settings: what is too weak or too small to be marked.
-        found: what is there twice.  It only adds: marks of its own, and a higher probability where it has one.
+        found: what is there twice only adds: marks of its own, and a higher probability where it has one.  Log odds are added to
+            those of a mask head; where clusters decide, they too only add.
     """
+    odds = None if found.odds is None else enlarge(found.odds.values, found.odds.cell, height, width)
     if features.probability is not None:
         probability = enlarge(features.probability.values, features.probability.cell, height, width)
+        if odds is not None:
+            probability = _logistic(_logits(probability) + odds)
         part, peak, together = probability > settings.threshold, settings.peak, settings.together
     else:
         pristine = torch.from_numpy(clusters.labels == 0)
@@ -72,11 +77,13 @@ def localize(
             part = enlarge(torch.from_numpy(outside).float(), features.cell, height, width) > level
     most = round(peak * height * width)
     regions = _strong(_regions(part, probability, settings, lambda values: region_strength(values, most)), settings, together)
-    if not found:
+    scores = copies(found.twins, probability)
+    if odds is not None and features.probability is None:
+        scores = np.maximum(scores, np.where(odds > 0, _logistic(odds), 0))
+    if not scores.any():
         return _mask(probability, regions)
-    scores = copies(found, probability)
-    twice = _regions(scores > FOUND, scores, settings, lambda values: float(values.max()))  # however small
-    return _mask(np.maximum(probability, scores), regions + _strong(twice, settings, together=False))
+    alone = _regions(scores > FOUND, scores, settings, lambda values: float(values.max()))  # however small
+    return _mask(np.maximum(probability, scores), regions + _strong(alone, settings, together=False))
 
 
 def copies(found: Sequence[Twins], probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -96,8 +103,18 @@ def copies(found: Sequence[Twins], probability: npt.NDArray[np.float32]) -> npt.
 
 def _logit(values: npt.NDArray[np.float32]) -> float:
     """The mean logit of probabilities; of none, that of 1/2."""
+    return float(_logits(values).mean()) if values.size else 0.0
+
+
+def _logits(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Log odds of probabilities, those of SURE at most."""
     sure = values.clip(SURE, 1 - SURE)
-    return float(np.log(sure / (1 - sure)).mean()) if values.size else 0.0
+    return np.asarray(np.log(sure / (1 - sure)), np.float32)
+
+
+def _logistic(odds: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Probabilities of log odds."""
+    return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from imgscan.fuse import fuse
 from imgscan.judge import judge
 from imgscan.localize import localize
 from imgscan.prepare import prepare
-from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Source, Timings, Twins
+from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought, Source, Timings
 from imgscan.scanner import Scanner
 from imgscan.segment import segment
 from imgscan.workers import busy, each
@@ -72,7 +72,7 @@ def _one(picture: Picture, scanner: Scanner, timings: Timings) -> Assessed:
     with _clock(timings, "cluster"):
         headed = features.probability is not None
         clusters = segment(features, scanner.localizing.threshold) if headed else cluster(features, scanner.clustering)
-    found: list[Twins] = []
+    found = Sought()
     if scanner.finders:
         with _clock(timings, "seek"):
             found = seek(scanner.finders, picture)
@@ -102,11 +102,11 @@ def _conclude(
     picture: Picture,
     features: Features,
     clusters: Clusters,
-    found: Sequence[Twins],
+    found: Sought,
     scanner: Scanner,
     timings: Timings,
 ) -> Assessed:
-    """Localize and judge a picture whose clusters are there, and what its detectors found."""
+    """Localize and judge a picture whose clusters are there, and what its detectors add."""
     with _clock(timings, "localize"):
         mask = localize(features, clusters, picture.height, picture.width, scanner.localizing, found)
         finding = judge(picture, mask, clusters, scanner.points)
@@ -144,7 +144,7 @@ class _Clustering:
     picture: Picture
     features: Features
     clusters: Future[tuple[Clusters, float]]  # with the seconds it took
-    found: Future[tuple[list[Twins], float]] | None  # with the seconds it took; None: nothing was sought
+    found: Future[tuple[Sought, float]] | None  # with the seconds it took; None: nothing was sought
 
 
 def _processes(jobs: int) -> Executor:
@@ -199,7 +199,7 @@ def _cluster(vectors: npt.NDArray[np.float32], cell: tuple[float, float], settin
     return clusters, time.perf_counter() - began
 
 
-def _seek(names: tuple[str, ...], picture: Picture) -> tuple[list[Twins], float]:
+def _seek(names: tuple[str, ...], picture: Picture) -> tuple[Sought, float]:
     """Seek in a worker process."""
     began = time.perf_counter()
     return seek(names, picture), time.perf_counter() - began
@@ -212,7 +212,7 @@ def _finish(item: Skipped | _Clustering, scanner: Scanner) -> Assessed | Skipped
     with _clock(scanner.timings, "wait for clusters"):
         clusters, seconds = item.clusters.result()
     scanner.timings.add("cluster", seconds)
-    found: list[Twins] = []
+    found = Sought()
     if item.found is not None:
         with _clock(scanner.timings, "wait for detectors"):
             found, seconds = item.found.result()

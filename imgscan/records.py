@@ -78,9 +78,9 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Map:
-    """What a mask head says, before it is brought to the picture's size (extract)."""
+    """What a mask head or a detector says, before it is brought to the picture's size (extract)."""
 
-    values: torch.Tensor  # h x w float32, 0..1: forged
+    values: torch.Tensor  # h x w float32; of a mask head 0..1: forged
     cell: tuple[float, float]  # as that of Features; the map has cells of its own
 
 
@@ -117,6 +117,14 @@ class Part:
 
     box: tuple[slice, slice]  # rows and columns
     inside: npt.NDArray[np.bool_]  # of the box
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What weight-free detectors add to what networks say (seek)."""
+
+    twins: tuple[Twins, ...] = ()
+    odds: Map | None = None  # log odds that a block has another history than the rest, nats; None: nothing was said
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Scanner:
     jobs: int = 0  # worker processes; see scan
     amp: bool = True  # bf16 autocast
     detectors: tuple[str, ...] = ()  # weight-free ones, of detectors.DETECTORS
-    finders: tuple[str, ...] = ()  # weight-free ones that add what they find to what the others say
+    finders: tuple[str, ...] = ()  # weight-free ones that add to what the others say
     fusing: FuseSettings = field(default_factory=FuseSettings)
     heads: bool = False  # the mask heads decide, nothing is clustered
     timings: Timings = field(default_factory=Timings)

@@ -112,7 +112,7 @@ class Model:
     settings: dict[str, Any]  # clustering and localize tables of this combination
     path: Path | None = None  # of the combination's own card
     detectors: tuple[str, ...] = ()  # of detectors.DETECTORS; they need no weights
-    finders: tuple[str, ...] = ()  # those that add what they find to what the others say; alone one is a detector like any other
+    finders: tuple[str, ...] = ()  # that add to what the others say, in their table's order; alone one is like any other detector
     compat: str | None = None  # whose released code is followed: "official", or None
 
     def with_clustering(self, method: str | None, grid: int | None) -> Model:
@@ -235,7 +235,7 @@ def find_model(text: str, compat: str | None = None) -> Model:
         raise InputError(f"--compat: {unknown('release', compat, COMPATS)}")
     parts = [part for named in text.split("+") for part in _expanded(named, compat)]
     detectors = tuple(part for part in parts if part in DETECTORS)
-    finders = tuple(part for part in detectors if DETECTORS[part].find)
+    finders = tuple(name for name, one in DETECTORS.items() if one.adds and name in detectors)
     if finders and len(parts) > len(finders):
         return _with_finders("+".join(part for part in parts if part not in finders), finders, compat)
     mute = [part for part in detectors if DETECTORS[part].features is None]
@@ -280,7 +280,7 @@ def _combination(
 
 
 def _with_finders(text: str, finders: tuple[str, ...], compat: str | None) -> Model:
-    """A model and detectors that add to it what they find; with the model's own settings, where the whole has no card."""
+    """A model and detectors that add to what it says; with the model's own settings, where the whole has no card."""
     if compat is not None:
         raise WeightsError(f"--compat {compat}: {finders[0]} needs no weights and has no release; leave --compat out")
     model = find_model(text)

@@ -1,10 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from imgscan.localize import LocalizeSettings, copies, enlarge, localize, region_strength
-from imgscan.records import Clusters, Features, Map, Part, Twins
+from imgscan.records import Clusters, Features, Map, Part, Sought, Twins
 from imgscan.segment import segment
 
 FORGED = torch.tensor([0.6, 0.8, 0.0])  # cosine 0.6 to the pristine direction: distance (1 - 0.6) / 2 = 0.2
@@ -133,12 +135,12 @@ def test_what_was_found_only_adds() -> None:
     settings = LocalizeSettings(peak=100 / 2400, strength=0.8)
     plain = localize(features, clusters, 40, 60, settings)
     assert [region.strength for region in plain.regions] == pytest.approx([0.9])
-    mask = localize(features, clusters, 40, 60, settings, [twins(0.95, (30, 10, 4, 4), (30, 40, 4, 4))])
+    mask = localize(features, clusters, 40, 60, settings, Sought((twins(0.95, (30, 10, 4, 4), (30, 40, 4, 4)),)))
     assert [region.strength for region in mask.regions] == pytest.approx([0.95, 0.95, 0.9]), "small, and yet as strong as it is"
     assert [region.area for region in mask.regions] == [16, 16, 100], "what was found does not vouch for what the network doubts"
     assert mask.probability[31, 41] == pytest.approx(0.95)
     assert mask.probability[20, 20] == pytest.approx(0.1)
-    unsure = localize(features, clusters, 40, 60, settings, [twins(0.79, (30, 10, 4, 4), (30, 40, 4, 4))])
+    unsure = localize(features, clusters, 40, 60, settings, Sought((twins(0.79, (30, 10, 4, 4), (30, 40, 4, 4)),)))
     assert unsure.regions == plain.regions
     assert unsure.probability[31, 41] == pytest.approx(0.79)
 
@@ -147,7 +149,9 @@ def test_what_touches_is_one_region() -> None:
     probability = np.full((40, 60), 0.1, np.float32)
     probability[5:15, 5:15] = 0.9
     features, clusters = flat(probability)
-    mask = localize(features, clusters, 40, 60, LocalizeSettings(strength=0.8), [twins(0.95, (10, 10, 10, 10), (30, 40, 9, 9))])
+    mask = localize(
+        features, clusters, 40, 60, LocalizeSettings(strength=0.8), Sought((twins(0.95, (10, 10, 10, 10), (30, 40, 9, 9)),))
+    )
     assert [(region.area, region.strength) for region in mask.regions] == [(175, pytest.approx(0.95)), (81, pytest.approx(0.95))]
 
 
@@ -163,7 +167,37 @@ def test_the_copy_is_the_one_that_the_network_suspects(suspected: float, source_
 
 def test_what_was_found_beside_clusters_is_marked() -> None:
     features, clusters = scene()
-    found = [twins(0.8, (70, 5, 20, 20), (70, 40, 20, 20)), twins(0.4, (5, 100, 10, 10), (5, 115, 10, 10))]
+    found = Sought((twins(0.8, (70, 5, 20, 20), (70, 40, 20, 20)), twins(0.4, (5, 100, 10, 10), (5, 115, 10, 10))))
     mask = localize(features, clusters, 96, 128, LocalizeSettings(), found)
     assert {region.box for region in mask.regions if region.strength > 0.5} == {(5, 70, 25, 90), (40, 70, 60, 90)}
     assert len(mask.regions) == 4, "what is less sure than 1/2 is not"
+
+
+def odds(values: np.ndarray) -> Sought:
+    """Log odds of blocks of 8 x 8 pixels."""
+    return Sought(odds=Map(torch.from_numpy(values.astype(np.float32)), (8.0, 8.0)))
+
+
+def test_log_odds_are_added_to_those_of_a_mask_head() -> None:
+    """Log odds of 1/5 are -ln 4; with ln 4 + ln 9 they are ln 9, a probability of 9/10; with -ln 4 they are 1 : 16."""
+    features, clusters = flat(np.full((40, 64), 0.2, np.float32))
+    blocks = np.full((5, 8), -math.log(4))
+    blocks[1:4, 1:4] = math.log(4) + math.log(9)
+    mask = localize(features, clusters, 40, 64, LocalizeSettings(strength=0.5), odds(blocks))
+    assert mask.probability[20, 20] == pytest.approx(0.9, abs=1e-5)
+    assert mask.probability[20, 60] == pytest.approx(1 / 17, abs=1e-5)
+    assert [region.box for region in mask.regions] == [(8, 8, 32, 32)], "half-way between the blocks it is below one half"
+    silent = localize(features, clusters, 40, 64, LocalizeSettings(strength=0.5), odds(np.zeros((5, 8))))
+    assert silent.probability == pytest.approx(0.2)
+
+
+def test_log_odds_beside_clusters_only_add() -> None:
+    features, clusters = scene()
+    plain = localize(features, clusters, 96, 128, LocalizeSettings())
+    blocks = np.full((12, 16), -6.0)
+    blocks[9:11, 1:4] = 6.0
+    mask = localize(features, clusters, 96, 128, LocalizeSettings(), odds(blocks))
+    assert mask.probability[76, 16] == pytest.approx(1 / (1 + math.exp(-6)), abs=1e-4)
+    assert (mask.probability >= plain.probability).all()
+    assert mask.forged[plain.forged].all()
+    assert mask.forged[76, 16]

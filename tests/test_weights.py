@@ -132,6 +132,11 @@ def test_a_finder_adds_to_a_model_and_alone_is_a_detector() -> None:
     assert (alone.detectors, alone.finders, alone.cards) == (("copy-move",), (), ())
 
 
+def test_finders_have_one_order() -> None:
+    assert find_model("adq+focal-fusion+copy-move") == find_model("focal-fusion+copy-move+adq") == find_model(DEFAULT_MODEL)
+    assert find_model("focal-fusion+adq").finders == ("adq",)
+
+
 def test_a_finder_leaves_the_settings_of_an_unmeasured_combination() -> None:
     assert find_model("ncl+copy-move").settings == find_model("ncl").settings
     assert find_model("ensemble+copy-move").settings == find_model("ensemble").settings

@@ -2,7 +2,8 @@
 
 Most are the floor that every network has to beat: each measures one local statistic; `score` says how far it lies from the
 picture's own dominant value (inconsistency.py; 1/2 is three deviations), `features` gives the same as unit vectors, for clustering
-or beside a network's.  `copy-move` finds what networks do not see: parts that are there twice.  Beside networks it only adds.
+or beside a network's.  Two know what networks do not: `copy-move` finds parts that are there twice, and beside networks only adds
+them; `adq` weighs blocks by their JPEG history, and beside mask heads its log odds are added to theirs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from imgscan.detectors import cfa1, copy_move, ela, noi1, noi2, noi5
+from imgscan.detectors import adq, cfa1, copy_move, ela, noi1, noi2, noi5
 from imgscan.detectors.inconsistency import Array, Features, Picture
 from imgscan.records import Twins
 
@@ -26,6 +27,12 @@ class Detector:
     find: Callable[[Picture], list[Twins]] | None = (
         None  # H x W x 3 uint8 -> what its score is of; where that is 0, it says nothing
     )
+    weigh: Callable[[Picture], Array] | None = None  # H x W x 3 uint8 -> H // 8 x W // 8 float32, log odds; 0: it says nothing
+
+    @property
+    def adds(self) -> bool:
+        """Whether beside others it adds to what they say; the rest is fused with them."""
+        return self.find is not None or self.weigh is not None
 
 
 DETECTORS: dict[str, Detector] = {
@@ -65,5 +72,12 @@ DETECTORS: dict[str, Detector] = {
         score=copy_move.score,
         features=None,
         find=copy_move.find,
+    ),
+    "adq": Detector(
+        title="blocks without the JPEG compression of the rest",
+        paper="Bianchi, Piva, Image Forgery Localization via Block-Grained Analysis of JPEG Artifacts, TIFS 2012",
+        score=adq.score,
+        features=None,
+        weigh=adq.weigh,
     ),
 }

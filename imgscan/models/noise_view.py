@@ -27,28 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imgscan.errors import ConfigError, unknown
-
-# Tables K.1 and K.2 of ITU-T T.81 (luminance and chrominance), row by row.
-_LUMA_TABLE = (
-    (16, 11, 10, 16, 24, 40, 51, 61),
-    (12, 12, 14, 19, 26, 58, 60, 55),
-    (14, 13, 16, 24, 40, 57, 69, 56),
-    (14, 17, 22, 29, 51, 87, 80, 62),
-    (18, 22, 37, 56, 68, 109, 103, 77),
-    (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101),
-    (72, 92, 95, 98, 112, 100, 103, 99),
-)
-_CHROMA_TABLE = (
-    (17, 18, 24, 47, 99, 99, 99, 99),
-    (18, 21, 26, 66, 99, 99, 99, 99),
-    (24, 26, 56, 99, 99, 99, 99, 99),
-    (47, 66, 99, 99, 99, 99, 99, 99),
-    (99, 99, 99, 99, 99, 99, 99, 99),
-    (99, 99, 99, 99, 99, 99, 99, 99),
-    (99, 99, 99, 99, 99, 99, 99, 99),
-    (99, 99, 99, 99, 99, 99, 99, 99),
-)
+from imgscan.jpeg_tables import quantization_table
 
 GHOST_QUALITIES = (98, 95, 90, 85, 80, 75, 65, 50)
 """JPEG qualities of the luma ghosts, in the order of their channels."""
@@ -58,23 +37,6 @@ PARTS: dict[str, int] = {"rgb": 3, "srm": 3, "luma": len(GHOST_QUALITIES), "chro
 USUAL = ("rgb", "srm", "luma", "chroma")
 CHANNELS = sum(PARTS[name] for name in USUAL)
 _SRM_LIMIT = 8.0  # grey levels; the residual of untouched sensor noise stays well below it
-
-
-def quantization_table(quality: int, chroma: bool = False) -> Tensor:
-    """The standard JPEG table scaled to `quality` as the IJG library does it.
-
-    Args:
-        quality: 1 to 100.
-        chroma: table K.2 instead of K.1.
-
-    Returns:
-        8 x 8 float32, values 1 to 255.
-    """
-    if not 1 <= quality <= 100:
-        raise ValueError(f"quality is {quality}; JPEG qualities are 1 to 100")
-    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    table = torch.tensor(_CHROMA_TABLE if chroma else _LUMA_TABLE, dtype=torch.float32)
-    return torch.clamp(torch.floor((table * scale + 50) / 100), 1, 255)
 
 
 def _dct_basis() -> Tensor:
@@ -156,8 +118,8 @@ class NoiseView(nn.Module):
         self.channels = sum(PARTS[name] for name in parts)
         self.register_buffer("dct", _dct_basis(), persistent=False)
         self.register_buffer("srm", _srm_kernels(), persistent=False)
-        luma = torch.stack([quantization_table(q) for q in GHOST_QUALITIES]).flatten(1)
-        chroma = quantization_table(CHROMA_QUALITY, chroma=True).flatten()[None]
+        luma = torch.stack([torch.from_numpy(quantization_table(q)) for q in GHOST_QUALITIES]).flatten(1)
+        chroma = torch.from_numpy(quantization_table(CHROMA_QUALITY, chroma=True)).flatten()[None]
         self.register_buffer("luma_tables", luma, persistent=False)
         self.register_buffer("chroma_table", chroma, persistent=False)
         self.constrained = ConstrainedConv() if "constrained" in parts else None

@@ -40,7 +40,7 @@ def test_a_flag_goes_before_a_variable_before_a_file_before_the_default(tmp_path
     assert found["jobs"] == ("1", "flag")
     assert found["min-area"] == ("0.5", "IMGSCAN_MIN_AREA")
     assert found["fail-on"] == ('"likely"', str(tmp_path / "imgscan.toml"))
-    assert found["model"] == ('"focal-fusion+copy-move"', "default")
+    assert found["model"] == ('"focal-fusion+copy-move+adq"', "default")
     assert found["batch"] == ("not set", "default")
 
 

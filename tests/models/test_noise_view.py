@@ -7,34 +7,13 @@ from PIL import Image
 
 from imgscan.detectors.ela import error_level
 from imgscan.errors import ConfigError
-from imgscan.models.noise_view import CHANNELS, GHOST_QUALITIES, PARTS, ConstrainedConv, NoiseView, quantization_table
+from imgscan.models.noise_view import CHANNELS, GHOST_QUALITIES, PARTS, ConstrainedConv, NoiseView
 
 
 def grey_jpeg(grey: np.ndarray, quality: int) -> np.ndarray:
     buffer = io.BytesIO()
     Image.fromarray(grey).save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer))
-
-
-@pytest.mark.parametrize("quality", [10, 50, 75, 90, 100])
-@pytest.mark.parametrize("chroma", [False, True])
-def test_tables_equal_those_that_the_library_writes(quality: int, chroma: bool) -> None:
-    buffer = io.BytesIO()
-    Image.new("RGB", (16, 16)).save(buffer, "JPEG", quality=quality)
-    written = Image.open(buffer).quantization[int(chroma)]
-    assert sorted(quantization_table(quality, chroma).flatten().int().tolist()) == sorted(written)
-
-
-def test_table_corner_by_hand() -> None:
-    """Quality 75 halves the table: (16 * 50 + 50) // 100 = 8; 101 -> 51."""
-    table = quantization_table(75)
-    assert (table[0, 0], table[7, 6]) == (8, 52)
-
-
-@pytest.mark.parametrize("quality", [0, 101])
-def test_quality_out_of_range(quality: int) -> None:
-    with pytest.raises(ValueError, match="1 to 100"):
-        quantization_table(quality)
 
 
 def ghosts(grey: np.ndarray) -> torch.Tensor:

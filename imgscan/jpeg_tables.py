@@ -1,0 +1,45 @@
+"""The quantisation tables of the JPEG standard, and what the IJG library makes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+# Tables K.1 and K.2 of ITU-T T.81 (luminance and chrominance), row by row.
+_LUMA_TABLE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+_CHROMA_TABLE = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    (99, 99, 99, 99, 99, 99, 99, 99),
+    (99, 99, 99, 99, 99, 99, 99, 99),
+    (99, 99, 99, 99, 99, 99, 99, 99),
+    (99, 99, 99, 99, 99, 99, 99, 99),
+)
+
+
+def quantization_table(quality: int, chroma: bool = False) -> npt.NDArray[np.float32]:
+    """The standard JPEG table scaled to `quality` as the IJG library does it.
+
+    Args:
+        quality: 1 to 100.
+        chroma: table K.2 instead of K.1.
+
+    Returns:
+        8 x 8 float32, values 1 to 255.
+    """
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}; JPEG qualities are 1 to 100")
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    table = np.array(_CHROMA_TABLE if chroma else _LUMA_TABLE, np.float32)
+    return np.clip(np.floor((table * scale + 50) / 100), 1, 255).astype(np.float32)

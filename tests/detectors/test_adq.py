@@ -1,0 +1,112 @@
+"""Blocks with another JPEG history than the rest: made here with the library's own codec, so that the truth is known."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from imgscan.detectors import adq
+from imgscan.detectors.inconsistency import luma
+from tests.detectors.scenes import auc, grey, jpeg, square
+
+Rgb = NDArray[np.uint8]
+PHOTOS = sorted((Path(__file__).parents[1] / "data" / "photos").glob("*.jpg"))
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Rgb]:
+    """Photographs made smaller, 384 x 384: nothing is left of their own JPEG."""
+    return [np.asarray(Image.open(path).convert("RGB").resize((384, 384), Image.Resampling.LANCZOS)) for path in PHOTOS]
+
+
+def pasted(host: Rgb, donor: Rgb, patch: NDArray[np.bool_]) -> Rgb:
+    """The host with the pixels of another picture, whose JPEG blocks, if it has any, lie elsewhere."""
+    return np.where(patch[..., None], np.roll(donor, (3, 5), (0, 1)), host)
+
+
+def f1(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
+    return 2 * float((truth & mask).sum()) / float(truth.sum() + mask.sum())
+
+
+PATCH = square(384, 130, 90, 120)  # not on the grid of the blocks
+
+
+@pytest.mark.parametrize("quality", [60, 80, 90])
+@pytest.mark.parametrize("donated", [None, 75], ids=["never saved", "saved"])
+def test_what_was_pasted_into_a_saved_picture_and_stored_without_loss(scenes: list[Rgb], quality: int, donated: int | None) -> None:
+    donor = scenes[1] if donated is None else jpeg(scenes[1], donated)
+    score = adq.score(pasted(jpeg(scenes[0], quality), donor, PATCH))
+    assert auc(PATCH, score) > 0.95
+    assert f1(PATCH, score > 0.5) > 0.8
+
+
+@pytest.mark.parametrize(("first", "last"), [(60, 90), (70, 95), (75, 85)])
+def test_what_was_pasted_before_the_last_of_two_compressions(scenes: list[Rgb], first: int, last: int) -> None:
+    score = adq.score(jpeg(pasted(jpeg(scenes[0], first), scenes[2], PATCH), last))
+    assert auc(PATCH, score) > 0.98
+    assert f1(PATCH, score > 0.5) > 0.8
+
+
+@pytest.mark.parametrize("saved", [(), (90,), (75,), (60, 90), (90, 60), (75, 75)], ids=str)
+def test_a_picture_of_one_history_is_left_alone(scenes: list[Rgb], saved: tuple[int, ...]) -> None:
+    for rgb in scenes:
+        for quality in saved:
+            rgb = jpeg(rgb, quality)
+        assert not adq.weigh(rgb).any()
+
+
+@pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
+def test_photographs_as_their_cameras_saved_them(path: Path) -> None:
+    assert not adq.weigh(np.asarray(Image.open(path).convert("RGB"))).any()
+
+
+def test_the_way_a_picture_is_stored_without_loss_says_nothing(scenes: list[Rgb]) -> None:
+    """A forgery saved as JPEG and then as PNG is as one saved as JPEG: all its blocks fit, and there was no compression before."""
+    assert not adq.weigh(jpeg(pasted(scenes[0], scenes[1], PATCH), 80)).any()
+
+
+def test_a_grid_that_does_not_start_at_the_first_pixel_is_not_seen(scenes: list[Rgb]) -> None:
+    assert not adq.weigh(np.ascontiguousarray(pasted(jpeg(scenes[0], 80), scenes[1], PATCH)[3:, 5:])).any()
+
+
+def test_clipped_pixels_say_nothing(scenes: list[Rgb]) -> None:
+    """Contrast beyond what bytes hold: the decoder clips, and the blocks no longer fit the table."""
+    glaring = np.clip(scenes[0].astype(float) * 1.25 - 20, 0, 255).astype(np.uint8)
+    rgb = jpeg(glaring, 80)
+    assert 0.1 < adq._clipped(rgb).mean() < 0.9
+    assert not adq.weigh(rgb).any()
+
+
+@pytest.mark.parametrize("quality", [50, 75, 84, 92])
+def test_the_steps_are_those_of_the_table_that_the_library_wrote(scenes: list[Rgb], quality: int) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(scenes[2]).save(buffer, "JPEG", quality=quality)
+    file = Image.open(buffer)
+    written = np.array(file.quantization[0])
+    blocks = adq._coefficients(luma(np.asarray(file.convert("RGB"))))
+    steps = adq.estimate_steps(blocks.reshape(-1, 64))
+    np.testing.assert_array_equal(steps[1:], written[1:])
+
+
+def test_no_steps_in_a_picture_that_was_never_saved(scenes: list[Rgb]) -> None:
+    assert not (adq.estimate_steps(adq._coefficients(luma(scenes[2])).reshape(-1, 64)) > 1).any()
+
+
+def test_periodicity_by_hand() -> None:
+    """Step 4, noise 0.4: on a multiple 0.98 * 4 / (0.4 sqrt(2 pi)) + 0.02 = 3.930; half-way 0.02; near 0 nothing in favour."""
+    ratio = adq._periodicity(np.array([8, 6, -12, 0, 1.9], np.float32), 4)
+    on = math.log(0.98 * 4 / (0.4 * math.sqrt(2 * math.pi)) + 0.02)
+    assert ratio == pytest.approx([on, math.log(0.02), on, 0, math.log(0.02)], abs=5e-3)
+
+
+def test_a_coefficient_is_where_the_standard_has_it() -> None:
+    """A cosine of one period and a half across a block, constant down it: frequency (0, 3), and nothing else."""
+    x = np.arange(8)
+    wave = np.cos((2 * x + 1) * 3 * np.pi / 16) * 40
+    block = adq._coefficients(luma(grey(np.tile(128 + wave, (8, 1)))))[0, 0]
+    assert int(np.abs(block).argmax()) == 3
+    assert block[3] == pytest.approx(40 * math.sqrt(8 * 4), rel=0.01)  # sum of squares: 8 rows of 4 * 40^2
