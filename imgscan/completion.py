@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-DETECTORS = ("ela", "noi1", "cfa1", "noi2", "noi5", "copy-move")
+DETECTORS = ("ela", "noi1", "cfa1", "noi2", "noi5", "copy-move", "adq")
 CLUSTERINGS = ("hdbscan", "kmeans", "bisecting", "birch", "hierarchical")
 FORMATS = ("human", "json", "jsonl", "csv", "sarif", "junit", "github", "html")
 PROTOCOLS = ("native", "focal", "cfl-net", "ncl", "trufor", "imdlbenco")

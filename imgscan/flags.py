@@ -92,7 +92,7 @@ ModelFlag = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="NAME, NAME@TAG, NAME@FILE, a+b to fuse, a+copy-move, or ela, noi1, cfa1, noi2, noi5.",
+        help="NAME, NAME@TAG, NAME@FILE, a+b to fuse, a+copy-move, a+adq, or ela, noi1, cfa1, noi2, noi5.",
         autocompletion=models,
     ),
 ]
