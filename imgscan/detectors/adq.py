@@ -76,15 +76,21 @@ SEED = 0
 
 
 def score(rgb: Picture) -> Array:
-    """H x W x 3 uint8 -> H x W float32, 0..1: the logistic function of `weigh`, 1/2 where nothing is known; 0 where nothing is."""
-    odds = weigh(rgb)
+    """H x W x 3 uint8 -> H x W float32, 0..1: the logistic function of the log odds of blocks, 1/2 where one says nothing.
+
+    0 everywhere where nothing deviates.
+    """
+    odds = _log_odds(rgb)
     if not odds.any():
         return np.zeros(rgb.shape[:2], np.float32)
     return np.asarray(1 / (1 + np.exp(-enlarged(odds, BLOCK, *rgb.shape[:2]))), np.float32)
 
 
 def weigh(rgb: Picture) -> Array:
-    """Log odds that a block has another history than the rest of its picture, of equal prior odds.
+    """What the log odds of those who see pixels gain from the JPEG history of their blocks.
+
+    A block of which one pixel was pasted fits as little as one that was pasted whole.  So at the edge of a part that has an inside
+    nothing is added, and the others draw the line.
 
     Args:
         rgb: H x W x 3 uint8; blocks start at the first pixel, as in a picture that was not cropped.
@@ -92,6 +98,15 @@ def weigh(rgb: Picture) -> Array:
     Returns:
         H // 8 x W // 8 float32, nats, -MOST..MOST; 0 where nothing is known, and everywhere when nothing deviates.
     """
+    odds = _log_odds(rgb)
+    other = odds > 0
+    inside = ndimage.binary_erosion(other, np.ones((3, 3)), border_value=1)
+    edge = ndimage.binary_propagation(inside, mask=other) & ~inside
+    return np.where(edge, np.float32(0), odds)
+
+
+def _log_odds(rgb: Picture) -> Array:
+    """Log odds, from equal prior odds, that a block has pixels of another history than the rest of its picture; as `weigh`."""
     grey = luma(rgb)
     blocks = _coefficients(grey)
     usable = ~_clipped(rgb)

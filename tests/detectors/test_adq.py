@@ -73,6 +73,18 @@ def test_a_grid_that_does_not_start_at_the_first_pixel_is_not_seen(scenes: list[
     assert not adq.weigh(np.ascontiguousarray(pasted(jpeg(scenes[0], 80), scenes[1], PATCH)[3:, 5:])).any()
 
 
+def test_at_the_edge_of_a_part_nothing_is_added(scenes: list[Rgb]) -> None:
+    """Inside the patch what is added is what is known; elsewhere it is that or nothing, and nothing in a ring around the inside."""
+    rgb = pasted(jpeg(scenes[0], 80), scenes[1], PATCH)
+    odds, added = adq._log_odds(rgb), adq.weigh(rgb)
+    whole = np.zeros(odds.shape, bool)
+    whole[18:30, 13:25] = True  # a block away from every cut one
+    assert (added[whole] == odds[whole]).mean() > 0.95
+    assert (added[(odds > 0) & (added != odds)] == 0).all()
+    assert (added[odds <= 0] == odds[odds <= 0]).all()
+    assert (added > 0).sum() < 0.85 * (odds > 0).sum()
+
+
 def test_clipped_pixels_say_nothing(scenes: list[Rgb]) -> None:
     """Contrast beyond what bytes hold: the decoder clips, and the blocks no longer fit the table."""
     glaring = np.clip(scenes[0].astype(float) * 1.25 - 20, 0, 255).astype(np.uint8)
