@@ -12,7 +12,7 @@ def test_tables_equal_those_that_the_library_writes(quality: int, chroma: bool) 
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "JPEG", quality=quality)
     written = Image.open(buffer).quantization[int(chroma)]
-    assert sorted(quantization_table(quality, chroma).flatten().astype(int).tolist()) == sorted(written)
+    assert quantization_table(quality, chroma).flatten().astype(int).tolist() == list(written)  # row by row
 
 
 def test_table_corner_by_hand() -> None:

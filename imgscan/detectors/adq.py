@@ -4,10 +4,9 @@ A photograph that was saved as JPEG keeps that in its DCT coefficients: on the g
 steps of its quantisation table.  What is pasted into it later comes from another grid, another table or another scale, and is
 not.  Two cases:
 
-* Saved without loss since (PNG, TIFF).  The steps are estimated from the picture itself, one frequency at
-  a time: the largest periods that make its coefficients likely; where they are those of a table of the JPEG standard (ITU-T
-  T.81, K.1, scaled as the IJG library does), that table completes them.  With d_f what quantising with these steps changes in
-  coefficient f,
+* Saved without loss since (PNG, TIFF).  The steps are estimated from the picture itself, one frequency at a time: the largest
+  periods that make its coefficients likely; where they are those of a table of the JPEG standard (ITU-T T.81, K.1, scaled as
+  the IJG library does), that table completes them.  With d_f what quantising with these steps changes in coefficient f,
 
       e = sqrt(sum over f of d_f^2 / 64)
 
