@@ -51,7 +51,8 @@ def _header(record: Record) -> str:
         f"<header><h1>imgscan</h1><p class='sum'>{escape(text)}</p>{state}"
         f"<p>{escape(_threshold_text(run) + _reported_text(run))}</p>"
         f"<p>Model {escape(run['model'])}, {escape(run['started'])}{seconds}. A score ranks pictures, it is not a probability: "
-        "look at the overlays, and know that copies within one picture and fully generated pictures are mostly missed. Metadata "
+        "look at the overlays, and know that fully generated pictures are mostly missed, and without copy-move copies within one "
+        "picture. Metadata "
         "remarks are what the files say of themselves; they are no part of any score.</p></header>"
     )
 
