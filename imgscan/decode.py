@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset
 
-from imgscan.jpeg_tables import quantization_table
+from imgscan.jpeg import quantization_table
 from imgscan.metadata.remarks import remarks
 from imgscan.records import Picture, Skipped, Source
 
@@ -52,7 +52,7 @@ def decode(source: Source) -> Picture | Skipped:
                 if min(file.size) < SMALLEST_SIDE:
                     return Skipped(source, f"{file.width} x {file.height} pixels; wanted at least {SMALLEST_SIDE} a side")
                 orientation = _orientation(file)
-                quality = estimate_quality(getattr(file, "quantization", None))
+                tables = getattr(file, "quantization", None)
                 rgb = _to_rgb(file)
                 name = file.format or "unknown"
                 said = remarks(content, file, rgb)
@@ -61,7 +61,8 @@ def decode(source: Source) -> Picture | Skipped:
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
         return Skipped(source, f"broken picture: {error}")
     digest = hashlib.sha256(content).hexdigest()
-    return Picture(source, rgb, digest, len(content), name, orientation, quality, said)
+    quality, jpeg = (estimate_quality(tables), content) if tables else (None, None)
+    return Picture(source, rgb, digest, len(content), name, orientation, quality, said, jpeg)
 
 
 def _orientation(file: Image.Image) -> int:

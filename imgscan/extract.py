@@ -13,6 +13,7 @@ from torch import nn
 
 from imgscan.detectors import DETECTORS
 from imgscan.errors import WorkerError
+from imgscan.jpeg import Luma, read_luma
 from imgscan.models.segmentation import Segmentation
 from imgscan.records import Features, Map, Picture, Placement, Sought, Tensor
 
@@ -111,7 +112,8 @@ def detect(name: str, picture: Picture) -> Features:
         D x h x w unit vectors (a detector without features: equal ones, so that only its score speaks) and H x W scores.
     """
     detector = DETECTORS[name]
-    score = Map(torch.from_numpy(detector.score(picture.rgb)), (1.0, 1.0))
+    said = detector.score(picture.rgb) if detector.exact is None else detector.exact(picture.rgb, _luma(picture))
+    score = Map(torch.from_numpy(said), (1.0, 1.0))
     if detector.features is None:
         rows, columns = (max(1, length // BLOCK) for length in (picture.height, picture.width))
         return Features(torch.ones(1, rows, columns), (picture.height / rows, picture.width / columns), score)
@@ -122,9 +124,16 @@ def detect(name: str, picture: Picture) -> Features:
 def seek(names: Sequence[str], picture: Picture) -> Sought:
     """What weight-free detectors add, those of detectors.DETECTORS that do: what is there twice, and log odds of blocks, summed."""
     twins = [one for name in names if (find := DETECTORS[name].find) is not None for one in find(picture.rgb)]
-    weighed = [odds for name in names if (weigh := DETECTORS[name].weigh) is not None and (odds := weigh(picture.rgb)).any()]
+    weighing = [weigh for name in names if (weigh := DETECTORS[name].weigh) is not None]
+    luma = _luma(picture) if weighing else None
+    weighed = [odds for weigh in weighing if (odds := weigh(picture.rgb, luma)).any()]
     total = Map(torch.from_numpy(np.sum(weighed, axis=0)), (float(BLOCK), float(BLOCK))) if weighed else None
     return Sought(tuple(twins), total)
+
+
+def _luma(picture: Picture) -> Luma | None:
+    """What its file says beyond its pixels."""
+    return None if picture.jpeg is None else read_luma(picture.jpeg)
 
 
 def join(maps: torch.Tensor, placement: Placement) -> Features:

@@ -33,6 +33,10 @@ class Remark:
     text: str  # goes on after the picture's name: "was saved by ..."
 
 
+JpegFile = bytes
+"""A whole JPEG file: its luma is finer than that of the pixels made from it."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A decoded picture (decode).  Pixels are as stored: EXIF orientation is recorded, not applied, for a JPEG's blocks and the
@@ -46,6 +50,7 @@ class Picture:
     orientation: int  # EXIF orientation, 1..8; 1 = upright
     jpeg_quality: int | None  # estimated from the luma table; None: not a JPEG
     remarks: tuple[Remark, ...] = ()  # on the file's metadata
+    jpeg: JpegFile | None = field(default=None, repr=False)
 
     @property
     def height(self) -> int:

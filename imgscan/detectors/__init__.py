@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from imgscan.detectors import adq, cfa1, copy_move, ela, noi1, noi2, noi5
 from imgscan.detectors.inconsistency import Array, Features, Picture
+from imgscan.jpeg import Luma
 from imgscan.records import Twins
 
 
@@ -27,7 +28,10 @@ class Detector:
     find: Callable[[Picture], list[Twins]] | None = (
         None  # H x W x 3 uint8 -> what its score is of; where that is 0, it says nothing
     )
-    weigh: Callable[[Picture], Array] | None = None  # H x W x 3 uint8 -> H // 8 x W // 8 float32, log odds; 0: it says nothing
+    weigh: Callable[[Picture, Luma | None], Array] | None = (
+        None  # H x W x 3 uint8 -> H // 8 x W // 8 float32, log odds; 0: it says nothing
+    )
+    exact: Callable[[Picture, Luma | None], Array] | None = None  # its score, where a JPEG file says more than its pixels
 
     @property
     def adds(self) -> bool:
@@ -79,5 +83,6 @@ DETECTORS: dict[str, Detector] = {
         score=adq.score,
         features=None,
         weigh=adq.weigh,
+        exact=adq.score,
     ),
 }

@@ -161,7 +161,8 @@ def _show(task: Task) -> dict[str, _Shown | Skipped]:
         except ValueError as error:
             shown[name] = Skipped(source, f"{name}: {error}")
         else:  # nothing is left of the file it was
-            shown[name] = _Shown(replace(picture, rgb=np.ascontiguousarray(rgb), format="attacked", jpeg_quality=None), moved)
+            pixels = np.ascontiguousarray(rgb)
+            shown[name] = _Shown(replace(picture, rgb=pixels, format="attacked", jpeg_quality=None, jpeg=None), moved)
     return shown
 
 

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imgscan.errors import ConfigError, unknown
-from imgscan.jpeg_tables import quantization_table
+from imgscan.jpeg import quantization_table
 
 GHOST_QUALITIES = (98, 95, 90, 85, 80, 75, 65, 50)
 """JPEG qualities of the luma ghosts, in the order of their channels."""

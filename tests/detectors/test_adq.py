@@ -11,6 +11,8 @@ from PIL import Image
 
 from imgscan.detectors import adq
 from imgscan.detectors.inconsistency import luma
+from imgscan.detectors.jpeg_blocks import clipped, coefficients
+from imgscan.jpeg import Luma, read_luma
 from tests.detectors.scenes import auc, grey, jpeg, square
 
 Rgb = NDArray[np.uint8]
@@ -26,6 +28,24 @@ def scenes() -> list[Rgb]:
 def pasted(host: Rgb, donor: Rgb, patch: NDArray[np.bool_]) -> Rgb:
     """The host with the pixels of another picture, whose JPEG blocks, if it has any, lie elsewhere."""
     return np.where(patch[..., None], np.roll(donor, (3, 5), (0, 1)), host)
+
+
+Table = int | list[int]
+TABLE = [6, 4, 5, 7, 9, 12, 12, 17, *[13] * 56]
+"""Steps of no quality of the standard's."""
+
+
+def encoded(rgb: Rgb, table: Table) -> bytes:
+    buffer = io.BytesIO()
+    if isinstance(table, int):
+        Image.fromarray(rgb).save(buffer, "JPEG", quality=table)
+    else:
+        Image.fromarray(rgb).save(buffer, "JPEG", qtables=[table, table], subsampling=0)
+    return buffer.getvalue()
+
+
+def pixels(content: bytes) -> Rgb:
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
 def f1(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
@@ -64,6 +84,44 @@ def test_photographs_as_their_cameras_saved_them(path: Path) -> None:
     assert not adq.weigh(np.asarray(Image.open(path).convert("RGB"))).any()
 
 
+@pytest.mark.parametrize(
+    "saved",
+    [(85, 80), (85, 90), (60, 90), (60, 70), (92, 90), (92, TABLE)],
+    ids=["85 80", "85 90", "60 90", "60 70", "92 90", "92 other"],
+)
+@pytest.mark.parametrize("gain", [1.0, 1.35], ids=["as it is", "glaring"])
+def test_a_file_saved_twice_is_left_alone(scenes: list[Rgb], saved: tuple[Table, Table], gain: float) -> None:
+    """The decoder clips what is too bright or too dark, and such blocks look as if they had been saved once."""
+    for rgb in scenes:
+        bright = np.clip((rgb.astype(float) - 128) * gain + 128, 0, 255).astype(np.uint8)
+        content = encoded(pixels(encoded(bright, saved[0])), saved[1])
+        assert not adq.weigh(pixels(content), read_luma(content)).any()
+
+
+@pytest.mark.parametrize("first", [60, 75])
+def test_a_file_whose_table_no_standard_has(scenes: list[Rgb], first: int) -> None:
+    """Its own table and luma say what its pixels hide."""
+    content = encoded(pasted(jpeg(scenes[0], first), scenes[2], PATCH), TABLE)
+    score = adq.score(pixels(content), read_luma(content))
+    assert auc(PATCH, score) > 0.98
+    assert f1(PATCH, score > 0.5) > 0.8
+
+
+def test_what_a_file_says_counts_only_if_its_blocks_fit(scenes: list[Rgb]) -> None:
+    """Another picture's luma, as it were: then the pixels alone speak."""
+    rgb = pasted(jpeg(scenes[0], 80), scenes[1], PATCH)
+    wrong = Luma(scenes[2].max(2), np.full(64, 40.0))
+    np.testing.assert_array_equal(adq.weigh(rgb, wrong), adq.weigh(rgb))
+
+
+def test_a_small_part_in_a_picture_stored_without_loss(scenes: list[Rgb]) -> None:
+    """Under 2 % of the blocks, so that nearly all fit the table."""
+    small = square(384, 130, 90, 44)
+    score = adq.score(pasted(jpeg(scenes[0], 80), scenes[1], small))
+    assert auc(small, score) > 0.95
+    assert f1(small, score > 0.5) > 0.6
+
+
 def test_the_way_a_picture_is_stored_without_loss_says_nothing(scenes: list[Rgb]) -> None:
     """A forgery saved as JPEG and then as PNG is as one saved as JPEG: all its blocks fit, and there was no compression before."""
     assert not adq.weigh(jpeg(pasted(scenes[0], scenes[1], PATCH), 80)).any()
@@ -76,7 +134,7 @@ def test_a_grid_that_does_not_start_at_the_first_pixel_is_not_seen(scenes: list[
 def test_at_the_edge_of_a_part_nothing_is_added(scenes: list[Rgb]) -> None:
     """Inside the patch what is added is what is known; elsewhere it is that or nothing, and nothing in a ring around the inside."""
     rgb = pasted(jpeg(scenes[0], 80), scenes[1], PATCH)
-    odds, added = adq._log_odds(rgb), adq.weigh(rgb)
+    odds, added = adq._log_odds(rgb, None), adq.weigh(rgb)
     whole = np.zeros(odds.shape, bool)
     whole[18:30, 13:25] = True  # a block away from every cut one
     assert (added[whole] == odds[whole]).mean() > 0.95
@@ -85,12 +143,20 @@ def test_at_the_edge_of_a_part_nothing_is_added(scenes: list[Rgb]) -> None:
     assert (added > 0).sum() < 0.85 * (odds > 0).sum()
 
 
-def test_clipped_pixels_say_nothing(scenes: list[Rgb]) -> None:
+def test_clipped_pixels_are_no_evidence_of_another_history(scenes: list[Rgb]) -> None:
     """Contrast beyond what bytes hold: the decoder clips, and the blocks no longer fit the table."""
     glaring = np.clip(scenes[0].astype(float) * 1.25 - 20, 0, 255).astype(np.uint8)
     rgb = jpeg(glaring, 80)
-    assert 0.1 < adq._clipped(rgb).mean() < 0.9
+    assert 0.1 < (clipped(rgb) > 0).mean() < 0.9
     assert not adq.weigh(rgb).any()
+
+
+def test_clipped_blocks_that_fit_are_evidence_of_the_same_history(scenes: list[Rgb]) -> None:
+    glaring = np.clip(scenes[0].astype(float) * 1.25 - 20, 0, 255).astype(np.uint8)
+    rgb = pasted(jpeg(glaring, 80), scenes[1], PATCH)
+    odds = adq._log_odds(rgb, None)
+    elsewhere = coefficients(luma(grey(PATCH * 255.0)))[..., 0] < 0  # not a pixel of it
+    assert (odds[(clipped(rgb) > 0) & (clipped(rgb) < 0.05) & elsewhere] < -1).mean() > 0.5
 
 
 @pytest.mark.parametrize("quality", [50, 75, 84, 92])
@@ -99,13 +165,13 @@ def test_the_steps_are_those_of_the_table_that_the_library_wrote(scenes: list[Rg
     Image.fromarray(scenes[2]).save(buffer, "JPEG", quality=quality)
     file = Image.open(buffer)
     written = np.array(file.quantization[0])
-    blocks = adq._coefficients(luma(np.asarray(file.convert("RGB"))))
+    blocks = coefficients(luma(np.asarray(file.convert("RGB"))))
     steps = adq.estimate_steps(blocks.reshape(-1, 64))
     np.testing.assert_array_equal(steps[1:], written[1:])
 
 
 def test_no_steps_in_a_picture_that_was_never_saved(scenes: list[Rgb]) -> None:
-    assert not (adq.estimate_steps(adq._coefficients(luma(scenes[2])).reshape(-1, 64)) > 1).any()
+    assert not (adq.estimate_steps(coefficients(luma(scenes[2])).reshape(-1, 64)) > 1).any()
 
 
 def test_periodicity_by_hand() -> None:
@@ -119,6 +185,6 @@ def test_a_coefficient_is_where_the_standard_has_it() -> None:
     """A cosine of one period and a half across a block, constant down it: frequency (0, 3), and nothing else."""
     x = np.arange(8)
     wave = np.cos((2 * x + 1) * 3 * np.pi / 16) * 40
-    block = adq._coefficients(luma(grey(np.tile(128 + wave, (8, 1)))))[0, 0]
+    block = coefficients(luma(grey(np.tile(128 + wave, (8, 1)))))[0, 0]
     assert int(np.abs(block).argmax()) == 3
     assert block[3] == pytest.approx(40 * math.sqrt(8 * 4), rel=0.01)  # sum of squares: 8 rows of 4 * 40^2

@@ -1,9 +1,13 @@
-"""The quantisation tables of the JPEG standard, and what the IJG library makes of them."""
+"""The quantisation tables of the JPEG standard, what the IJG library makes of them, and what a file itself says."""
 
 from __future__ import annotations
 
+import io
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 # Tables K.1 and K.2 of ITU-T T.81 (luminance and chrominance), row by row.
 _LUMA_TABLE = (
@@ -43,3 +47,28 @@ def quantization_table(quality: int, chroma: bool = False) -> npt.NDArray[np.flo
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     table = np.array(_CHROMA_TABLE if chroma else _LUMA_TABLE, np.float32)
     return np.clip(np.floor((table * scale + 50) / 100), 1, 255).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Luma:
+    """The luma of a JPEG file as it was decoded, before anything was made of it: its colours are rounded and clipped once more."""
+
+    values: npt.NDArray[np.uint8]  # H x W
+    table: npt.NDArray[np.float64]  # 64, its quantisation table row by row
+
+
+def read_luma(content: bytes) -> Luma | None:
+    """The luma of a JPEG file; None where the file has none (CMYK), or is no JPEG.
+
+    Args:
+        content: of a file that can be decoded.
+    """
+    with Image.open(io.BytesIO(content)) as file:
+        tables, layers = getattr(file, "quantization", None), getattr(file, "layer", None)
+        if not tables or not layers or file.mode not in ("L", "RGB"):
+            return None
+        table = tables.get(layers[0][3])
+        file.draft("L", None)
+        if table is None or len(table) != 64 or file.mode != "L":
+            return None
+        return Luma(np.array(file), np.array(table, float))
