@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from imgscan.records import Clusters, Features, Mask, Region, Sought, Twins
+from imgscan.records import Box, Clusters, Evidence, Features, Mask, Part, Region, Sought, Twins
 
 FOUND = 0.5
 """What a detector has found and is less sure of is not marked."""
 ODDS = 5.0
 """By how much the networks have to suspect one of two equal parts more than the other to tell the copy from its source."""
 NOTHING = Sought()
+JPEG = 1.0  # nats that the pixels of a region have gained on average, for its JPEG history to speak for it
 SURE = 1e-4  # probabilities nearer to 0 or 1 count as that far from it
 
 
@@ -43,6 +44,7 @@ def localize(
     width: int,
     settings: LocalizeSettings,
     found: Sought = NOTHING,
+    speaks: Evidence = "pixels",
 ) -> Mask:
     """The largest cluster is pristine, every other one forged (FOCAL, section 3.2); a mask head's own probability goes before that.
 
@@ -56,10 +58,11 @@ def localize(
         settings: what is too weak or too small to be marked.
         found: what is there twice only adds: marks of its own, and a higher probability where it has one.  Log odds are added to
             those of a mask head; where clusters decide, they too only add.
+        speaks: what it is evidence of when the features alone mark something.
     """
     odds = None if found.odds is None else enlarge(found.odds.values, found.odds.cell, height, width)
     if features.probability is not None:
-        probability = enlarge(features.probability.values, features.probability.cell, height, width)
+        own = probability = enlarge(features.probability.values, features.probability.cell, height, width)
         if odds is not None:
             probability = _logistic(_logits(probability) + odds)
         part, peak, together = probability > settings.threshold, settings.peak, settings.together
@@ -69,36 +72,50 @@ def localize(
         vectors = F.normalize(features.vectors, dim=0) if settings.grey else features.vectors
         centre = F.normalize(vectors[:, pristine].mean(1), dim=0)
         distance = ((1 - torch.einsum("dhw,d->hw", vectors, centre)) / 2).clamp(0, 1)
-        probability = enlarge(distance, features.cell, height, width)
+        own = probability = enlarge(distance, features.cell, height, width)
         outside = clusters.labels > 0
         part, peak, together = np.zeros((height, width), bool), 0.0, False
         if 0 < outside.mean() <= settings.share:
             level = 127 / 255 if settings.grey else 0.5
             part = enlarge(torch.from_numpy(outside).float(), features.cell, height, width) > level
     most = round(peak * height * width)
-    regions = _strong(_regions(part, probability, settings, lambda values: region_strength(values, most)), settings, together)
-    scores = copies(found.twins, probability)
+    marked = _strong(_regions(part, probability, settings, lambda values: region_strength(values, most)), settings, together)
+    seen = [one for one in marked if odds is None or region_strength(own[one.box][one.inside], most) > FOUND]
+    copied = copies(found.twins, probability)
+    scores = np.zeros((height, width), np.float32)
+    for one in copied:
+        scores[one.part.box] = np.where(one.part.inside, np.maximum(scores[one.part.box], one.score), scores[one.part.box])
     if odds is not None and features.probability is None:
         scores = np.maximum(scores, np.where(odds > 0, _logistic(odds), 0))
-    if not scores.any():
-        return _mask(probability, regions)
-    alone = _regions(scores > FOUND, scores, settings, lambda values: float(values.max()))  # however small
-    return _mask(np.maximum(probability, scores), regions + _strong(alone, settings, together=False))
+    if scores.any():
+        alone = _regions(scores > FOUND, scores, settings, lambda values: float(values.max()))  # however small
+        marked, probability = marked + _strong(alone, settings, together=False), np.maximum(probability, scores)
+    sure = [one for one in copied if one.score > FOUND]
+    return _mask(probability, marked, _Reasons(speaks, _union(seen, (height, width)), odds, sure))
 
 
-def copies(found: Sequence[Twins], probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Scores of what is there twice, H x W, 0..1: of both parts, or where the networks tell which is the copy, of that one.
+@dataclass(frozen=True)
+class Copied:
+    """A part that equals another one and is taken for forged."""
+
+    part: Part
+    twin: Part
+    score: float  # 0..1
+
+
+def copies(found: Sequence[Twins], probability: npt.NDArray[np.float32]) -> list[Copied]:
+    """Both parts of what is there twice, or where the networks tell which is the copy, that one.
 
     They tell it where the odds that they give the two parts (their mean logits) differ by ODDS or more: a copy that was scaled or
     saved in between is different from its surroundings, its source is not.
     """
-    scores = np.zeros(probability.shape, np.float32)
+    copied = []
     for twins in found:
         odds = [_logit(probability[part.box][part.inside]) for part in twins.parts]
-        for part, own in zip(twins.parts, odds, strict=True):
+        for part, twin, own in zip(twins.parts, twins.parts[::-1], odds, strict=True):
             if own > max(odds) - math.log(ODDS):
-                scores[part.box] = np.where(part.inside, np.maximum(scores[part.box], twins.score), scores[part.box])
-    return scores
+                copied.append(Copied(part, twin, twins.score))
+    return copied
 
 
 def _logit(values: npt.NDArray[np.float32]) -> float:
@@ -152,19 +169,79 @@ def _strong(regions: Sequence[_Marked], settings: LocalizeSettings, together: bo
     return [region for region in regions if (strongest if together else region.strength) >= settings.strength]
 
 
-def _mask(probability: npt.NDArray[np.float32], marked: Sequence[_Marked]) -> Mask:
+@dataclass(frozen=True)
+class _Reasons:
+    """What speaks for a region."""
+
+    speaks: Evidence
+    seen: npt.NDArray[np.bool_]  # H x W: where the features do
+    odds: npt.NDArray[np.float32] | None  # H x W, nats
+    copied: Sequence[Copied]
+
+    def of(self, box: tuple[slice, slice], inside: npt.NDArray[np.bool_]) -> tuple[tuple[Evidence, ...], Box | None]:
+        """The evidence for a region, and what equals it: the twin of the largest copy in it."""
+        evidence: list[Evidence] = []
+        if (self.seen[box] & inside).any():
+            evidence.append(self.speaks)
+        if self.odds is not None and float(self.odds[box][inside].mean()) > JPEG:
+            evidence.append("jpeg")
+        shared = [(_shared(box, inside, one.part), one) for one in self.copied]
+        within = [(pixels, one) for pixels, one in shared if 2 * pixels > one.part.inside.sum()]
+        if within:
+            evidence.append("copy")
+        twin = max(within, key=lambda pair: pair[0])[1].twin.box if within else None
+        # Too little of each, enough together.
+        return tuple(dict.fromkeys(evidence)) or (self.speaks,), None if twin is None else _corners(twin)
+
+
+def _shared(box: tuple[slice, slice], inside: npt.NDArray[np.bool_], part: Part) -> int:
+    """Pixels that a region and a part have in common."""
+    rows, columns = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, part.box, strict=True))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return 0
+
+    def cut(where: tuple[slice, slice], pixels: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        top, left = where[0].start, where[1].start
+        return pixels[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+
+    return int((cut(box, inside) & cut(part.box, part.inside)).sum())
+
+
+def _corners(box: tuple[slice, slice]) -> Box:
+    return box[1].start, box[0].start, box[1].stop, box[0].stop
+
+
+def _union(marked: Sequence[_Marked], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    whole = np.zeros(shape, bool)
+    for one in marked:
+        whole[one.box] |= one.inside
+    return whole
+
+
+def _mask(probability: npt.NDArray[np.float32], marked: Sequence[_Marked], reasons: _Reasons) -> Mask:
     """Regions as a mask; those that touch become one, as strong as the strongest."""
     strengths = np.zeros(probability.shape)
-    forged = np.zeros(probability.shape, bool)
+    forged = _union(marked, probability.shape)
     for one in marked:
-        forged[one.box] |= one.inside
         strengths[one.box] = np.where(one.inside, np.maximum(strengths[one.box], one.strength), strengths[one.box])
     regions = []
     for box, inside in _connected(forged):
-        corners = (box[1].start, box[0].start, box[1].stop, box[0].stop)
-        regions.append(Region(box=corners, area=int(inside.sum()), strength=float(strengths[box][inside].max())))
+        evidence, twin = reasons.of(box, inside)
+        strength = float(strengths[box][inside].max())
+        regions.append(Region(_corners(box), int(inside.sum()), strength, evidence, twin))
     regions.sort(key=lambda r: (-r.strength, r.box))
-    return Mask(probability, forged, tuple(regions))
+    shown = [one.twin for one in reasons.copied if _marks(forged, one.part) and not _marks(forged, one.twin)]
+    sources = None
+    if shown:
+        sources = np.zeros(probability.shape, bool)
+        for part in shown:
+            sources[part.box] |= part.inside
+    return Mask(probability, forged, tuple(regions), sources)
+
+
+def _marks(forged: npt.NDArray[np.bool_], part: Part) -> bool:
+    """Whether most of a part is marked."""
+    return bool(2 * forged[part.box][part.inside].sum() > part.inside.sum())
 
 
 def region_strength(values: npt.NDArray[np.float32], most: int) -> float:

@@ -108,7 +108,7 @@ def _conclude(
 ) -> Assessed:
     """Localize and judge a picture whose clusters are there, and what its detectors add."""
     with _clock(timings, "localize"):
-        mask = localize(features, clusters, picture.height, picture.width, scanner.localizing, found)
+        mask = localize(features, clusters, picture.height, picture.width, scanner.localizing, found, scanner.speaks)
         finding = judge(picture, mask, clusters, scanner.points)
     return Assessed(finding, mask, picture, features, clusters)
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import torch
 
 Level = Literal["none", "possible", "likely", "certain"]
+Evidence = Literal["pixels", "jpeg", "copy"]
+"""What speaks for a region: what networks or detectors see in its pixels; a JPEG history other than the rest's; that it is there
+twice."""
 LEVELS: tuple[Level, ...] = ("none", "possible", "likely", "certain")  # rising
 
 
@@ -132,13 +135,19 @@ class Sought:
     odds: Map | None = None  # log odds that a block has another history than the rest, nats; None: nothing was said
 
 
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom are outside."""
+
+
 @dataclass(frozen=True)
 class Region:
     """One connected forged area (localize)."""
 
-    box: tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
+    box: Box
     area: int  # pixels
     strength: float  # 0..1: how far its features are from the pristine ones, or how sure the networks or a detector are of it
+    evidence: tuple[Evidence, ...] = ()
+    twin: Box | None = None  # what equals it, elsewhere in the picture
 
 
 @dataclass(frozen=True)
@@ -148,6 +157,7 @@ class Mask:
     probability: npt.NDArray[np.float32]  # H x W, 0..1: a ranking of pixels, at the picture's own size
     forged: npt.NDArray[np.bool_]  # H x W
     regions: tuple[Region, ...]  # by falling strength
+    sources: npt.NDArray[np.bool_] | None = None  # H x W: what marked copies equal, itself not marked; None: nothing
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import nn
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import affordable_grid
 from imgscan.cluster.hierarchical import MOST_GRID
+from imgscan.detectors import DETECTORS
 from imgscan.devices import bf16_is_fast
 from imgscan.errors import InputError, unknown
 from imgscan.fuse import FuseSettings
@@ -18,7 +19,7 @@ from imgscan.judge import usual_score
 from imgscan.licences import check_usable
 from imgscan.localize import LocalizeSettings
 from imgscan.prepare import InputPlan
-from imgscan.records import Timings
+from imgscan.records import Evidence, Timings
 from imgscan.weights import HEAD, NO_GRID, Card, Model, OperatingPoint, load_network, settings
 
 AUTO = "auto"
@@ -44,6 +45,11 @@ class Scanner:
     fusing: FuseSettings = field(default_factory=FuseSettings)
     heads: bool = False  # the mask heads decide, nothing is clustered
     timings: Timings = field(default_factory=Timings)
+
+    @property
+    def speaks(self) -> Evidence:
+        """What it is evidence of when the features alone mark a region: those of a detector that stands alone, or of pixels."""
+        return DETECTORS[self.detectors[0]].evidence if self.detectors and not self.networks else "pixels"
 
 
 def default_jobs() -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps
 from scipy import ndimage
 
@@ -22,6 +23,7 @@ from imgscan.records import Assessed, Mask, Picture, Source
 
 _SHADE = np.array([255, 32, 32], np.float32)  # of the forged region on the overlay
 _LINE = np.array([255, 255, 0], np.uint8)  # its outline
+_SOURCE = np.array([0, 220, 255], np.uint8)  # that of what a marked copy equals
 MOST_NAME = 255  # bytes of a file's name, on nearly every file system
 MOST_PATH = 2048  # bytes of a name with its folders: what is left of Linux's 4,096 is for the output folder
 SUFFIXES = {"masks": ".png", "overlays": ".jpg"}  # overlays are for people: a PNG takes twenty times as long, four times the space
@@ -93,16 +95,24 @@ def output_path(out: Path, folder: str, name: str) -> Path:
 
 
 def overlay(picture: Picture, mask: Mask) -> Image.Image:
-    """The picture with the forged region shaded and outlined, upright, for people."""
+    """The picture with the forged region shaded and outlined, upright, for people; what was copied is outlined only."""
     rgb = picture.rgb.copy()
+    thick = max(1, round(max(mask.forged.shape) / 400))
+    if mask.sources is not None:
+        rgb[_outline(mask.sources, thick)] = _SOURCE
     if mask.forged.any():
         inside = mask.forged
         rgb[inside] = (0.6 * rgb[inside] + 0.4 * _SHADE).astype(np.uint8)
-        thick = max(1, round(max(inside.shape) / 400))
-        rgb[ndimage.binary_dilation(inside, iterations=thick) & ~ndimage.binary_erosion(inside, iterations=thick)] = _LINE
+        rgb[_outline(inside, thick)] = _LINE
     image = Image.fromarray(rgb)
     image.getexif()[0x0112] = picture.orientation
     return ImageOps.exif_transpose(image)
+
+
+def _outline(inside: npt.NDArray[np.bool_], thick: int) -> npt.NDArray[np.bool_]:
+    """The pixels at most `thick` from an edge."""
+    outline = ndimage.binary_dilation(inside, iterations=thick) & ~ndimage.binary_erosion(inside, iterations=thick)
+    return np.asarray(outline)
 
 
 class Store:

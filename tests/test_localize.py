@@ -160,9 +160,10 @@ def test_the_copy_is_the_one_that_the_network_suspects(suspected: float, source_
     """Odds of 0.1 are 1 : 9; five times as many are 5 : 9, a probability of 5 / 14 = 0.357."""
     probability = np.full((40, 60), 0.1, np.float32)
     probability[30:34, 40:44] = suspected
-    scores = copies([twins(0.95, (30, 10, 4, 4), (30, 40, 4, 4))], probability)
-    assert scores[30:34, 40:44].min() == pytest.approx(0.95)
-    assert bool(scores[30:34, 10:14].all()) is bool(scores[30:34, 10:14].any()) is source_too
+    found = copies([twins(0.95, (30, 10, 4, 4), (30, 40, 4, 4))], probability)
+    source, copy = (slice(30, 34), slice(10, 14)), (slice(30, 34), slice(40, 44))
+    wanted = [(source, copy, 0.95)] * source_too + [(copy, source, 0.95)]
+    assert [(one.part.box, one.twin.box, one.score) for one in found] == wanted
 
 
 def test_what_was_found_beside_clusters_is_marked() -> None:
@@ -171,6 +172,33 @@ def test_what_was_found_beside_clusters_is_marked() -> None:
     mask = localize(features, clusters, 96, 128, LocalizeSettings(), found)
     assert {region.box for region in mask.regions if region.strength > 0.5} == {(5, 70, 25, 90), (40, 70, 60, 90)}
     assert len(mask.regions) == 4, "what is less sure than 1/2 is not"
+
+
+def test_a_region_says_what_it_equals() -> None:
+    """The network sees the first part of the second pair too, and doubts its twin: that is outlined as a source and no region."""
+    probability = np.full((40, 60), 0.1, np.float32)
+    probability[5:15, 5:15] = 0.95
+    features, clusters = flat(probability)
+    found = Sought((twins(0.9, (30, 10, 4, 4), (30, 40, 4, 4)), twins(0.9, (5, 5, 10, 10), (5, 40, 10, 10))))
+    mask = localize(features, clusters, 40, 60, LocalizeSettings(strength=0.8), found)
+    said = {region.box: (region.evidence, region.twin) for region in mask.regions}
+    assert said == {
+        (5, 5, 15, 15): (("pixels", "copy"), (40, 5, 50, 15)),
+        (10, 30, 14, 34): (("copy",), (40, 30, 44, 34)),
+        (40, 30, 44, 34): (("copy",), (10, 30, 14, 34)),
+    }
+    assert mask.sources is not None
+    assert mask.sources.sum() == 100
+    assert mask.sources[5:15, 40:50].all()
+
+
+def test_without_copies_there_is_no_source() -> None:
+    features, clusters = scene()
+    mask = localize(features, clusters, 96, 128, LocalizeSettings())
+    assert mask.sources is None
+    assert {(region.evidence, region.twin) for region in mask.regions} == {(("pixels",), None)}
+    alone = localize(features, clusters, 96, 128, LocalizeSettings(), speaks="jpeg")
+    assert {region.evidence for region in alone.regions} == {("jpeg",)}
 
 
 def odds(values: np.ndarray) -> Sought:
@@ -187,8 +215,20 @@ def test_log_odds_are_added_to_those_of_a_mask_head() -> None:
     assert mask.probability[20, 20] == pytest.approx(0.9, abs=1e-5)
     assert mask.probability[20, 60] == pytest.approx(1 / 17, abs=1e-5)
     assert [region.box for region in mask.regions] == [(8, 8, 32, 32)], "half-way between the blocks it is below one half"
+    assert mask.regions[0].evidence == ("jpeg",), "1/5 of a network is no evidence"
     silent = localize(features, clusters, 40, 64, LocalizeSettings(strength=0.5), odds(np.zeros((5, 8))))
     assert silent.probability == pytest.approx(0.2)
+
+
+def test_several_things_may_speak_for_a_region() -> None:
+    """0.6 of a network, some nats of its blocks; where the network says 0.4 its word would not do."""
+    probability = np.full((40, 64), 0.05, np.float32)
+    probability[8:32, 8:32], probability[8:32, 40:64] = 0.6, 0.4
+    features, clusters = flat(probability)
+    blocks = np.full((5, 8), -2.0)
+    blocks[1:4, 1:4] = blocks[1:4, 5:8] = 4.0
+    mask = localize(features, clusters, 40, 64, LocalizeSettings(strength=0.5), odds(blocks))
+    assert {region.box[0]: region.evidence for region in mask.regions} == {8: ("pixels", "jpeg"), 40: ("jpeg",)}
 
 
 def test_log_odds_beside_clusters_only_add() -> None:
@@ -201,3 +241,6 @@ def test_log_odds_beside_clusters_only_add() -> None:
     assert (mask.probability >= plain.probability).all()
     assert mask.forged[plain.forged].all()
     assert mask.forged[76, 16]
+    added = {region.box for region in mask.regions} - {region.box for region in plain.regions}
+    assert {region.evidence for region in mask.regions if region.box in added} == {("jpeg",)}
+    assert {region.evidence for region in mask.regions if region.box not in added} == {("pixels",)}

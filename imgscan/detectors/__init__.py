@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from imgscan.detectors import adq, cfa1, copy_move, ela, noi1, noi2, noi5
 from imgscan.detectors.inconsistency import Array, Features, Picture
 from imgscan.jpeg import Luma
-from imgscan.records import Twins
+from imgscan.records import Evidence, Twins
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Detector:
     weigh: Callable[[Picture, Luma | None], Array] | None = (
         None  # H x W x 3 uint8 -> H // 8 x W // 8 float32, log odds; 0: it says nothing
     )
+    evidence: Evidence = "pixels"  # of what it is, where it marks a region
     exact: Callable[[Picture, Luma | None], Array] | None = None  # its score, where a JPEG file says more than its pixels
 
     @property
@@ -76,6 +77,7 @@ DETECTORS: dict[str, Detector] = {
         score=copy_move.score,
         features=None,
         find=copy_move.find,
+        evidence="copy",
     ),
     "adq": Detector(
         title="blocks without the JPEG compression of the rest",
@@ -83,6 +85,7 @@ DETECTORS: dict[str, Detector] = {
         score=adq.score,
         features=None,
         weigh=adq.weigh,
+        evidence="jpeg",
         exact=adq.score,
     ),
 }

@@ -28,13 +28,14 @@ COLUMNS = (
     "path",
     "reason",
     "licence",
+    "evidence",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for a formula
 
 
 def render(record: Record) -> str:
     """`area` is a share, 0 to 1; `regions` a count; `largest_region` left top right bottom in pixels; `licence` is
-    empty unless the weights allow no commercial use."""
+    empty unless the weights allow no commercial use; `evidence` is what speaks for any of the regions."""
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(COLUMNS)
@@ -43,7 +44,13 @@ def render(record: Record) -> str:
         regions = line.get("regions", [])
         largest = max(regions, key=lambda region: region["area"])["box"] if regions else []
         said = "; ".join(remark["text"] for remark in line.get("remarks", ()))
-        extra = {"regions": len(regions), "largest_region": " ".join(map(str, largest)), "remarks": said}
+        evidence = " ".join(dict.fromkeys(one for region in regions for one in region.get("evidence", ())))
+        extra = {
+            "regions": len(regions),
+            "largest_region": " ".join(map(str, largest)),
+            "remarks": said,
+            "evidence": evidence,
+        }
         values = {**line, **extra, **notes} if line["status"] == "assessed" else {**line, **notes}
         rows.writerow([_cell(values.get(column)) for column in COLUMNS])
     return text.getvalue()

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from PIL import Image, ImageOps
 
-from imgscan.report.human import printable
+from imgscan.report.human import evidence_text, printable
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -123,7 +123,7 @@ def _finding(number: int, line: Line, record: Record, side: int) -> str:
     name = escape(printable(line["name"]))
     regions = "".join(
         f"<tr><td>{rank}</td><td>{box[0]}, {box[1]}</td><td>{box[2] - box[0]} x {box[3] - box[1]}</td>"
-        f"<td>{region['area']}</td><td>{region['strength']:.3f}</td></tr>"
+        f"<td>{region['area']}</td><td>{region['strength']:.3f}</td><td>{escape(evidence_text(region, line['regions']))}</td></tr>"
         for rank, region in enumerate(line["regions"], 1)
         for box in [region["box"]]
     )
@@ -142,7 +142,8 @@ def _finding(number: int, line: Line, record: Record, side: int) -> str:
     return (
         f"<section class='finding' id='f{number}'><h2>{number}. {name}</h2><div class='pair'>"
         f"{_images(number, line, record, side if number <= MOST_EMBEDDED else 0)}"
-        f"<div><dl>{listed}</dl><table><thead><tr><th>region</th><th>left, top</th><th>size</th><th>pixels</th><th>score</th></tr>"
+        f"<div><dl>{listed}</dl><table><thead><tr><th>region</th><th>left, top</th><th>size</th><th>pixels</th><th>score</th>"
+        "<th>why</th></tr>"
         f"</thead><tbody>{regions}</tbody></table></div></div></section>"
     )
 

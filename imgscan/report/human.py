@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from imgscan.records import Timings
-from imgscan.report.jsonl import Tally
+from imgscan.report.jsonl import Line, Tally
 from imgscan.report.record import Record
 
 
@@ -14,12 +14,30 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
-def finding_text(line: dict[str, Any]) -> str:
+def finding_text(line: Line) -> str:
     """A result line of the JSON Lines as one line of text: level, score, forged area, regions, name."""
     regions = len(line["regions"])
     level = line["level"] if line["level"] != "none" else "flagged" if line["flagged"] else "reported"
     where = f"{regions} region{'s' if regions != 1 else ''}"
     return f"{level:<8} {line['score']:.3f}  {100 * line['area']:5.1f} %  {where:<10}  {printable(line['name'])}"
+
+
+def evidence_text(region: Line, regions: Sequence[Line]) -> str:
+    """What speaks for a region, in words; with what it equals, one of `regions` or a place.  "" in records of earlier versions."""
+    twin = region.get("twin")
+    words = {"pixels": "traces in its pixels", "jpeg": "another JPEG history than the rest", "copy": "there twice"}
+    if twin is not None:
+        number = next((rank for rank, other in enumerate(regions, 1) if other is not region and _alike(other["box"], twin)), None)
+        words["copy"] = f"equals region {number}" if number else f"equals what lies at {twin[0]}, {twin[1]}"
+    return "; ".join(words[one] for one in region.get("evidence", ()))
+
+
+def _alike(box: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether two boxes share more than half of what they cover together."""
+    sides = [max(0, min(box[one + 2], other[one + 2]) - max(box[one], other[one])) for one in (0, 1)]
+    shared = sides[0] * sides[1]
+    areas = [(one[2] - one[0]) * (one[3] - one[1]) for one in (box, other)]
+    return 2 * shared > sum(areas) - shared
 
 
 def render(record: Record) -> str:

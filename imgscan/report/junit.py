@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from imgscan.report.human import finding_text, printable
+from imgscan.report.human import evidence_text, finding_text, printable
+from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0
@@ -34,12 +35,16 @@ def render(record: Record) -> str:
             ElementTree.SubElement(case, "error", {"type": "not-assessed", "message": _text(line["reason"])})
         elif line.get("flagged"):
             made = ElementTree.SubElement(case, "failure", {"type": line["level"], "message": _text(finding_text(line))})
-            regions = (f"region {one['box']} area {one['area']} strength {one['strength']}" for one in line["regions"])
-            made.text = "\n".join(regions)
+            made.text = "\n".join(_region(one, line["regions"]) for one in line["regions"])
         elif line.get("reported"):  # a passed test that has something to say
             ElementTree.SubElement(case, "system-out").text = _text(finding_text(line))
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _region(region: Line, regions: list[Line]) -> str:
+    why = evidence_text(region, regions)
+    return f"region {region['box']} area {region['area']} strength {region['strength']}" + (f": {why}" if why else "")
 
 
 def _text(text: str) -> str:

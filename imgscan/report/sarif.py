@@ -11,7 +11,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
-from imgscan.report.human import printable
+from imgscan.report.human import evidence_text, printable
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -74,9 +74,7 @@ def render(record: Record) -> str:
 
 def _result(line: Line) -> dict[str, Any]:
     regions = line["regions"]
-    where = "; ".join(
-        f"left {box[0]}, top {box[1]}, {box[2] - box[0]} x {box[3] - box[1]} pixels" for box in (one["box"] for one in regions[:3])
-    )
+    where = "; ".join(_region(one, regions) for one in regions[:3])
     share = f"{100 * line['area']:.1f} % of the picture"
     more = f" and {len(regions) - 3} more" if len(regions) > 3 else ""
     suppressed = [{"kind": "external", "status": "accepted", "justification": "a finding of the baseline"}]
@@ -103,6 +101,13 @@ def _result(line: Line) -> dict[str, Any]:
         }
         | ({"suppressions": suppressed} if line.get("known") else {})
     )
+
+
+def _region(region: Line, regions: list[Line]) -> str:
+    """Where it is, and what speaks for it."""
+    left, top, right, bottom = region["box"]
+    why = evidence_text(region, regions)
+    return f"left {left}, top {top}, {right - left} x {bottom - top} pixels" + (f" ({why})" if why else "")
 
 
 def _location(line: Line) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
+from imgscan.records import Evidence
 from imgscan.report.jsonl import SCHEMA
 
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
@@ -26,8 +27,17 @@ _REGION = _object(
         "description": "left, top, right, bottom in pixels of the file's own order; right and bottom are outside",
     },
     area=_COUNT | {"description": "pixels"},
-    strength=_SHARE | {"description": "mean score of its pixels"},
+    strength=_SHARE | {"description": "score of its strongest pixels"},
 )
+# Optional, as in RUN below.
+_REGION["properties"] |= {
+    "evidence": {
+        "type": "array",
+        "items": {"enum": list(get_args(Evidence))},
+        "description": "what speaks for it: traces in its pixels, a JPEG history other than the rest's, that it is there twice",
+    },
+    "twin": {"type": ["array", "null"], "items": _COUNT, "description": "box of what it equals, elsewhere in the picture"},
+}
 _GATE = {
     "type": "object",
     "properties": {"level": {"type": ["string", "null"]}, "score": {"type": ["number", "null"]}, "area": _SHARE},

@@ -63,8 +63,8 @@ def assessed(name: str, **changes: Any) -> dict[str, Any]:
 
 
 REGIONS = [
-    {"box": [10, 20, 110, 60], "area": 3000, "strength": 0.7123},
-    {"box": [300, 100, 340, 180], "area": 2400, "strength": 0.5},
+    {"box": [10, 20, 110, 60], "area": 3000, "strength": 0.7123, "evidence": ["pixels", "jpeg"], "twin": None},
+    {"box": [300, 100, 340, 180], "area": 2400, "strength": 0.5, "evidence": ["copy"], "twin": [10, 20, 105, 60]},
 ]
 RUN = {
     "type": "run",
@@ -106,7 +106,7 @@ SUMMARY = {
 FOUND = assessed("a/b, 50%.jpg", score=0.7123, level="possible", area=0.0675, regions=REGIONS, clusters=2)
 FOUND |= {"remarks": [{"kind": "software", "text": "was saved by GIMP <2.10>"}, {"kind": "dates", "text": "was changed"}]}
 FOUND |= {"flagged": True, "reported": True}
-WEAK = assessed("c.jpg", score=0.35, area=0.03, regions=[REGIONS[1] | {"strength": 0.35}], clusters=2, reported=True)
+WEAK = assessed("c.jpg", score=0.35, area=0.03, regions=[REGIONS[1] | {"strength": 0.35, "twin": [200, 40, 240, 120]}], clusters=2, reported=True)
 SKIPPED = {"type": "result", "status": "skipped", "name": "broken.jpg", "path": "photos/broken.jpg", "reason": "<cut off> & more"}
 LINES = [
     RUN,
