@@ -19,7 +19,7 @@ FOUND = 0.5
 ODDS = 5.0
 """By how much the networks have to suspect one of two equal parts more than the other to tell the copy from its source."""
 NOTHING = Sought()
-JPEG = 1.0  # nats that the pixels of a region have gained on average, for its JPEG history to speak for it
+JPEG, JPEG_SHARE = 1.0, 0.1  # nats that so many pixels of a region have gained, for its JPEG history to speak for it
 SURE = 1e-4  # probabilities nearer to 0 or 1 count as that far from it
 
 
@@ -183,7 +183,7 @@ class _Reasons:
         evidence: list[Evidence] = []
         if (self.seen[box] & inside).any():
             evidence.append(self.speaks)
-        if self.odds is not None and float(self.odds[box][inside].mean()) > JPEG:
+        if self.odds is not None and (gained := self.odds[box][inside]).mean() > 0 and (gained > JPEG).mean() > JPEG_SHARE:
             evidence.append("jpeg")
         shared = [(_shared(box, inside, one.part), one) for one in self.copied]
         within = [(pixels, one) for pixels, one in shared if 2 * pixels > one.part.inside.sum()]

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from PIL import Image, ImageOps
 
-from imgscan.report.human import evidence_text, printable
+from imgscan.report.human import evidence_text, printable, twin_number
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -144,8 +144,15 @@ def _finding(number: int, line: Line, record: Record, side: int) -> str:
         f"{_images(number, line, record, side if number <= MOST_EMBEDDED else 0)}"
         f"<div><dl>{listed}</dl><table><thead><tr><th>region</th><th>left, top</th><th>size</th><th>pixels</th><th>score</th>"
         "<th>why</th></tr>"
-        f"</thead><tbody>{regions}</tbody></table></div></div></section>"
+        f"</thead><tbody>{regions}</tbody></table>{_sources(line)}</div></div></section>"
     )
+
+
+def _sources(line: Line) -> str:
+    """What the blue outline is, where there is one."""
+    if any(region.get("twin") and twin_number(region, line["regions"]) is None for region in line["regions"]):
+        return "<p>Outlined in blue: what a marked part equals, and was probably copied from.</p>"
+    return ""
 
 
 def _decider(line: Line) -> str:

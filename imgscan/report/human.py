@@ -24,12 +24,17 @@ def finding_text(line: Line) -> str:
 
 def evidence_text(region: Line, regions: Sequence[Line]) -> str:
     """What speaks for a region, in words; with what it equals, one of `regions` or a place.  "" in records of earlier versions."""
-    twin = region.get("twin")
     words = {"pixels": "traces in its pixels", "jpeg": "another JPEG history than the rest", "copy": "there twice"}
-    if twin is not None:
-        number = next((rank for rank, other in enumerate(regions, 1) if other is not region and _alike(other["box"], twin)), None)
-        words["copy"] = f"equals region {number}" if number else f"equals what lies at {twin[0]}, {twin[1]}"
+    if twin := region.get("twin"):
+        number = twin_number(region, regions)
+        words["copy"] = f"equals what lies at {twin[0]}, {twin[1]}" if number is None else f"equals region {number}"
     return "; ".join(words[one] for one in region.get("evidence", ()))
+
+
+def twin_number(region: Line, regions: Sequence[Line]) -> int | None:
+    """Which of `regions`, from 1, a region equals; None: none of them."""
+    twin = region["twin"]
+    return next((rank for rank, other in enumerate(regions, 1) if other is not region and _alike(other["box"], twin)), None)
 
 
 def _alike(box: Sequence[int], other: Sequence[int]) -> bool:

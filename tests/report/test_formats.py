@@ -106,7 +106,14 @@ SUMMARY = {
 FOUND = assessed("a/b, 50%.jpg", score=0.7123, level="possible", area=0.0675, regions=REGIONS, clusters=2)
 FOUND |= {"remarks": [{"kind": "software", "text": "was saved by GIMP <2.10>"}, {"kind": "dates", "text": "was changed"}]}
 FOUND |= {"flagged": True, "reported": True}
-WEAK = assessed("c.jpg", score=0.35, area=0.03, regions=[REGIONS[1] | {"strength": 0.35, "twin": [200, 40, 240, 120]}], clusters=2, reported=True)
+WEAK = assessed(
+    "c.jpg",
+    score=0.35,
+    area=0.03,
+    regions=[REGIONS[1] | {"strength": 0.35, "twin": [200, 40, 240, 120]}],
+    clusters=2,
+    reported=True,
+)
 SKIPPED = {"type": "result", "status": "skipped", "name": "broken.jpg", "path": "photos/broken.jpg", "reason": "<cut off> & more"}
 LINES = [
     RUN,

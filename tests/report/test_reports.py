@@ -24,9 +24,7 @@ def test_lines_are_run_results_summary(tmp_path: Path) -> None:
     assert run["type"] == "run"
     assert run["schema"] == SCHEMA
     assert (result["name"], result["flagged"], result["score"], result["mask"]) == ("a/b.jpg", True, 0.7, "masks/a/b.jpg.png")
-    assert result["regions"] == [
-        {"box": [20, 10, 60, 30], "area": 800, "strength": 0.7, "evidence": [], "twin": None}
-    ]
+    assert result["regions"] == [{"box": [20, 10, 60, 30], "area": 800, "strength": 0.7, "evidence": [], "twin": None}]
     assert (skipped["status"], skipped["reason"]) == ("skipped", "broken picture: truncated")
     assert summary == {
         "type": "summary",
