@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -122,13 +121,13 @@ def detect(name: str, picture: Picture) -> Features:
 
 
 def seek(names: Sequence[str], picture: Picture) -> Sought:
-    """What weight-free detectors add, those of detectors.DETECTORS that do: what is there twice, and log odds of blocks, summed."""
+    """What weight-free detectors add, those of detectors.DETECTORS that do: what is there twice, and log odds of blocks."""
     twins = [one for name in names if (find := DETECTORS[name].find) is not None for one in find(picture.rgb)]
     weighing = [weigh for name in names if (weigh := DETECTORS[name].weigh) is not None]
     luma = _luma(picture) if weighing else None
-    weighed = [odds for weigh in weighing if (odds := weigh(picture.rgb, luma)).any()]
-    total = Map(torch.from_numpy(np.sum(weighed, axis=0)), (float(BLOCK), float(BLOCK))) if weighed else None
-    return Sought(tuple(twins), total)
+    weighed = [one for weigh in weighing if (one := weigh(picture.rgb, luma)).odds.any()]
+    odds = (Map(torch.from_numpy(one.odds), (float(BLOCK), float(BLOCK)), one.corner) for one in weighed)
+    return Sought(tuple(twins), tuple(odds))
 
 
 def _luma(picture: Picture) -> Luma | None:

@@ -60,7 +60,8 @@ def localize(
             those of a mask head; where clusters decide, they too only add.
         speaks: what it is evidence of when the features alone mark something.
     """
-    odds = None if found.odds is None else enlarge(found.odds.values, found.odds.cell, height, width)
+    weighed = [enlarge(one.values, one.cell, height, width, one.corner) for one in found.odds]
+    odds = np.asarray(np.sum(weighed, axis=0), np.float32) if weighed else None
     if features.probability is not None:
         own = probability = enlarge(features.probability.values, features.probability.cell, height, width)
         if odds is not None:
@@ -252,15 +253,19 @@ def region_strength(values: npt.NDArray[np.float32], most: int) -> float:
     return float(highest.sum() / most)
 
 
-def enlarge(cells: torch.Tensor, cell: tuple[float, float], height: int, width: int) -> npt.NDArray[np.float32]:
+def enlarge(
+    cells: torch.Tensor, cell: tuple[float, float], height: int, width: int, corner: tuple[int, int] = (0, 0)
+) -> npt.NDArray[np.float32]:
     """A map of cells, h x w, as one of pixels, height x width: bilinear between the cells' centres.
 
-    The cells may reach a little over the picture's edge (padding) or stop short of it; their size in pixels says where they lie.
+    The cells may reach a little over the picture's edge (padding) or stop short of it; their size in pixels and the row and column
+    where the first one begins say where they lie.
     """
+    top, left = corner
     rows, columns = cells.shape
     full = round(rows * cell[0]), round(columns * cell[1])
     large = F.interpolate(cells[None, None].float(), size=full, mode="bilinear", align_corners=False)[0, 0]
-    over = (0, max(0, width - full[1]), 0, max(0, height - full[0]))
+    over = (left, max(0, width - left - full[1]), top, max(0, height - top - full[0]))
     if any(over):
         large = F.pad(large[None, None], over, mode="replicate")[0, 0]
     return np.ascontiguousarray(large[:height, :width].numpy())

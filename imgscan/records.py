@@ -90,6 +90,7 @@ class Map:
 
     values: torch.Tensor  # h x w float32; of a mask head 0..1: forged
     cell: tuple[float, float]  # as that of Features; the map has cells of its own
+    corner: tuple[int, int] = (0, 0)  # row and column of the pixel where its first cell begins
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Sought:
     """What weight-free detectors add to what networks say (seek)."""
 
     twins: tuple[Twins, ...] = ()
-    odds: Map | None = None  # log odds that a block has another history than the rest, nats; None: nothing was said
+    odds: tuple[Map, ...] = ()  # log odds that blocks have another history than the rest, nats
 
 
 Box = tuple[int, int, int, int]

@@ -203,7 +203,7 @@ def test_without_copies_there_is_no_source() -> None:
 
 def odds(values: np.ndarray) -> Sought:
     """Log odds of blocks of 8 x 8 pixels."""
-    return Sought(odds=Map(torch.from_numpy(values.astype(np.float32)), (8.0, 8.0)))
+    return Sought(odds=(Map(torch.from_numpy(values.astype(np.float32)), (8.0, 8.0)),))
 
 
 def test_log_odds_are_added_to_those_of_a_mask_head() -> None:
@@ -218,6 +218,18 @@ def test_log_odds_are_added_to_those_of_a_mask_head() -> None:
     assert mask.regions[0].evidence == ("jpeg",), "1/5 of a network is no evidence"
     silent = localize(features, clusters, 40, 64, LocalizeSettings(strength=0.5), odds(np.zeros((5, 8))))
     assert silent.probability == pytest.approx(0.2)
+
+
+def test_blocks_may_start_late() -> None:
+    """A picture cropped by 5 rows and 2 columns: the block that says something lies at rows 3 to 10, columns 6 to 13."""
+    features, clusters = flat(np.full((40, 64), 0.2, np.float32))
+    blocks = np.zeros((4, 7), np.float32)
+    blocks[0, 0] = 6
+    found = Sought(odds=(Map(torch.from_numpy(blocks), (8.0, 8.0), (3, 6)),))
+    probability = localize(features, clusters, 40, 64, LocalizeSettings(strength=0.5), found).probability
+    assert probability[:7, :10] == pytest.approx(1 / (1 + 4 * math.exp(-6)), abs=1e-3), "and what lies before, as its neighbour"
+    assert probability[7, 18:] == pytest.approx(0.2)
+    assert probability[:, 63] == pytest.approx(0.2), "beyond the last block, as that one"
 
 
 def test_several_things_may_speak_for_a_region() -> None:

@@ -28,9 +28,7 @@ class Detector:
     find: Callable[[Picture], list[Twins]] | None = (
         None  # H x W x 3 uint8 -> what its score is of; where that is 0, it says nothing
     )
-    weigh: Callable[[Picture, Luma | None], Array] | None = (
-        None  # H x W x 3 uint8 -> H // 8 x W // 8 float32, log odds; 0: it says nothing
-    )
+    weigh: Callable[[Picture, Luma | None], adq.Weighed] | None = None  # H x W x 3 uint8 -> log odds; 0: it says nothing
     evidence: Evidence = "pixels"  # of what it is, where it marks a region
     exact: Callable[[Picture, Luma | None], Array] | None = None  # its score, where a JPEG file says more than its pixels
 

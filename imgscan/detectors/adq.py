@@ -30,7 +30,7 @@ not.  Two cases:
 Pixels at 0 or 255 were clipped, which changes coefficients too.  In the first case a block with such a pixel says nothing, in the
 second the less, the more there are.  Where no compression is found, or where all blocks fit, the detector says nothing at all: a
 forgery that was made before the compression fits as well.  It does not see forgeries in a picture that was scaled after its JPEG,
-or cropped so that the grid no longer starts at the first pixel, nor parts of the picture that were moved by multiples of 8.
+or cropped off the grid between two JPEGs, nor parts of the picture that were moved by multiples of 8.
 
 Ours: the law of e, the sums over neighbouring blocks, S, D and v, all constants; chosen on photographs and on small sets of real
 forgeries.
@@ -39,6 +39,7 @@ forgeries.
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,18 @@ from scipy import ndimage
 
 from imgscan.detectors.double_quantisation import once_only
 from imgscan.detectors.inconsistency import Array, Picture, enlarged, luma
-from imgscan.detectors.jpeg_blocks import BLOCK, NOISE, STEPS, Numbers, around, beside, clipped, coefficients, mixture_gain
+from imgscan.detectors.jpeg_blocks import (
+    BLOCK,
+    NOISE,
+    STEPS,
+    Numbers,
+    around,
+    beside,
+    clipped,
+    coefficients,
+    grid_corner,
+    mixture_gain,
+)
 from imgscan.jpeg import Luma, quantization_table
 
 MOST = 6.0  # nats; what is said of a block is never surer
@@ -73,56 +85,70 @@ CLIPPED = 0.03  # share of a block's pixels at an end of the range, weighted as 
 SEED = 0
 
 
+class Weighed(NamedTuple):
+    """Log odds of blocks."""
+
+    odds: Array  # H // 8 x W // 8, fewer where the grid starts late; nats, -MOST..MOST; 0 where nothing is known
+    corner: tuple[int, int] = (0, 0)  # row and column, 0..7, of the first pixel of the first block
+
+
 def score(rgb: Picture, saved: Luma | None = None) -> Array:
     """H x W x 3 uint8 -> H x W float32, 0..1: the logistic function of the log odds of blocks, 1/2 where one says nothing.
 
     0 everywhere where nothing deviates.
     """
-    odds = _log_odds(rgb, saved)
+    (height, width), (odds, (top, left)) = rgb.shape[:2], _log_odds(rgb, saved)
     if not odds.any():
-        return np.zeros(rgb.shape[:2], np.float32)
-    return np.asarray(1 / (1 + np.exp(-enlarged(odds, BLOCK, *rgb.shape[:2]))), np.float32)
+        return np.zeros((height, width), np.float32)
+    pixels = np.pad(enlarged(odds, BLOCK, height - top, width - left), ((top, 0), (left, 0)), "edge")
+    return np.asarray(1 / (1 + np.exp(-pixels)), np.float32)
 
 
-def weigh(rgb: Picture, saved: Luma | None = None) -> Array:
-    """What the log odds of those who see pixels gain from the JPEG history of their blocks.
+def weigh(rgb: Picture, saved: Luma | None = None) -> Weighed:
+    """What the log odds of those who see pixels gain from the JPEG history of their blocks; 0 everywhere when nothing deviates.
 
     A block of which one pixel was pasted fits as little as one that was pasted whole.  So at the edge of a part that has an inside
     nothing is added, and the others draw the line.
 
     Args:
-        rgb: H x W x 3 uint8; blocks start at the first pixel, as in a picture that was not cropped.
+        rgb: H x W x 3 uint8.
         saved: what the file says of them, if it is a JPEG.
-
-    Returns:
-        H // 8 x W // 8 float32, nats, -MOST..MOST; 0 where nothing is known, and everywhere when nothing deviates.
     """
-    odds = _log_odds(rgb, saved)
+    odds, corner = _log_odds(rgb, saved)
     other = odds > 0
     inside = ndimage.binary_erosion(other, np.ones((3, 3)), border_value=1)
     edge = ndimage.binary_propagation(inside, mask=other) & ~inside
-    return np.where(edge, np.float32(0), odds)
+    return Weighed(np.where(edge, np.float32(0), odds), corner)
 
 
-def _log_odds(rgb: Picture, saved: Luma | None) -> Array:
-    """Log odds, from equal prior odds, that a block has pixels of another history than the rest of its picture; as `weigh`."""
-    grey, usable, last = luma(rgb), clipped(rgb) == 0, None
-    if saved is not None and saved.values.shape == rgb.shape[:2]:
-        # All blocks fit, but in a file whose luma is not what its table is for, as one that stores RGB.
-        exact = saved.values.astype(np.float32)
-        whole = _whole(saved.values)
-        if whole.sum() >= LEAST_BLOCKS and _fits(_some(coefficients(exact)[whole]), saved.table):
-            grey, last = exact, saved.table
-    blocks, shifted = coefficients(grey), coefficients(beside(grey))
-    if last is None or not _tells(_some(shifted), last):  # so fine a table hides nothing
-        odds = _of_pixels(rgb, blocks, shifted, usable, lossless=last is not None)
-    else:
-        odds = _doubly(rgb, blocks, shifted, last)
-    return np.clip(odds, -MOST, MOST)
+def _log_odds(rgb: Picture, saved: Luma | None) -> Weighed:
+    """Log odds, from equal prior odds, that a block has pixels of another history than the rest of its picture."""
+    grey, last = _as_saved(saved, rgb.shape[:2]) or (luma(rgb), None)
+    if last is not None:
+        blocks, shifted = coefficients(grey), coefficients(beside(grey))
+        if _tells(_some(shifted), last):
+            return Weighed(np.clip(_doubly(rgb, blocks, shifted, last), -MOST, MOST))
+    corner = grid_corner(grey)  # of the last compression, or where that was too fine to hide anything, of the one before
+    if corner is None:
+        return Weighed(np.zeros((rgb.shape[0] // BLOCK, rgb.shape[1] // BLOCK), np.float32))
+    top, left = corner
+    odds = _of_pixels(rgb[top:, left:], grey[top:, left:], lossless=last is not None)
+    return Weighed(np.clip(odds, -MOST, MOST), corner)
 
 
-def _of_pixels(rgb: Picture, blocks: Array, shifted: Array, usable: npt.NDArray[np.bool_], lossless: bool) -> Array:
-    """The log odds where no table is known; `lossless`: and none came last."""
+def _as_saved(saved: Luma | None, shape: tuple[int, ...]) -> tuple[Array, Numbers] | None:
+    """The luma of a file and its table; None: there is none, or its blocks do not fit it, as in a file that stores RGB."""
+    if saved is None or saved.values.shape != shape:
+        return None
+    grey, whole = saved.values.astype(np.float32), _whole(saved.values)
+    if whole.sum() < LEAST_BLOCKS or not _fits(_some(coefficients(grey)[whole]), saved.table):
+        return None
+    return grey, saved.table
+
+
+def _of_pixels(rgb: Picture, grey: Array, lossless: bool) -> Array:
+    """The log odds where no table is known, on a grid that starts at the first pixel; `lossless`: and none came last."""
+    blocks, shifted, usable = coefficients(grey), coefficients(beside(grey)), clipped(rgb) == 0
     nothing = np.zeros(usable.shape, np.float32)
     if usable.sum() < LEAST_BLOCKS:
         return nothing

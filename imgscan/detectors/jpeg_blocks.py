@@ -8,13 +8,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from imgscan.detectors.inconsistency import Array, Picture, luma
+from imgscan.detectors.inconsistency import GAUSSIAN, Array, Picture, luma
 
 Level = TypeVar("Level", bound=np.generic)
 Numbers = npt.NDArray[np.floating]
 BLOCK = 8
 HALF = BLOCK // 2
 STEPS = range(2, 41)  # candidates of a quantisation step
+PLACES = 400  # in a picture, at which its grid is sought
+ZERO = 0.6  # grey levels, a coefficient that was 0 before its pixels were rounded
+STANDS_OUT = 8.0  # deviations from the median of all grids; grids of JPEGs have 12 and more, the largest of others mostly 1 to 3
+LEAST_DEVIATION = 1e-3  # of the share of zeros
+SEED = 0
+_HIGH = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)) >= 3  # frequencies; the lowest are hardly ever 0
 NOISE = 0.4  # standard deviation of a coefficient through the rounding of pixels, grey levels
 
 
@@ -28,6 +34,32 @@ def coefficients(grey: Array) -> Array:
 def beside(plane: npt.NDArray[Level]) -> npt.NDArray[Level]:
     """The part of a picture, H x W (x 3), whose blocks start in the middle of the first one: as if never quantised."""
     return plane[HALF:, HALF:]
+
+
+def grid_corner(grey: Array) -> tuple[int, int] | None:
+    """Where the first whole block of a picture lies that was once saved as JPEG, however it was cropped since.
+
+    On the grid of its blocks far more coefficients are 0 than on the 63 other grids.
+
+    Returns:
+        Row and column, 0..7; None: no grid stands out, as in a picture that was never saved or was scaled since.
+    """
+    rows, columns = (length // BLOCK - 1 for length in grey.shape)
+    if min(rows, columns) < 1:
+        return None
+    rng = np.random.default_rng(SEED)
+    tops, lefts = (rng.integers(0, count, PLACES) * BLOCK for count in (rows, columns))
+    windows = np.lib.stride_tricks.sliding_window_view(grey, (BLOCK, BLOCK))
+    zeros = np.empty((BLOCK, BLOCK))
+    for row in range(BLOCK):
+        for column in range(BLOCK):
+            values = fft.dctn(windows[tops + row, lefts + column], axes=(1, 2), norm="ortho")
+            zeros[row, column] = (np.abs(values[:, _HIGH]) < ZERO).mean()
+    usual = np.median(zeros)
+    deviation = GAUSSIAN * np.median(np.abs(zeros - usual)) + LEAST_DEVIATION
+    if zeros.max() - usual < STANDS_OUT * deviation:
+        return None
+    return divmod(int(zeros.argmax()), BLOCK)
 
 
 def around(cells: Numbers, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from imgscan.detectors import adq
 from imgscan.detectors.inconsistency import luma
-from imgscan.detectors.jpeg_blocks import clipped, coefficients
+from imgscan.detectors.jpeg_blocks import clipped, coefficients, grid_corner
 from imgscan.jpeg import Luma, read_luma
 from tests.detectors.scenes import auc, grey, jpeg, square
 
@@ -76,12 +76,12 @@ def test_a_picture_of_one_history_is_left_alone(scenes: list[Rgb], saved: tuple[
     for rgb in scenes:
         for quality in saved:
             rgb = jpeg(rgb, quality)
-        assert not adq.weigh(rgb).any()
+        assert not adq.weigh(rgb).odds.any()
 
 
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
 def test_photographs_as_their_cameras_saved_them(path: Path) -> None:
-    assert not adq.weigh(np.asarray(Image.open(path).convert("RGB"))).any()
+    assert not adq.weigh(np.asarray(Image.open(path).convert("RGB"))).odds.any()
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_file_saved_twice_is_left_alone(scenes: list[Rgb], saved: tuple[Table,
     for rgb in scenes:
         bright = np.clip((rgb.astype(float) - 128) * gain + 128, 0, 255).astype(np.uint8)
         content = encoded(pixels(encoded(bright, saved[0])), saved[1])
-        assert not adq.weigh(pixels(content), read_luma(content)).any()
+        assert not adq.weigh(pixels(content), read_luma(content)).odds.any()
 
 
 @pytest.mark.parametrize("first", [60, 75])
@@ -111,7 +111,7 @@ def test_what_a_file_says_counts_only_if_its_blocks_fit(scenes: list[Rgb]) -> No
     """Another picture's luma, as it were: then the pixels alone speak."""
     rgb = pasted(jpeg(scenes[0], 80), scenes[1], PATCH)
     wrong = Luma(scenes[2].max(2), np.full(64, 40.0))
-    np.testing.assert_array_equal(adq.weigh(rgb, wrong), adq.weigh(rgb))
+    np.testing.assert_array_equal(adq.weigh(rgb, wrong).odds, adq.weigh(rgb).odds)
 
 
 def test_a_small_part_in_a_picture_stored_without_loss(scenes: list[Rgb]) -> None:
@@ -124,17 +124,30 @@ def test_a_small_part_in_a_picture_stored_without_loss(scenes: list[Rgb]) -> Non
 
 def test_the_way_a_picture_is_stored_without_loss_says_nothing(scenes: list[Rgb]) -> None:
     """A forgery saved as JPEG and then as PNG is as one saved as JPEG: all its blocks fit, and there was no compression before."""
-    assert not adq.weigh(jpeg(pasted(scenes[0], scenes[1], PATCH), 80)).any()
+    assert not adq.weigh(jpeg(pasted(scenes[0], scenes[1], PATCH), 80)).odds.any()
 
 
-def test_a_grid_that_does_not_start_at_the_first_pixel_is_not_seen(scenes: list[Rgb]) -> None:
-    assert not adq.weigh(np.ascontiguousarray(pasted(jpeg(scenes[0], 80), scenes[1], PATCH)[3:, 5:])).any()
+@pytest.mark.parametrize(("top", "left"), [(3, 5), (0, 1), (7, 0), (4, 4)])
+def test_a_picture_cropped_off_the_grid(scenes: list[Rgb], top: int, left: int) -> None:
+    rgb = np.ascontiguousarray(pasted(jpeg(scenes[0], 80), scenes[1], PATCH)[top:, left:])
+    assert adq.weigh(rgb).corner == (-top % 8, -left % 8)
+    score = adq.score(rgb)
+    assert auc(PATCH[top:, left:], score) > 0.95
+    assert f1(PATCH[top:, left:], score > 0.5) > 0.8
+    assert not adq.weigh(np.ascontiguousarray(jpeg(scenes[0], 80)[top:, left:])).odds.any()
+
+
+@pytest.mark.parametrize("quality", [50, 75, 95])
+def test_the_grid_stands_out_where_there_is_one(scenes: list[Rgb], quality: int) -> None:
+    for rgb in scenes:
+        assert grid_corner(luma(rgb)) is None
+        assert grid_corner(luma(jpeg(rgb, quality)[2:, 6:])) == (6, 2)
 
 
 def test_at_the_edge_of_a_part_nothing_is_added(scenes: list[Rgb]) -> None:
     """Inside the patch what is added is what is known; elsewhere it is that or nothing, and nothing in a ring around the inside."""
     rgb = pasted(jpeg(scenes[0], 80), scenes[1], PATCH)
-    odds, added = adq._log_odds(rgb, None), adq.weigh(rgb)
+    odds, added = adq._log_odds(rgb, None).odds, adq.weigh(rgb).odds
     whole = np.zeros(odds.shape, bool)
     whole[18:30, 13:25] = True  # a block away from every cut one
     assert (added[whole] == odds[whole]).mean() > 0.95
@@ -148,13 +161,13 @@ def test_clipped_pixels_are_no_evidence_of_another_history(scenes: list[Rgb]) ->
     glaring = np.clip(scenes[0].astype(float) * 1.25 - 20, 0, 255).astype(np.uint8)
     rgb = jpeg(glaring, 80)
     assert 0.1 < (clipped(rgb) > 0).mean() < 0.9
-    assert not adq.weigh(rgb).any()
+    assert not adq.weigh(rgb).odds.any()
 
 
 def test_clipped_blocks_that_fit_are_evidence_of_the_same_history(scenes: list[Rgb]) -> None:
     glaring = np.clip(scenes[0].astype(float) * 1.25 - 20, 0, 255).astype(np.uint8)
     rgb = pasted(jpeg(glaring, 80), scenes[1], PATCH)
-    odds = adq._log_odds(rgb, None)
+    odds = adq._log_odds(rgb, None).odds
     elsewhere = coefficients(luma(grey(PATCH * 255.0)))[..., 0] < 0  # not a pixel of it
     assert (odds[(clipped(rgb) > 0) & (clipped(rgb) < 0.05) & elsewhere] < -1).mean() > 0.5
 
