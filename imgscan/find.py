@@ -14,6 +14,10 @@ from imgscan.records import Source
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"BM")
 _SKIPPED_FOLDERS = frozenset({".git"})
+_WRITTEN, _RECORDS = (
+    frozenset({"masks", "overlays"}),
+    frozenset({"results.jsonl", "results.jsonl.new", "journal.jsonl"}),
+)  # by a scan
 
 
 def looks_like_picture(path: Path) -> bool:
@@ -71,8 +75,8 @@ def find(paths: Iterable[Path], out: Path | None = None, chosen: Filter | None =
     """Every picture at and below the paths, once each.
 
     A named file is always taken (if it is no picture, decoding says so).  In a folder, a file is taken when its first bytes are a
-    picture's, or when its suffix claims so: a broken .jpg must not be passed over in silence.  `.git`, linked folders and the
-    output folder of an earlier scan are not entered.  Within a folder, names are sorted; the paths keep their order.
+    picture's, or when its suffix claims so: a broken .jpg must not be passed over in silence.  `.git`, linked folders and what
+    scans have written, into `out` or elsewhere, are not entered.  Within a folder, names are sorted; the paths keep their order.
 
     Args:
         paths: files and folders.
@@ -121,7 +125,8 @@ def _walk(root: Path, avoid: Path | None) -> Iterator[Source]:
     unreadable: list[OSError] = []
     for folder, folders, files in os.walk(root, onerror=unreadable.append):
         here = Path(folder)
-        folders[:] = sorted(f for f in folders if f not in _SKIPPED_FOLDERS and (here / f).resolve() != avoid)
+        skipped = _SKIPPED_FOLDERS | (_WRITTEN if _RECORDS & set(files) and set(folders) >= _WRITTEN else set())
+        folders[:] = sorted(f for f in folders if f not in skipped and (here / f).resolve() != avoid)
         for file in sorted(files):
             path = here / file
             claims = path.suffix.lower() in PICTURE_SUFFIXES and (path.is_file() or not path.exists())

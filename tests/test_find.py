@@ -40,6 +40,15 @@ def test_the_same_file_twice_is_one_picture(tmp_path: Path) -> None:
     assert len(find([tmp_path, tmp_path / "a.jpg"])) == 1
 
 
+@pytest.mark.parametrize("record", ["results.jsonl", "results.jsonl.new", "journal.jsonl"])
+def test_what_an_earlier_scan_wrote_is_not_scanned(tmp_path: Path, record: str) -> None:
+    make(tmp_path, "a.jpg", "old/masks/a.jpg.png", "old/overlays/a.jpg.jpg", "set/masks/m.png", "set/overlays/o.png")
+    (tmp_path / "old" / record).write_text("{}")
+    wanted = ["a.jpg", "set/masks/m.png", "set/overlays/o.png"]
+    assert [source.name for source in find([tmp_path], tmp_path / "new")] == wanted
+    assert [source.name for source in find([tmp_path / "old" / "overlays"])] == ["a.jpg.jpg"], "who names it wants it"
+
+
 def test_equal_names_in_two_folders_get_different_outputs(tmp_path: Path) -> None:
     make(tmp_path, "x/a.jpg", "y/a.jpg")
     names = [source.name for source in find([tmp_path / "x", tmp_path / "y"])]

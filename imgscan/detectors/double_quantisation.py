@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ FREQUENCIES = 28  # the lowest, in whose histograms double quantisation is sough
 LEAST_GAIN = 15.0  # nats by which double quantisation has to explain a histogram better
 LARGEST = 60  # multiples of the last step; larger coefficients count as that
 MOST_ZEROS = 0.97  # a frequency with more zeros than that has no histogram
-SAMPLE = 20_000  # blocks that histograms are made from
+SAMPLE = 12_000  # blocks that histograms are made from
 LEAST_BLOCKS = 64  # unclipped blocks in a picture that can be assessed
 SQUARE = 5  # blocks a side of the square whose mean counts: alone a block says little
 AROUND = 11  # blocks a side of the square in which the variance of what a block says is measured ...
@@ -123,34 +123,50 @@ def first_step(
     """
     if seen[LARGEST] > MOST_ZEROS * seen.sum():
         return None
-    single = _histogram(values, last) + 0.3
-    single /= single.sum()
-    gain, found = LEAST_GAIN, None
-    for first in STEPS:
-        if last % first == 0:  # leaves no trace
-            continue
-        double = _histogram(np.round(values / first) * first + rounding, last) + 0.3
-        double /= double.sum()
-        width = max(1.0, first / last)
-        smooth = ndimage.gaussian_filter1d(double, width) / ndimage.gaussian_filter1d(single, width)
-        odds = 0.97 * double / single / smooth + 0.03
-        odds /= (odds * single).sum()
-        odds[LARGEST] = min(odds[LARGEST], 1)  # a zero may come from a flat block
-        better = mixture_gain(odds, seen)
-        if better > gain:
-            gain, found = better, (first, np.clip(np.log(odds), -3, 3))
-    return found
+    firsts = np.array([step for step in STEPS if last % step], np.float32)[:, None]  # a divisor leaves no trace
+    single = _shares(values[None], last)
+    double = _shares(np.rint(values / firsts) * firsts + rounding.astype(np.float32), last)
+    smooth = np.einsum("cij,cj->ci", blur := _smoothing(last), double) / (blur @ single[0])
+    odds = 0.97 * double / single / smooth + 0.03
+    odds /= _whole(odds * single).sum(1, keepdims=True)
+    odds[:, 0] = np.minimum(odds[:, 0], 1)  # a zero may come from a flat block
+    folded = seen[LARGEST:] + seen[LARGEST::-1]
+    folded[0] //= 2
+    gains = [mixture_gain(one, folded) for one in odds]
+    best = int(np.argmax(gains))
+    if gains[best] <= LEAST_GAIN:
+        return None
+    return int(firsts[best, 0]), np.clip(np.log(_whole(odds[best : best + 1])[0]), -3, 3)
 
 
 def _bins(values: Numbers, step: float) -> npt.NDArray[np.intp]:
     """The multiple of `step` nearest to each coefficient, from 0 for -LARGEST to 2 LARGEST."""
-    return (np.clip(np.round(values / step), -LARGEST, LARGEST) + LARGEST).astype(np.intp)
+    return np.asarray(np.clip(np.rint(values / np.float32(step)), -LARGEST, LARGEST) + LARGEST, np.intp)
 
 
-def _histogram(values: Numbers, step: float) -> npt.NDArray[np.float64]:
-    """2 LARGEST + 1 counts, symmetric: coefficients have no sign of their own."""
-    counts = np.bincount(_bins(values, step), minlength=2 * LARGEST + 1).astype(float)
-    return np.asarray((counts + counts[::-1]) / 2)
+def _shares(values: Numbers, step: float) -> npt.NDArray[np.float64]:
+    """C x N coefficients -> C x LARGEST + 1: shares of multiples of `step` from 0 on; coefficients have no sign of their own."""
+    multiples = np.minimum(np.abs(np.rint(values / np.float32(step))), LARGEST).astype(np.intp)
+    multiples += (LARGEST + 1) * np.arange(len(values))[:, None]
+    counts = np.bincount(multiples.ravel(), minlength=(LARGEST + 1) * len(values)).reshape(-1, LARGEST + 1).astype(float)
+    counts[:, 1:] /= 2  # the other half has the other sign
+    counts += 0.3
+    return np.asarray(counts / _whole(counts).sum(1, keepdims=True))
+
+
+def _whole(half: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """C x LARGEST + 1 values of multiples from 0 on -> C x 2 LARGEST + 1 of all multiples."""
+    return np.concatenate([half[:, :0:-1], half], axis=1)
+
+
+@lru_cache(maxsize=64)
+def _smoothing(last: float) -> npt.NDArray[np.float32]:
+    """For every candidate of the first step a matrix that blurs values of multiples from 0 on by its width, in steps of `last`."""
+    widths = np.maximum(1.0, np.array([step for step in STEPS if last % step]) / last)[:, None, None]
+    place = np.arange(LARGEST + 1)
+    near, mirrored = place[:, None] - place, place[:, None] + place
+    weights = np.exp(-((near / widths) ** 2) / 2) + np.where(place > 0, np.exp(-((mirrored / widths) ** 2) / 2), 0)
+    return np.asarray(weights / weights.sum(2, keepdims=True), np.float32)
 
 
 @cache
