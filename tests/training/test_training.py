@@ -115,15 +115,15 @@ def test_the_loss_falls_and_validation_scores(tmp_path: Path, network: str) -> N
         if now.score is not None:
             scores.append(now.score)
 
-    recipe = tiny(network, steps=60, batch=4, log_every=20, validate_every=30, rate=3e-3, precision="float32")
+    recipe = tiny(network, steps=24, batch=4, log_every=8, validate_every=12, rate=3e-3, precision="float32")
     run = go(recipe, tmp_path, report=report)
     assert losses[-1] < losses[0]
     assert len(scores) == 3  # before the first step, and twice on the way
     assert 0 < run.plateau.best <= 1
     rows = (tmp_path / "log.csv").read_text().splitlines()
     assert rows[0] == "step,epoch,loss,rate,seconds,pictures_per_second,validation_auc"
-    assert [row.split(",")[0] for row in rows[1:]] == ["0", "20", "30", "40", "60"]
-    with Image.open(tmp_path / "previews" / "0000060.png") as sheet:
+    assert [row.split(",")[0] for row in rows[1:]] == ["0", "8", "12", "16", "24"]
+    with Image.open(tmp_path / "previews" / "0000024.png") as sheet:
         assert sheet.size == (3 * 64, 4 * 64)
     assert (tmp_path / "best.safetensors").exists()
 
