@@ -27,10 +27,10 @@ not.  Two cases:
   Most of the picture was quantised twice, or there is nothing to say; so D and v are corrected until they agree with it.  Where
   the file is that JPEG, its luma and its table are taken from it: they are exact, whatever program wrote the table.
 
-Pixels at 0 or 255 were clipped, which changes coefficients too.  In the first case a block with such a pixel says nothing, in the
-second the less, the more there are.  Where no compression is found, or where all blocks fit, the detector says nothing at all: a
-forgery that was made before the compression fits as well.  It does not see forgeries in a picture that was scaled after its JPEG,
-or cropped off the grid between two JPEGs, nor parts of the picture that were moved by multiples of 8.
+Pixels at 0 or 255 were clipped, which changes coefficients too.  In the first case a block with such a pixel can only be cleared,
+in the second it says the less, the more there are.  Where no compression is found, or where all blocks fit, the detector says
+nothing at all: a forgery that was made before the compression fits as well.  It does not see forgeries in a picture that was
+scaled after its JPEG, or cropped off the grid between two JPEGs, nor parts of the picture that were moved by multiples of 8.
 
 Ours: the law of e, the sums over neighbouring blocks, S, D and v, all constants; chosen on photographs and on small sets of real
 forgeries.
@@ -250,6 +250,8 @@ def _last_table(blocks: Array, shifted: Array, steps: Numbers, usable: npt.NDArr
     """
     rows, columns = shifted.shape[:2]
     within = usable[:rows, :columns]
+    if within.sum() < LEAST_BLOCKS // 2:
+        return None
     some, others = _some(blocks[:rows, :columns][within]), _some(shifted[within])  # the same places
     table: Numbers
     for table in (steps, *_standard_tables()):
