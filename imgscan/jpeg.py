@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,7 @@ _CHROMA_TABLE = (
     (99, 99, 99, 99, 99, 99, 99, 99),
     (99, 99, 99, 99, 99, 99, 99, 99),
 )
+_RGB = tuple(b"RGB")  # the names of the components of a file that stores RGB
 
 
 def quantization_table(quality: int, chroma: bool = False) -> npt.NDArray[np.float32]:
@@ -58,17 +60,23 @@ class Luma:
 
 
 def read_luma(content: bytes) -> Luma | None:
-    """The luma of a JPEG file; None where the file has none (CMYK), or is no JPEG.
+    """The luma of a JPEG file; None where the file has none (it stores RGB or CMYK), or is no JPEG.
 
     Args:
         content: of a file that can be decoded.
     """
-    with Image.open(io.BytesIO(content)) as file:
-        tables, layers = getattr(file, "quantization", None), getattr(file, "layer", None)
-        if not tables or not layers or file.mode not in ("L", "RGB"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF and large pictures
+        try:
+            with Image.open(io.BytesIO(content)) as file:
+                layers = getattr(file, "layer", None)
+                names = tuple(layer[0] for layer in layers or ())
+                if names == _RGB or file.mode not in ("L", "RGB") or (len(names) == 3 and file.info.get("adobe_transform") == 0):
+                    return None
+                table = getattr(file, "quantization", {}).get(layers[0][3]) if layers else None
+                file.draft("L", None)
+                if table is None or len(table) != 64 or file.mode != "L":
+                    return None
+                return Luma(np.array(file), np.array(table, float))
+        except Exception:  # Pillow raises nearly anything; a picture without luma is no reason to end a scan
             return None
-        table = tables.get(layers[0][3])
-        file.draft("L", None)
-        if table is None or len(table) != 64 or file.mode != "L":
-            return None
-        return Luma(np.array(file), np.array(table, float))

@@ -81,7 +81,9 @@ def localize(
             part = enlarge(torch.from_numpy(outside).float(), features.cell, height, width) > level
     most = round(peak * height * width)
     marked = _strong(_regions(part, probability, settings, lambda values: region_strength(values, most)), settings, together)
-    seen = [one for one in marked if odds is None or region_strength(own[one.box][one.inside], most) > FOUND]
+    seen = marked
+    if odds is not None and features.probability is not None:
+        seen = [one for one in marked if region_strength(own[one.box][one.inside], most) > FOUND]
     copied = copies(found.twins, probability)
     scores = np.zeros((height, width), np.float32)
     for one in copied:

@@ -54,6 +54,8 @@ def test_a_table_of_ones_own() -> None:
 
 def test_files_without_luma() -> None:
     assert read_luma(_saved(Image.new("CMYK", (16, 16)))) is None
+    assert read_luma(_saved(Image.new("RGB", (16, 16), (200, 30, 30)), keep_rgb=True)) is None
+    assert read_luma(_saved(Image.new("RGB", (16, 16)))[:40]) is None, "broken"
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "PNG")
     assert read_luma(buffer.getvalue()) is None

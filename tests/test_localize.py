@@ -256,3 +256,6 @@ def test_log_odds_beside_clusters_only_add() -> None:
     added = {region.box for region in mask.regions} - {region.box for region in plain.regions}
     assert {region.evidence for region in mask.regions if region.box in added} == {("jpeg",)}
     assert {region.evidence for region in mask.regions if region.box not in added} == {("pixels",)}
+    blocks[:] = 6.0
+    everywhere = localize(features, clusters, 96, 128, LocalizeSettings(), odds(blocks))
+    assert everywhere.regions[0].evidence == ("pixels", "jpeg"), "clusters mark without a high score"

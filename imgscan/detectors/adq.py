@@ -68,10 +68,13 @@ OUTLIERS = 0.02  # share of coefficients that do not follow it
 LEAST_STEPS = 3  # that have to be known
 LEAST_GAIN = 8.0  # nats by which a step has to explain the coefficients of its frequency better than none
 ALIKE = 0.85  # share of the gains that has to agree with a standard table for it to complete the steps
+BETTER, STRETCHED = 4.0, 0.2  # nats by which so many frequencies are explained better by other steps than whole ones
 E_PASSED, E_SPREAD = 0.33, 0.22  # e of blocks that passed the table: grey levels, and deviation of its logarithm
 V_LEAST, V_SPREAD = 0.36, 0.5  # v: no less than that, and deviation of log e around log v
 FLAT = 0.45  # grey levels; a block whose v is below is flat and fits any table
 PASSED = 0.10  # of the blocks have to fit the table for it to be the picture's
+EXACT_SHARE, EXACT = 0.65, 0.365  # a share of textured blocks; grey levels, median e of those that passed if they are fewer
+MINORITY = 0.5  # of the blocks of which something is known; if more deviate, the whole picture was changed since
 LEAST_BLOCKS = 64  # usable blocks in a picture that can be assessed
 DEVIATING = 3.0  # nats for "another history" from which on the detector speaks
 DEVIATING_SHARE = 0.002  # of the blocks, that have to deviate; fewer are no region
@@ -123,27 +126,29 @@ def weigh(rgb: Picture, saved: Luma | None = None) -> Weighed:
 
 def _log_odds(rgb: Picture, saved: Luma | None) -> Weighed:
     """Log odds, from equal prior odds, that a block has pixels of another history than the rest of its picture."""
-    grey, last = _as_saved(saved, rgb.shape[:2]) or (luma(rgb), None)
-    if last is not None:
+    nothing = np.zeros((rgb.shape[0] // BLOCK, rgb.shape[1] // BLOCK), np.float32)
+    grey, last = luma(rgb), None
+    if saved is not None:
+        if not _fits_file(saved, rgb.shape[:2]):
+            return Weighed(nothing)
+        grey, last = saved.values.astype(np.float32), saved.table
         blocks, shifted = coefficients(grey), coefficients(beside(grey))
         if _tells(_some(shifted), last):
             return Weighed(np.clip(_doubly(rgb, blocks, shifted, last), -MOST, MOST))
     corner = grid_corner(grey)  # of the last compression, or where that was too fine to hide anything, of the one before
     if corner is None:
-        return Weighed(np.zeros((rgb.shape[0] // BLOCK, rgb.shape[1] // BLOCK), np.float32))
+        return Weighed(nothing)
     top, left = corner
     odds = _of_pixels(rgb[top:, left:], grey[top:, left:], lossless=last is not None)
     return Weighed(np.clip(odds, -MOST, MOST), corner)
 
 
-def _as_saved(saved: Luma | None, shape: tuple[int, ...]) -> tuple[Array, Numbers] | None:
-    """The luma of a file and its table; None: there is none, or its blocks do not fit it, as in a file that stores RGB."""
-    if saved is None or saved.values.shape != shape:
-        return None
-    grey, whole = saved.values.astype(np.float32), _whole(saved.values)
-    if whole.sum() < LEAST_BLOCKS or not _fits(_some(coefficients(grey)[whole]), saved.table):
-        return None
-    return grey, saved.table
+def _fits_file(saved: Luma, shape: tuple[int, ...]) -> bool:
+    """Whether the luma of a file is of its picture and its unclipped blocks fit its table; else who knows what the table is for."""
+    whole = _whole(saved.values)
+    if saved.values.shape != shape or whole.sum() < LEAST_BLOCKS:
+        return False
+    return _fits(_some(coefficients(saved.values.astype(np.float32))[whole]), saved.table)
 
 
 def _of_pixels(rgb: Picture, grey: Array, lossless: bool) -> Array:
@@ -198,7 +203,20 @@ def estimate_steps(blocks: Array) -> npt.NDArray[np.float64]:
         if agreement.max() > ALIKE:
             steps = _standard_tables()[agreement.argmax()].copy()
             steps[0] = 1
+        elif _stretched(blocks, steps):
+            steps = np.ones(64)
     return steps
+
+
+def _stretched(blocks: Array, steps: Numbers) -> bool:
+    """Whether steps that are no whole numbers explain the coefficients better: the picture's contrast was changed since."""
+    found = np.flatnonzero(steps > 1)
+    better = 0
+    for frequency in found:
+        values, whole = blocks[:, frequency], float(steps[frequency])
+        least = mixture_gain(np.exp(_periodicity(values, whole))) + BETTER
+        better += any(mixture_gain(np.exp(_periodicity(values, whole + part / 10))) > least for part in (-4, -3, -2, 2, 3, 4))
+    return better > STRETCHED * len(found)
 
 
 def _periodicity(values: Array, step: float) -> Numbers:
@@ -219,20 +237,31 @@ def _by_residual(blocks: Array, shifted: Array, steps: Numbers, usable: npt.NDAr
     """
     here, elsewhere = _residual(blocks, steps, spared), np.sqrt(around(_residual(shifted, steps, spared) ** 2, usable.shape))
     x, expected = np.log(np.maximum(here, 0.02)), np.log(np.maximum(elsewhere, V_LEAST))
-    passed = -((np.maximum(x - np.log(E_PASSED), 0) / E_SPREAD) ** 2) / 2 - np.log(E_SPREAD)
+    same = -((np.maximum(x - np.log(E_PASSED), 0) / E_SPREAD) ** 2) / 2 - np.log(E_SPREAD)
     other = -(((x - expected) / V_SPREAD) ** 2) / 2 - np.log(V_SPREAD)
-    ratio = np.clip(passed - other, -8, 4)
+    ratio = np.clip(same - other, -8, 4)
     ratio[(elsewhere < FLAT) & (here < 2 * E_PASSED)] = 0
     ratio[~usable] = np.maximum(ratio[~usable], 0)  # clipping can only have made them fit less
     # Neighbours have the same history, and a wide mean would carry a strong word far over the edge of what was pasted.
     odds: Array = (-WEIGHT * ndimage.gaussian_filter(ratio, SMOOTH)).astype(np.float32)
-    passed_enough, deviating = (ratio > 1).mean() > PASSED, (odds > DEVIATING).mean() > DEVIATING_SHARE
-    return odds if passed_enough and deviating else np.zeros(usable.shape, np.float32)
+    passed, deviating, known = (ratio > 1).mean(), (odds > DEVIATING).mean(), ratio != 0
+    worth = passed > PASSED and deviating > DEVIATING_SHARE and (odds[known] > 0).mean() < MINORITY
+    worth = worth and _exact(here[usable & (elsewhere > 2 * E_PASSED)])
+    return odds if worth else np.zeros(usable.shape, np.float32)
+
+
+def _exact(residuals: Numbers) -> bool:
+    """Whether most textured blocks passed a table, by their e, or some so exactly as only the rounding of pixels is.
+
+    Else tones were changed since: a curve bends the multiples of a step, those of strong textures most.
+    """
+    passed = residuals[residuals < 1.5 * E_PASSED]
+    return len(passed) > EXACT_SHARE * len(residuals) or (len(passed) > 0 and float(np.median(passed)) < EXACT)
 
 
 def _residual(blocks: Array, steps: Numbers, spared: int = 0) -> Numbers:
     """e of the module's text: ... x 64 coefficients -> ..., grey levels; frequencies whose step is unknown do not count."""
-    known = steps > 1
+    known = (steps > 1) & (np.arange(64) > 0)  # the mean of a flat block is rounded with its pixels
     values = blocks[..., known]
     change = (values - np.round(values / steps[known]) * steps[known]) ** 2
     if spared:
@@ -279,7 +308,9 @@ def _some(blocks: Array) -> Array:
 
 def _whole(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """H x W -> H // 8 x W // 8: blocks without a pixel at 0 or 255."""
-    return np.asarray(clipped(np.repeat(values[..., None], 3, axis=2)) == 0)
+    rows, columns = values.shape[0] // BLOCK, values.shape[1] // BLOCK
+    ends = ((values == 0) | (values == 255))[: rows * BLOCK, : columns * BLOCK]
+    return np.asarray(~ends.reshape(rows, BLOCK, columns, BLOCK).any((1, 3)))
 
 
 @cache

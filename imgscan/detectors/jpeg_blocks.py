@@ -74,16 +74,20 @@ def around(cells: Numbers, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
 
 
 def clipped(rgb: Picture, margin: int = 0) -> Array:
-    """The share of a block's pixels at the ends of their range, weighted as luma weighs the channels.
+    """The share of a block's pixels at the ends of the range, weighted as luma weighs the channels.
+
+    The ends are the least and the greatest value of a channel in the picture: where one was brightened, what was clipped at 0 is
+    no longer there.
 
     Args:
         rgb: H x W x 3 uint8.
-        margin: grey levels from 0 and 255 that count as the end.
+        margin: grey levels from the ends that count as well.
 
     Returns:
         H // 8 x W // 8 float32, 0..1.
     """
-    ends = luma(((rgb <= margin) | (rgb >= 255 - margin)).astype(np.uint8))
+    least, most = rgb.min((0, 1)).astype(int) + margin, rgb.max((0, 1)).astype(int) - margin
+    ends = luma(((rgb <= least) | (rgb >= most)).astype(np.uint8))
     rows, columns = rgb.shape[0] // BLOCK, rgb.shape[1] // BLOCK
     return np.asarray(ends[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK).mean((1, 3)), np.float32)
 

@@ -28,21 +28,21 @@ def evidence_text(region: Line, regions: Sequence[Line]) -> str:
     if twin := region.get("twin"):
         number = twin_number(region, regions)
         words["copy"] = f"equals what lies at {twin[0]}, {twin[1]}" if number is None else f"equals region {number}"
+        if number is not None and regions[number - 1] is region:
+            words["copy"] = "holds both of two equal parts"
     return "; ".join(words[one] for one in region.get("evidence", ()))
 
 
 def twin_number(region: Line, regions: Sequence[Line]) -> int | None:
-    """Which of `regions`, from 1, a region equals; None: none of them."""
-    twin = region["twin"]
-    return next((rank for rank, other in enumerate(regions, 1) if other is not region and _alike(other["box"], twin)), None)
+    """Which of `regions`, from 1, holds most of what a region equals, itself at last; None: none does."""
+    others = sorted(enumerate(regions, 1), key=lambda pair: pair[1] is region)
+    return next((rank for rank, other in others if _holds(other["box"], region["twin"])), None)
 
 
-def _alike(box: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether two boxes share more than half of what they cover together."""
+def _holds(box: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether more than half of the other box lies in a box."""
     sides = [max(0, min(box[one + 2], other[one + 2]) - max(box[one], other[one])) for one in (0, 1)]
-    shared = sides[0] * sides[1]
-    areas = [(one[2] - one[0]) * (one[3] - one[1]) for one in (box, other)]
-    return 2 * shared > sum(areas) - shared
+    return 2 * sides[0] * sides[1] > (other[2] - other[0]) * (other[3] - other[1])
 
 
 def render(record: Record) -> str:

@@ -44,7 +44,9 @@ def render(record: Record) -> str:
 
 def _region(region: Line, regions: list[Line]) -> str:
     why = evidence_text(region, regions)
-    return f"region {region['box']} area {region['area']} strength {region['strength']}" + (f": {why}" if why else "")
+    return f"region {regions.index(region) + 1} {region['box']} area {region['area']} strength {region['strength']}" + (
+        f": {why}" if why else ""
+    )
 
 
 def _text(text: str) -> str:

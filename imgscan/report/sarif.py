@@ -107,7 +107,8 @@ def _region(region: Line, regions: list[Line]) -> str:
     """Where it is, and what speaks for it."""
     left, top, right, bottom = region["box"]
     why = evidence_text(region, regions)
-    return f"left {left}, top {top}, {right - left} x {bottom - top} pixels" + (f" ({why})" if why else "")
+    number = f"{regions.index(region) + 1}: " if len(regions) > 1 else ""
+    return f"{number}left {left}, top {top}, {right - left} x {bottom - top} pixels" + (f" ({why})" if why else "")
 
 
 def _location(line: Line) -> dict[str, Any]:

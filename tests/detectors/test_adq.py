@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -107,11 +108,43 @@ def test_a_file_whose_table_no_standard_has(scenes: list[Rgb], first: int) -> No
     assert f1(PATCH, score > 0.5) > 0.8
 
 
-def test_what_a_file_says_counts_only_if_its_blocks_fit(scenes: list[Rgb]) -> None:
-    """Another picture's luma, as it were: then the pixels alone speak."""
+def test_of_a_file_whose_blocks_do_not_fit_its_table_nothing_is_said(scenes: list[Rgb]) -> None:
+    """Another picture's luma, as it were: who knows what its blocks passed."""
     rgb = pasted(jpeg(scenes[0], 80), scenes[1], PATCH)
-    wrong = Luma(scenes[2].max(2), np.full(64, 40.0))
-    np.testing.assert_array_equal(adq.weigh(rgb, wrong).odds, adq.weigh(rgb).odds)
+    assert adq.weigh(rgb).odds.any()
+    assert not adq.weigh(rgb, Luma(scenes[2].max(2), np.full(64, 40.0))).odds.any()
+
+
+@pytest.mark.parametrize("quality", [30, 62, 90])
+def test_every_file_fits_its_own_table(scenes: list[Rgb], quality: int) -> None:
+    """Also where a half of it is flat, and the mean of its blocks is rounded with their pixels."""
+    for rgb in scenes:
+        flat = rgb.copy()
+        flat[:200] = np.linspace(120, 160, 384, dtype=np.uint8)[None, :, None]
+        luma_of = read_luma(encoded(flat, quality))
+        assert luma_of is not None
+        assert adq._fits_file(luma_of, (384, 384))
+
+
+@pytest.mark.parametrize("quality", [75, 90])
+@pytest.mark.parametrize(
+    "tone",
+    [lambda x: x * 1.1, lambda x: x * 0.9 + 10, lambda x: x + 7, lambda x: 255 * (x / 255) ** 1.2],
+    ids=["contrast", "flatter", "brighter", "curve"],
+)
+def test_a_picture_toned_as_a_whole_after_its_jpeg_is_left_alone(
+    scenes: list[Rgb], tone: Callable[[NDArray[np.float64]], NDArray[np.float64]], quality: int
+) -> None:
+    for rgb in scenes:
+        toned = np.round(np.minimum(tone(jpeg(rgb, quality).astype(float)), 255)).astype(np.uint8)
+        assert not adq.weigh(toned).odds.any()
+
+
+def test_nearly_all_of_a_tall_picture_is_clipped() -> None:
+    rng = np.random.default_rng(3)
+    rgb = np.full((1024, 64, 3), 255, np.uint8)
+    rgb[:, 56:] = rng.integers(60, 180, (1024, 8, 3))
+    assert not adq.weigh(jpeg(rgb, 75)).odds.any()
 
 
 def test_a_small_part_in_a_picture_stored_without_loss(scenes: list[Rgb]) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from imgscan.judge import FailOn
 from imgscan.records import Skipped, Source
-from imgscan.report.human import finding_text, printable, summary_text
+from imgscan.report.human import evidence_text, finding_text, printable, summary_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Tally, read_lines, result_line, run_line, summary_line
 from tests.test_store import assessed
 
@@ -72,3 +72,16 @@ def test_summary_counts() -> None:
     tally.add(result_line(assessed()), FailOn(score=0.9))
     tally.add(result_line(SKIPPED), FailOn())
     assert summary_text(tally, 2.0, "out") == "3 pictures: 1 flagged, 1 clean, 1 skipped; 1.50 pictures/s; results in out"
+
+
+def test_what_a_region_equals_in_words() -> None:
+    """A part marked by itself, one inside a larger region, one that is not marked, and two parts that touch."""
+    one = {"box": [0, 0, 10, 10], "evidence": ["copy"], "twin": [50, 50, 60, 60]}
+    other = {"box": [40, 40, 80, 80], "evidence": ["pixels", "copy"], "twin": [0, 0, 10, 10]}
+    assert evidence_text(one, [other, one]) == "equals region 1"
+    assert evidence_text(other, [other, one]) == "traces in its pixels; equals region 2"
+    assert evidence_text(one, [one]) == "equals what lies at 50, 50"
+    both = {"box": [0, 0, 20, 10], "evidence": ["copy"], "twin": [10, 0, 20, 10]}
+    assert evidence_text(both, [both]) == "holds both of two equal parts"
+    assert evidence_text({"box": [0, 0, 9, 9], "evidence": ["copy"], "twin": None}, []) == "there twice"
+    assert evidence_text({"box": [0, 0, 9, 9]}, []) == "", "a record of an earlier version"
