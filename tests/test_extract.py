@@ -1,15 +1,22 @@
-"""What a device's memory does not hold at once goes through in halves."""
+"""What a device's memory does not hold at once goes through in halves; detectors are shown the file where it says more."""
+
+import io
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from imgscan.decode import decode
 from imgscan.errors import WorkerError
-from imgscan.extract import extract
+from imgscan.extract import detect, extract, seek
 from imgscan.models.segmentation import Segmentation
-from imgscan.records import Placement, Tensor
+from imgscan.records import Picture, Placement, Source, Tensor
 
 CPU = torch.device("cpu")
+PHOTOS = Path(__file__).parent / "data" / "photos"
 
 
 class Small(nn.Module):
@@ -68,3 +75,33 @@ def test_features_finer_than_four_pixels_are_averaged() -> None:
     torch.testing.assert_close(features.vectors, expected)
     assert features.probability is not None
     assert features.probability.values.shape == (64, 64), "the map stays as it is"
+
+
+def test_what_a_file_says_beyond_its_pixels() -> None:
+    """A part pasted between two JPEGs, the last with tables of no standard; and the same stored as RGB, of which nobody knows."""
+    photos = [Image.open(path).convert("RGB").resize((384, 384)) for path in sorted(PHOTOS.glob("*.jpg"))[:2]]
+    first = io.BytesIO()
+    photos[0].save(first, "JPEG", quality=60)
+    forged = Image.open(first).convert("RGB")
+    forged.paste(photos[1].crop((3, 5, 133, 135)), (100, 100))
+    table = [6, 4, 5, 7, 9, 12, 12, 17, *[13] * 56]
+
+    def decoded(**settings: Any) -> Picture:
+        content = io.BytesIO()
+        forged.save(content, "JPEG", **settings)
+        picture = decode(Source(Path("x.jpg"), "x.jpg", content.getvalue()))
+        assert isinstance(picture, Picture)
+        return picture
+
+    picture = decoded(qtables=[table, table], subsampling=0)
+    [odds] = seek(["adq"], picture).odds
+    assert odds.values[15:27, 15:27].mean() > 3
+    assert odds.values[:, 40:].mean() < -3
+    score = detect("adq", picture).probability
+    assert score is not None
+    assert (score.values[110:220, 110:220] > 0.5).float().mean() > 0.9
+    stored_as_rgb = decoded(quality=90, keep_rgb=True)
+    assert not seek(["adq"], stored_as_rgb).odds
+    score = detect("adq", stored_as_rgb).probability
+    assert score is not None
+    assert not score.values.any()
