@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -112,11 +111,7 @@ def detect(name: str, picture: Picture) -> Features:
         D x h x w unit vectors (a detector without features: equal ones, so that only its score speaks) and H x W scores.
     """
     detector = DETECTORS[name]
-    if detector.exact is None:
-        said = detector.score(picture.rgb)
-    else:
-        known, luma = _luma(picture)
-        said = detector.exact(picture.rgb, luma) if known else np.zeros(picture.rgb.shape[:2], np.float32)
+    said = detector.score(picture.rgb) if detector.exact is None else detector.exact(picture.rgb, _luma(picture))
     score = Map(torch.from_numpy(said), (1.0, 1.0))
     if detector.features is None:
         rows, columns = (max(1, length // BLOCK) for length in (picture.height, picture.width))
@@ -129,16 +124,15 @@ def seek(names: Sequence[str], picture: Picture) -> Sought:
     """What weight-free detectors add, those of detectors.DETECTORS that do: what is there twice, and log odds of blocks."""
     twins = [one for name in names if (find := DETECTORS[name].find) is not None for one in find(picture.rgb)]
     weighing = [weigh for name in names if (weigh := DETECTORS[name].weigh) is not None]
-    known, luma = _luma(picture) if weighing else (False, None)
-    weighed = [one for weigh in weighing if known and (one := weigh(picture.rgb, luma)).odds.any()]
+    luma = _luma(picture) if weighing else None
+    weighed = [one for weigh in weighing if (one := weigh(picture.rgb, luma)).odds.any()]
     odds = (Map(torch.from_numpy(one.odds), (float(BLOCK), float(BLOCK)), one.corner) for one in weighed)
     return Sought(tuple(twins), tuple(odds))
 
 
-def _luma(picture: Picture) -> tuple[bool, Luma | None]:
-    """What its file says beyond its pixels; False of a JPEG without luma, which compressed other planes than those looked at."""
-    luma = None if picture.jpeg is None else read_luma(picture.jpeg)
-    return picture.jpeg is None or luma is not None, luma
+def _luma(picture: Picture) -> Luma | None:
+    """What its file says beyond its pixels; None: it is no JPEG."""
+    return None if picture.jpeg is None else read_luma(picture.jpeg)
 
 
 def join(maps: torch.Tensor, placement: Placement) -> Features:

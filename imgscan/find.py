@@ -14,10 +14,8 @@ from imgscan.records import Source
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"BM")
 _SKIPPED_FOLDERS = frozenset({".git"})
-_WRITTEN, _RECORDS = (
-    frozenset({"masks", "overlays"}),
-    frozenset({"results.jsonl", "results.jsonl.new", "journal.jsonl"}),
-)  # by a scan
+_WRITTEN = frozenset({"masks", "overlays"})  # by a scan, ...
+_RECORDS = frozenset({"results.jsonl", "results.jsonl.new", "journal.jsonl"})  # ... beside one of these
 
 
 def looks_like_picture(path: Path) -> bool:

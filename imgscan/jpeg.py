@@ -55,12 +55,15 @@ def quantization_table(quality: int, chroma: bool = False) -> npt.NDArray[np.flo
 class Luma:
     """The luma of a JPEG file as it was decoded, before anything was made of it: its colours are rounded and clipped once more."""
 
-    values: npt.NDArray[np.uint8]  # H x W
+    values: npt.NDArray[np.uint8]  # H x W; 0 x 0: the file stores none
     table: npt.NDArray[np.float64]  # 64, its quantisation table row by row
 
 
-def read_luma(content: bytes) -> Luma | None:
-    """The luma of a JPEG file; None where the file has none (it stores RGB or CMYK), or is no JPEG.
+_NO_LUMA = Luma(np.zeros((0, 0), np.uint8), np.ones(64))
+
+
+def read_luma(content: bytes) -> Luma:
+    """The luma of a JPEG file; 0 x 0 pixels where it stores none (but RGB or CMYK), or is no JPEG.
 
     Args:
         content: of a file that can be decoded.
@@ -69,14 +72,13 @@ def read_luma(content: bytes) -> Luma | None:
         warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF and large pictures
         try:
             with Image.open(io.BytesIO(content)) as file:
-                layers = getattr(file, "layer", None)
-                names = tuple(layer[0] for layer in layers or ())
-                if names == _RGB or file.mode not in ("L", "RGB") or (len(names) == 3 and file.info.get("adobe_transform") == 0):
-                    return None
-                table = getattr(file, "quantization", {}).get(layers[0][3]) if layers else None
+                layers = getattr(file, "layer", None) or ()
+                names = tuple(layer[0] for layer in layers)
+                as_rgb = names == _RGB or (len(names) == 3 and file.info.get("adobe_transform") == 0)
+                if not layers or as_rgb or file.mode not in ("L", "RGB"):
+                    return _NO_LUMA
+                table = getattr(file, "quantization", {})[layers[0][3]]
                 file.draft("L", None)
-                if table is None or len(table) != 64 or file.mode != "L":
-                    return None
-                return Luma(np.array(file), np.array(table, float))
+                return Luma(np.array(file), np.array(table, float)) if file.mode == "L" else _NO_LUMA
         except Exception:  # Pillow raises nearly anything; a picture without luma is no reason to end a scan
-            return None
+            return _NO_LUMA

@@ -27,10 +27,11 @@ not.  Two cases:
   Most of the picture was quantised twice, or there is nothing to say; so D and v are corrected until they agree with it.  Where
   the file is that JPEG, its luma and its table are taken from it: they are exact, whatever program wrote the table.
 
-Pixels at 0 or 255 were clipped, which changes coefficients too.  In the first case a block with such a pixel can only be cleared,
-in the second it says the less, the more there are.  Where no compression is found, or where all blocks fit, the detector says
-nothing at all: a forgery that was made before the compression fits as well.  It does not see forgeries in a picture that was
-scaled after its JPEG, or cropped off the grid between two JPEGs, nor parts of the picture that were moved by multiples of 8.
+Pixels at the ends of the range were clipped, which changes coefficients too.  In the first case a block with such a pixel can
+only be cleared, in the second it says the less, the more there are.  Where no compression is found, or where all blocks fit,
+the detector says nothing at all: a forgery that was made before the compression fits as well.  It does not see forgeries in a
+picture that was scaled after its JPEG, or cropped off the grid between two JPEGs, nor parts of the picture that were moved
+by multiples of 8.
 
 Ours: the law of e, the sums over neighbouring blocks, S, D and v, all constants; chosen on photographs and on small sets of real
 forgeries.
@@ -46,7 +47,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from imgscan.detectors.double_quantisation import once_only
-from imgscan.detectors.inconsistency import Array, Picture, enlarged, luma
+from imgscan.detectors.inconsistency import Array, Picture, block_mean, enlarged, luma
 from imgscan.detectors.jpeg_blocks import (
     BLOCK,
     NOISE,
@@ -83,7 +84,7 @@ WEIGHT = 2.0  # blocks that this mean counts for, as if they were independent
 SPARED = 3  # frequencies of a block whose step may have been estimated wrong
 FITTING, FIT = 0.98, 0.5  # so many blocks have an e below FIT grey levels if the table was the last one ...
 TELLING = 0.2  # ... and at least so many that did not pass it have twice E_PASSED
-MARGIN = 1  # grey levels from 0 or 255 that are an end of the range, after another compression
+MARGIN = 1  # grey levels from the ends of the range that count as ends after another compression
 CLIPPED = 0.03  # share of a block's pixels at an end of the range, weighted as luma weighs colours, from which on it says nothing
 SEED = 0
 
@@ -115,7 +116,7 @@ def weigh(rgb: Picture, saved: Luma | None = None) -> Weighed:
 
     Args:
         rgb: H x W x 3 uint8.
-        saved: what the file says of them, if it is a JPEG.
+        saved: what the file says of them, if it is a JPEG; of one that does not fit its pixels or its table nothing is said.
     """
     odds, corner = _log_odds(rgb, saved)
     other = odds > 0
@@ -145,8 +146,10 @@ def _log_odds(rgb: Picture, saved: Luma | None) -> Weighed:
 
 def _fits_file(saved: Luma, shape: tuple[int, ...]) -> bool:
     """Whether the luma of a file is of its picture and its unclipped blocks fit its table; else who knows what the table is for."""
-    whole = _whole(saved.values)
-    if saved.values.shape != shape or whole.sum() < LEAST_BLOCKS:
+    if saved.values.shape != shape:
+        return False
+    whole = block_mean(((saved.values == 0) | (saved.values == 255)).astype(np.float32), BLOCK) == 0
+    if whole.sum() < LEAST_BLOCKS:
         return False
     return _fits(_some(coefficients(saved.values.astype(np.float32))[whole]), saved.table)
 
@@ -304,13 +307,6 @@ def _some(blocks: Array) -> Array:
     """... x 64 -> FEW x 64 at most, of places that depend on the number of blocks alone."""
     flat = blocks.reshape(-1, 64)
     return flat if len(flat) <= FEW else flat[np.random.default_rng(SEED).choice(len(flat), FEW, replace=False)]
-
-
-def _whole(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """H x W -> H // 8 x W // 8: blocks without a pixel at 0 or 255."""
-    rows, columns = values.shape[0] // BLOCK, values.shape[1] // BLOCK
-    ends = ((values == 0) | (values == 255))[: rows * BLOCK, : columns * BLOCK]
-    return np.asarray(~ends.reshape(rows, BLOCK, columns, BLOCK).any((1, 3)))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The 8x8 blocks of JPEG: their coefficients on the grid and beside it, and how much of them was clipped."""
+"""The 8x8 blocks of JPEG: where their grid lies, their coefficients on it and beside it, how much of them was clipped."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from imgscan.detectors.inconsistency import GAUSSIAN, Array, Picture, luma
+from imgscan.detectors.inconsistency import GAUSSIAN, Array, Picture, block_mean, luma
 
 Level = TypeVar("Level", bound=np.generic)
 Numbers = npt.NDArray[np.floating]
 BLOCK = 8
 HALF = BLOCK // 2
 STEPS = range(2, 41)  # candidates of a quantisation step
+NOISE = 0.4  # standard deviation of a coefficient through the rounding of pixels, grey levels
 PLACES = 400  # in a picture, at which its grid is sought
 ZERO = 0.6  # grey levels, a coefficient that was 0 before its pixels were rounded
 STANDS_OUT = 8.0  # deviations from the median of all grids; grids of JPEGs have 12 and more, the largest of others mostly 1 to 3
 LEAST_DEVIATION = 1e-3  # of the share of zeros
 SEED = 0
 _HIGH = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)) >= 3  # frequencies; the lowest are hardly ever 0
-NOISE = 0.4  # standard deviation of a coefficient through the rounding of pixels, grey levels
 
 
 def coefficients(grey: Array) -> Array:
@@ -88,8 +88,7 @@ def clipped(rgb: Picture, margin: int = 0) -> Array:
     """
     least, most = rgb.min((0, 1)).astype(int) + margin, rgb.max((0, 1)).astype(int) - margin
     ends = luma(((rgb <= least) | (rgb >= most)).astype(np.uint8))
-    rows, columns = rgb.shape[0] // BLOCK, rgb.shape[1] // BLOCK
-    return np.asarray(ends[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK).mean((1, 3)), np.float32)
+    return block_mean(ends, BLOCK)
 
 
 def mixture_gain(ratios: Numbers, counts: npt.NDArray[np.intp] | None = None) -> float:
