@@ -1,4 +1,4 @@
-"""The commands `imgscan data list|check|synth`: their flags.  No torch here."""
+"""The commands `imgscan data list|check|synth|hard`: their flags.  No torch here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from imgscan.completion import data_sets
 from imgscan.errors import ExitCode
 from imgscan.exits import exits
+from imgscan.flags import AcceptLicence, Device, Jobs, Model
 
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -65,3 +66,38 @@ def data_synth(
     from imgscan.commands.data import synth_command
 
     return synth_command(roots=data_root, count=count, side=side, kinds=kind or [], families=families, seed=seed, out=out)
+
+
+@data_app.command("hard")
+@exits
+def data_hard(
+    model: Model,
+    data_root: Annotated[list[Path], typer.Option(help="Folder of pristine photographs that are trained on; repeatable.")],
+    windows: Annotated[int, typer.Option(min=1, help="Untouched windows of each photograph to judge it by.")] = 4,
+    share: Annotated[float, typer.Option(min=0.001, max=1, help="Of the photographs, to list.")] = 0.15,
+    side: Annotated[int, typer.Option(help="Pixels a side, a multiple of 8; as in the recipe.")] = 384,
+    families: Annotated[
+        str, typer.Option(help="Families whose histories the windows get, as in a recipe: all, or names joined by +.")
+    ] = "all",
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other windows.")] = 0,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    accept_licence: AcceptLicence = False,
+    out: Annotated[Path, typer.Option(help="The list, for --set data.hard=LIST.")] = Path("hard.csv"),
+) -> ExitCode:
+    """List the training photographs that a model takes for forged most readily, so that a recipe can show them more often."""
+    from imgscan.commands.hard import hard_command
+
+    return hard_command(
+        model,
+        roots=data_root,
+        windows=windows,
+        share=share,
+        side=side,
+        families=families,
+        seed=seed,
+        device=device,
+        jobs=jobs,
+        accept_licence=accept_licence,
+        out=out,
+    )

@@ -52,6 +52,7 @@ class Material:
     """What a run learns from and is validated on: photographs to forge, or entries of data sets."""
 
     photos: list[Path] = field(default_factory=list)
+    hard: list[Path] = field(default_factory=list)  # of them
     kept_aside: list[Path] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     held_out: list[Entry] = field(default_factory=list)
@@ -63,7 +64,7 @@ class Material:
 
     def described(self, options: TrainOptions, processes: int) -> dict[str, Any]:
         """What a checkpoint remembers of it: flags, so that --resume need not repeat them, and what has to stay the same."""
-        names = [path.name for path in self.photos] + [entry.image.name for entry in self.entries]
+        names = [path.name for path in self.photos + self.hard] + [entry.image.name for entry in self.entries]
         return {
             "data": options.data or SYNTH,
             "roots": [str(root.resolve()) for root in options.roots],
@@ -137,7 +138,7 @@ def train_command(options: TrainOptions) -> ExitCode:
             checkpoint.load(run, file)
             for difference in material.differences(material_of, run.material):
                 _say(world.first, f"imgscan: {difference}: the run goes on, but not to the weights of one left alone")
-        samples = loop.training_samples(recipe, material.photos, material.entries, world.size)
+        samples = loop.training_samples(recipe, material.photos, material.entries, world.size, material.hard)
         validation = validation_samples(recipe, material.kept_aside, material.held_out)
         _say(world.first, f"{options.method}: {recipe.model.network} {recipe.model.size}, {recipe.train.steps} steps of ", end="")
         _say(
@@ -186,7 +187,9 @@ def train_command(options: TrainOptions) -> ExitCode:
 def gather(options: TrainOptions, recipe: Recipe) -> Material:
     """Find what to train and to validate on; refuse training files that are also validated or tested on."""
     if options.data in (None, SYNTH):
-        return _photographs(options)
+        return _photographs(options, recipe.data.hard)
+    if recipe.data.hard:
+        raise ConfigError(f"data.hard lists photographs that synth forges; --data {options.data} has untouched pictures of its own")
     from imgscan.datasets.doctor import leaked
     from imgscan.datasets.resolve import resolve
 
@@ -214,10 +217,11 @@ def gather(options: TrainOptions, recipe: Recipe) -> Material:
     return Material(entries=entries, held_out=held_out)
 
 
-def _photographs(options: TrainOptions) -> Material:
+def _photographs(options: TrainOptions, hard: str) -> Material:
     """Pristine photographs; without --validation-root a tenth of them, chosen by their names, is kept aside."""
     from imgscan.datasets.doctor import leaked
     from imgscan.datasets.entries import Entry
+    from imgscan.datasets.hard import read_hard
     from imgscan.datasets.synth import find_photos, keep_aside
 
     if not options.roots:
@@ -231,7 +235,8 @@ def _photographs(options: TrainOptions) -> Material:
             f"photographs"
         )
     copies = {trained for trained, _ in both}
-    return Material(photos=[path for path in photos if path not in copies], kept_aside=kept)
+    photos = [path for path in photos if path not in copies]
+    return Material(photos=photos, hard=read_hard(Path(hard), photos) if hard else [], kept_aside=kept)
 
 
 def _with_options(recipe: Recipe, options: TrainOptions) -> Recipe:

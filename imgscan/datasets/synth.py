@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from imgscan.find import PICTURE_SUFFIXES
 
 CACHE_BYTES = 1_500_000_000  # of decoded photographs that a loader process keeps
 _TRIES = 5  # photographs drawn in place of one that cannot be decoded
+HARD_SHARE = 0.5  # of the untouched pictures; of the others some are hard by chance
 CLEAR_FORGED, CLEAR_PRISTINE = 0.75, 0.10  # shares of forged pixels beyond which a feature cell has a label
 
 
@@ -97,12 +100,20 @@ class SynthDataset(Dataset[Sample]):
     """Forgery number i of an endless sequence: a pure function of (seed, i), whatever the number of loader processes.
 
     A photograph is drawn in proportion to its file's share of all pixels, so that many small pictures do not crowd out few
-    large ones.  A share of the items are untouched pictures, all labels 0.  A photograph that cannot be decoded is passed over and
-    named in the item's remarks.
+    large ones.  A share of the items are untouched pictures, all labels 0; HARD_SHARE of these are of `hard` photographs, where
+    there are some, each as often.  A photograph that cannot be decoded is passed over and named in the item's remarks.
     """
 
     def __init__(
-        self, photos: list[Path], *, side: int, seed: int, length: int, untouched_share: float = 0.0, families: str = ""
+        self,
+        photos: list[Path],
+        *,
+        side: int,
+        seed: int,
+        length: int,
+        untouched_share: float = 0.0,
+        families: str = "",
+        hard: Sequence[Path] = (),
     ) -> None:
         if side % 8 or side < 64:
             raise InputError(f"crop side is {side}; wanted a multiple of 8, at least 64")
@@ -116,7 +127,7 @@ class SynthDataset(Dataset[Sample]):
         self.unreadable = [path for path, area in zip(photos, areas, strict=True) if not area]
         self.edges = np.cumsum(areas) / np.sum(areas)
         self.side, self.seed, self.length = side, seed, length
-        self.untouched_share = untouched_share
+        self.untouched_share, self.hard = untouched_share, hard
         self.families = parse_families(families)
 
     def __len__(self) -> int:
@@ -126,17 +137,23 @@ class SynthDataset(Dataset[Sample]):
         rng = np.random.default_rng((self.seed, index))
         remarks: list[str] = []
 
-        def photo() -> Rgb:
+        def any_photo() -> Path:
+            return self.photos[min(int(np.searchsorted(self.edges, rng.random())), len(self.photos) - 1)]
+
+        def hard_photo() -> Path:
+            return self.hard[int(rng.integers(len(self.hard)))]
+
+        def photo(drawn: Callable[[], Path] = any_photo) -> Rgb:
             for _ in range(_TRIES):
-                path = self.photos[min(int(np.searchsorted(self.edges, rng.random())), len(self.photos) - 1)]
                 try:
-                    return read_photo(path)
+                    return read_photo(drawn())
                 except InputError as error:
                     remarks.append(str(error))
             raise InputError(f"{_TRIES} photographs in a row cannot be decoded; the last: {remarks[-1]}")
 
         if rng.random() < self.untouched_share:
-            rgb = untouched_as(photo, self.side, rng, self.families) if self.families else untouched(photo, self.side, rng)
+            drawn = partial(photo, hard_photo) if self.hard and rng.random() < HARD_SHARE else photo
+            rgb = untouched_as(drawn, self.side, rng, self.families) if self.families else untouched(drawn, self.side, rng)
             labels = np.zeros((self.side, self.side), np.uint8)
         else:
             made = forge_as(photo, self.side, rng, self.families) if self.families else forge(photo, self.side, rng)

@@ -112,14 +112,22 @@ def steps_per_epoch(recipe: Recipe, pictures: int, processes: int) -> int:
     return max(1, pictures // (recipe.train.batch * recipe.train.accumulate * processes))
 
 
-def training_samples(recipe: Recipe, photos: Sequence[Path], entries: Sequence[Entry], processes: int) -> Samples:
-    """All samples of a run: forgeries made from photographs, or the pictures of data sets."""
+def training_samples(
+    recipe: Recipe, photos: Sequence[Path], entries: Sequence[Entry], processes: int, hard: Sequence[Path] = ()
+) -> Samples:
+    """All samples of a run: forgeries made from photographs, of which `hard` are left untouched more often, or data sets."""
     train, data = recipe.train, recipe.data
     length = train.steps * train.accumulate * train.batch * processes
     if entries:
         return EntryDataset(entries, data, seed=train.seed, length=length)
     return SynthDataset(
-        list(photos), side=data.side, seed=train.seed, length=length, untouched_share=data.untouched, families=data.families
+        list(photos),
+        side=data.side,
+        seed=train.seed,
+        length=length,
+        untouched_share=data.untouched,
+        families=data.families,
+        hard=hard,
     )
 
 

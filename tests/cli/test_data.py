@@ -83,3 +83,40 @@ def test_what_cannot_be_checked(tmp_path: Path) -> None:
     assert done.returncode == ExitCode.INCOMPLETE
     assert "4cam_splc/" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_hard_lists_the_most_suspected_and_training_takes_the_list(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for photo in sorted(PHOTOS.glob("*.jpg"))[:3]:
+        (photos / photo.name).write_bytes(photo.read_bytes())
+    (photos / "broken.jpg").write_bytes((photos / "budgie-536d6860.jpg").read_bytes()[:3000])
+    call = ("data", "hard", "ela", "--data-root", photos, "--windows", 2, "--side", 96, "--jobs", 0, "--out", tmp_path / "hard.csv")
+    done = run(*call, "--share", 1)
+    assert done.returncode == ExitCode.INCOMPLETE, done.stderr
+    assert "skipped" in done.stderr
+    assert "broken.jpg" in done.stderr
+    with (tmp_path / "hard.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {Path(row["photo"]).name for row in rows} == {path.name for path in photos.iterdir()} - {"broken.jpg"}
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    (photos / "broken.jpg").unlink()
+    assert run(*call, "--share", 0.34).returncode == ExitCode.CLEAN
+    with (tmp_path / "hard.csv").open(newline="") as file:
+        assert [row["photo"] for row in csv.DictReader(file)] == [row["photo"] for row in rows[:2]], "ceil(0.34 x 3)"
+
+    done = run(*call, "--families", "edti")
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "--families: unknown family 'edti'; did you mean edit" in done.stderr
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "fourth.jpg").write_bytes(sorted(PHOTOS.glob("*.jpg"))[3].read_bytes())
+    roots = ("--data-root", photos, "--validation-root", other)
+    done = run("train", "focal", *roots, "--set", "data.hard=nowhere.csv", "--out", tmp_path / "run")
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "data.hard: nowhere.csv: No such file" in done.stderr
+    done = run("train", "ncl", "--data", tmp_path, "--set", "data.hard=hard.csv", "--out", tmp_path / "run")
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "data.hard" in done.stderr
+    assert "synth" in done.stderr

@@ -1,0 +1,71 @@
+"""`imgscan data hard`: the training photographs that a model takes for forged most readily."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from imgscan.datasets.families import parse_families
+from imgscan.datasets.hard import write_hard, write_windows
+from imgscan.datasets.synth import find_photos
+from imgscan.devices import choose_device
+from imgscan.errors import ExitCode, InputError
+from imgscan.find import find
+from imgscan.pipeline import scan
+from imgscan.progress import bar
+from imgscan.records import Skipped
+from imgscan.report.human import printable
+from imgscan.scanner import build_scanner
+from imgscan.weights import find_model
+
+
+def hard_command(
+    model: str,
+    *,
+    roots: list[Path],
+    windows: int,
+    share: float,
+    side: int,
+    families: str,
+    seed: int,
+    device: str,
+    jobs: int | None,
+    accept_licence: bool,
+    out: Path,
+) -> ExitCode:
+    """Score untouched windows of every photograph and write the list of those with the highest mean; broken ones are named.
+
+    Raises:
+        InputError: no photographs, or a side that is no multiple of 8.
+        ConfigError: an unknown family.
+        OutputError: the list cannot be written.
+    """
+    chosen = parse_families(families, "--families")
+    if side % 8 or side < 64:
+        raise InputError(f"--side {side}; wanted a multiple of 8, at least 64")
+    photos = find_photos(roots)
+    place = choose_device(device)
+    scanner = build_scanner(find_model(model), device=place, jobs=jobs, everything=True, accept_licence=accept_licence)
+    scores: defaultdict[int, list[float]] = defaultdict(list)
+    skipped = 0
+    with TemporaryDirectory(prefix="imgscan-") as folder, bar("searching", 2 * len(photos) * windows) as progress:
+        for number, photo in enumerate(photos):
+            try:
+                write_windows(photo, windows, side, chosen, seed, Path(folder), str(number))
+            except InputError as error:
+                skipped += 1
+                print(f"imgscan: skipped {printable(str(error))}", file=sys.stderr)
+            progress.advance(by=windows)
+        for result in scan(find([Path(folder)]), scanner):
+            progress.advance()
+            if isinstance(result, Skipped):
+                raise InputError(f"{result.source.path}: {result.reason}")
+            scores[int(result.picture.source.path.name.split(".")[0])].append(result.finding.score)
+    means = [(photos[number], sum(some) / len(some)) for number, some in scores.items()]
+    hardest = sorted(means, key=lambda one: -one[1])[: math.ceil(share * len(means))]
+    write_hard(out, hardest)
+    print(out)
+    return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN

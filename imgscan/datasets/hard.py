@@ -1,0 +1,66 @@
+"""Hard negatives: photographs whose untouched windows a model takes for forged, shown to it more often when it is trained on.
+
+What stands out raises alarms again and again: the same few photographs, at every scale and quality.  Found with the model that is
+to become better, listed in a file, and named by a recipe (`data.hard`), they make up half of the untouched training pictures (Sung
+and Poggio, "Example-based learning for view-based human face detection", TPAMI 1998: bootstrapping; Felzenszwalb et al., "Object
+detection with discriminatively trained part-based models", TPAMI 2010: data mining of hard negatives).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from imgscan.datasets.families import Families, untouched_as
+from imgscan.datasets.forge import untouched
+from imgscan.datasets.synth import read_photo
+from imgscan.errors import InputError
+from imgscan.store import replacing
+
+_COLUMNS = ["photo", "score"]
+
+
+def write_windows(photo: Path, count: int, side: int, families: Families, seed: int, folder: Path, stem: str) -> None:
+    """Write untouched windows of a photograph as training shows them, STEM.0.png and so on; InputError where it is broken.
+
+    Its windows depend on its file's name and the seed, not on the other photographs.
+    """
+    rgb = read_photo(photo)
+    name = int(hashlib.sha256(photo.name.encode(errors="replace")).hexdigest()[:15], 16)
+    for number in range(count):
+        rng = np.random.default_rng((seed, name, number))
+        made = untouched_as(lambda: rgb, side, rng, families) if families else untouched(lambda: rgb, side, rng)
+        Image.fromarray(made).save(folder / f"{stem}.{number}.png", compress_level=1)
+
+
+def write_hard(path: Path, scored: Sequence[tuple[Path, float]]) -> None:
+    """Write photographs with their scores, the most suspected first; OutputError when that cannot be done."""
+    with replacing(path) as new, new.open("w", encoding="utf-8", newline="", errors="surrogateescape") as file:
+        table = csv.writer(file)
+        table.writerow(_COLUMNS)
+        table.writerows((photo, f"{score:.4f}") for photo, score in sorted(scored, key=lambda one: (-one[1], str(one[0]))))
+
+
+def read_hard(path: Path, photos: Sequence[Path]) -> list[Path]:
+    """The photographs to train on that a list names, by the names of the files, for folders move between machines.
+
+    Raises:
+        InputError: no such list, another file, or none of its photographs is trained on.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="", errors="surrogateescape") as file:
+            table = csv.reader(file)
+            if next(table, None) != _COLUMNS:
+                raise InputError(f"data.hard: {path} is no list of hard photographs; wanted one that imgscan data hard wrote")
+            names = {Path(row[0]).name for row in table if row}
+    except (OSError, csv.Error) as error:
+        raise InputError(f"data.hard: {path}: {getattr(error, 'strerror', None) or error}") from error
+    hard = [photo for photo in photos if photo.name in names]
+    if not hard:
+        raise InputError(f"data.hard: none of the {len(names)} photographs in {path} is among the {len(photos)} to train on")
+    return hard
