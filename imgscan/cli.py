@@ -31,6 +31,7 @@ from imgscan.flags import (
     ReportFiles,
     ReportFormat,
     Roots,
+    Side,
 )
 
 EXIT_STATUS = """Exit status: 0 complete and nothing at or above --fail-on; 1 complete, with findings; 2 not complete (usage,
@@ -76,6 +77,7 @@ def scan(
     device: Device = "auto",
     jobs: Jobs = None,
     batch: Batch = None,
+    side: Side = None,
     cluster: Cluster = None,
     grid: Grid = None,
     cluster_seconds: ClusterSeconds = 1.0,
@@ -151,6 +153,7 @@ def scan(
             device=device,
             jobs=jobs,
             batch=batch,
+            side=side,
             cluster=cluster,
             grid=grid,
             cluster_seconds=cluster_seconds,
@@ -231,7 +234,7 @@ def evaluate(
     cluster_seconds: ClusterSeconds = 1.0,
     compat: Compat = None,
     accept_licence: AcceptLicence = False,
-    side: Annotated[int | None, typer.Option(min=64, help="Longest side in pixels that a network sees at once.")] = None,
+    side: Side = None,
     beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile or shrink.")] = None,
     out: Annotated[
         Path, typer.Option(help="Folder that remembers what was measured (measured.jsonl) and receives --figures.")
@@ -289,6 +292,7 @@ def calibrate(
     device: Device = "auto",
     jobs: Jobs = None,
     batch: Batch = None,
+    side: Side = None,
     accept_licence: AcceptLicence = False,
     no_config: NoConfig = False,
     config: Config = None,
@@ -297,7 +301,14 @@ def calibrate(
     from imgscan.commands.calibrate import calibrate_command
 
     return calibrate_command(
-        model, pristine=pristine, copies=copies, device=device, jobs=jobs, batch=batch, accept_licence=accept_licence
+        model,
+        pristine=pristine,
+        copies=copies,
+        device=device,
+        jobs=jobs,
+        batch=batch,
+        side=side,
+        accept_licence=accept_licence,
     )
 
 

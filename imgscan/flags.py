@@ -98,6 +98,14 @@ ModelFlag = Annotated[
 ]
 Model = Annotated[str, typer.Argument(help="A model as for scan --model.", autocompletion=models)]
 Roots = Annotated[list[Path] | None, typer.Option("--data-root", help="Where the data is; repeatable.")]
+Side = Annotated[
+    int | None,
+    typer.Option(
+        min=64,
+        help="Longest side in pixels that a network sees at once; what is larger goes in tiles. By default as the card says, with "
+        "which its thresholds were measured.",
+    ),
+]
 Compat = Annotated[
     str | None,
     typer.Option(

@@ -69,7 +69,13 @@ def _plan(card: Card, side: int | None, beyond: str | None) -> InputPlan:
         if beyond not in (None, "tile", "shrink"):
             raise InputError(f"--beyond {beyond}: wanted tile or shrink")
         table |= {k: v for k, v in (("side", side), ("beyond", beyond)) if v is not None}
-    return card.check("input", InputPlan, table)
+    plan = card.check("input", InputPlan, table)
+    if plan.mode == "native" and plan.beyond == "tile" and plan.side < plan.overlap + plan.multiple:
+        raise InputError(
+            f"--side {plan.side}: tiles of {card.full_name} overlap by {plan.overlap} pixels; wanted at least "
+            f"{plan.overlap + plan.multiple}"
+        )
+    return plan
 
 
 def parse_grid(text: str | None) -> int | None:

@@ -333,6 +333,12 @@ def _find_card(text: str) -> Card:
     return tagged[0]
 
 
+def check_side(model: Model, side: int | None) -> None:
+    """InputError when --side is given, which says how much a network sees at once, and the model has no network."""
+    if side is not None and not model.cards:
+        raise InputError(f"--side {side}: {model.name} has no network that could see more or less at once")
+
+
 def file_sha256(path: Path) -> str:
     """64 hexadecimal digits of a file's SHA-256."""
     with path.open("rb") as file:

@@ -18,7 +18,7 @@ from imgscan.progress import bar
 from imgscan.records import Skipped, Source
 from imgscan.report.human import printable
 from imgscan.scanner import build_scanner
-from imgscan.weights import find_model
+from imgscan.weights import check_side, find_model
 
 AS_IS = "as they are"  # pictures that are no copies
 # level -> share of untouched pictures that may reach it; `default` is what counts where nobody names another
@@ -50,6 +50,7 @@ def calibrate_command(
     device: str,
     jobs: int | None,
     batch: int | None,
+    side: int | None,
     accept_licence: bool,
 ) -> ExitCode:
     """Print [[operating_points]] for a weights card; a level that the sample is too small for is named on stderr.
@@ -60,8 +61,9 @@ def calibrate_command(
     if not sources:
         raise InputError(f"no pictures in {', '.join(map(str, pristine))}; wanted untouched pictures")
     chosen = find_model(model)
+    check_side(chosen, side)
     scanner = build_scanner(
-        chosen, device=choose_device(device), batch=batch, jobs=jobs, everything=True, accept_licence=accept_licence
+        chosen, device=choose_device(device), batch=batch, jobs=jobs, side=side, everything=True, accept_licence=accept_licence
     )
     scores: list[float] = []
     forms: dict[str, list[float]] = {}

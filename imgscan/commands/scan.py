@@ -25,7 +25,7 @@ from imgscan.report.formats import Format, find_format, format_of, write_report
 from imgscan.report.human import finding_text, printable, summary_text, timing_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, result_line, run_line, summary_line
 from imgscan.report.record import read_record
-from imgscan.weights import Model, find_model
+from imgscan.weights import Model, check_side, find_model
 
 if TYPE_CHECKING:
     from imgscan.scanner import Scanner
@@ -49,6 +49,7 @@ class ScanOptions:
     device: str
     jobs: int | None
     batch: int | None
+    side: int | None
     cluster: str | None
     grid: str | None
     cluster_seconds: float
@@ -93,6 +94,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
             raise InputError(f"-o {path}: is one of the scanned pictures; wanted another file")
     chosen = find_model(options.model, options.compat)
     check_usable(chosen.cards, options.accept_licence)
+    check_side(chosen, options.side)
     if options.cluster is None and options.grid is None:
         _gates(options, chosen)  # before torch is loaded
     from imgscan.devices import choose_device
@@ -107,6 +109,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
         device=place,
         batch=options.batch,
         jobs=options.jobs,
+        side=options.side,
         weakest=least_score(gates.report_from, chosen.points),
         accept_licence=options.accept_licence,
     )

@@ -61,6 +61,21 @@ def test_a_scan_writes_what_it_promises(folder: Path, tiny_model: str, tmp_path:
     assert "0 of 3 pictures flagged" in (out / "report.html").read_text()
 
 
+def test_another_side_is_recorded_and_taken_for_another_scan(folder: Path, tiny_model: str, tmp_path: Path) -> None:
+    """A picture of 192 x 128 in tiles of 96, then at once: what the first found does not stand for the second."""
+    starts = []
+    for flags in (("--side", "96"), ()):
+        done = run("scan", folder / "a", "--model", tiny_model, *flags, "--out", tmp_path / "out")
+        assert done.returncode == ExitCode.CLEAN, done.stderr
+        start, result, _ = map(json.loads, (tmp_path / "out" / "results.jsonl").read_text().splitlines())
+        assert result["status"] == "assessed"
+        starts.append(start)
+    small, large = ({plan["side"] for plan in start["input"]} for start in starts)
+    assert small == {96}
+    assert min(large) > 192
+    assert starts[0]["key"] != starts[1]["key"]
+
+
 def test_no_features(folder: Path, tiny_model: str, tmp_path: Path) -> None:
     assert run("scan", folder, "-m", tiny_model, "--out", tmp_path / "o", "--no-features").returncode == 0
     assert not (tmp_path / "o" / "features.h5").exists()
@@ -147,6 +162,9 @@ def test_nothing_to_scan_is_0_with_a_warning(tiny_model: str, tmp_path: Path) ->
         (["scan", PHOTOS, "--out", PHOTOS], "is a scanned folder"),
         (["scan", PHOTOS, "--bogus"], "--bogus"),
         (["scan", PHOTOS, "--batch", "0"], "--batch"),
+        (["scan", PHOTOS, "--model", "ela", "--side", "256"], "--side 256: ela has no network"),
+        (["scan", PHOTOS, "--side", "64"], "--side 64: tiles of focal-hrnet@open overlap by 64 pixels; wanted at least 96"),
+        (["calibrate", "ela", "--pristine", PHOTOS, "--side", "256"], "--side 256: ela has no network"),
         (["train", "ncl", "--data", "casia"], "give --data-root DIR"),
         (["train", "ncl", "--data", "cassia", "--data-root", PHOTOS], "did you mean casia"),
         (["train", "ncl", "--data", "columbia", "--data-root", PHOTOS], "columbia"),
