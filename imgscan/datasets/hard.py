@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from imgscan.datasets.entries import read_rgb
 from imgscan.datasets.families import Families, untouched_as
 from imgscan.datasets.forge import untouched
-from imgscan.datasets.synth import read_photo
 from imgscan.errors import InputError
 from imgscan.store import replacing
 
@@ -30,7 +30,7 @@ def write_windows(photo: Path, count: int, side: int, families: Families, seed: 
 
     Its windows depend on its file's name and the seed, not on the other photographs.
     """
-    rgb = read_photo(photo)
+    rgb = read_rgb(photo)
     name = int(hashlib.sha256(photo.name.encode(errors="replace")).hexdigest()[:15], 16)
     for number in range(count):
         rng = np.random.default_rng((seed, name, number))
