@@ -75,7 +75,7 @@ def data_hard(
     data_root: Annotated[list[Path], typer.Option(help="Folder of pristine photographs that are trained on; repeatable.")],
     windows: Annotated[int, typer.Option(min=1, help="Untouched windows of each photograph to judge it by.")] = 4,
     share: Annotated[float, typer.Option(min=0.001, max=1, help="Of the photographs, to list.")] = 0.15,
-    side: Annotated[int, typer.Option(help="Pixels a side, a multiple of 8; as in the recipe.")] = 384,
+    side: Annotated[int, typer.Option(help="Pixels a side, a multiple of 8; as data.side of the recipe.")] = 256,
     families: Annotated[
         str, typer.Option(help="Families whose histories the windows get, as in a recipe: all, or names joined by +.")
     ] = "all",
@@ -85,7 +85,10 @@ def data_hard(
     accept_licence: AcceptLicence = False,
     out: Annotated[Path, typer.Option(help="The list, for --set data.hard=LIST.")] = Path("hard.csv"),
 ) -> ExitCode:
-    """List the training photographs that a model takes for forged most readily, so that a recipe can show them more often."""
+    """List the training photographs that a model takes for forged most readily, so that a recipe can show them more often.
+
+    Exit status: 0 every photograph was judged; 2 some could not be, or nothing could be written.
+    """
     from imgscan.commands.hard import hard_command
 
     return hard_command(
