@@ -71,9 +71,9 @@ def _plan(card: Card, side: int | None, beyond: str | None) -> InputPlan:
         table |= {k: v for k, v in (("side", side), ("beyond", beyond)) if v is not None}
     plan = card.check("input", InputPlan, table)
     if plan.mode == "native" and plan.beyond == "tile" and plan.side < plan.overlap + plan.multiple:
+        origin = f"weights card {card.path}: [input] side {plan.side}" if side is None else f"--side {side}"
         raise InputError(
-            f"--side {plan.side}: tiles of {card.full_name} overlap by {plan.overlap} pixels; wanted at least "
-            f"{plan.overlap + plan.multiple}"
+            f"{origin}: tiles of {card.full_name} overlap by {plan.overlap} pixels; wanted at least {plan.overlap + plan.multiple}"
         )
     return plan
 
