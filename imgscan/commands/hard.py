@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from imgscan.datasets.families import parse_families
-from imgscan.datasets.hard import write_hard, write_windows
+from imgscan.datasets.hard import hardest, write_hard, write_windows
 from imgscan.datasets.synth import find_photos
 from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError
@@ -39,7 +38,7 @@ def hard_command(
     """Score untouched windows of every photograph and write the list of those with the highest mean; broken ones are named.
 
     Raises:
-        InputError: no photographs, or a side that is no multiple of 8.
+        InputError: no photographs, or none that can be decoded, or a side that is no multiple of 8.
         ConfigError: an unknown family.
         OutputError: the list cannot be written.
     """
@@ -65,7 +64,8 @@ def hard_command(
                 raise InputError(f"{result.source.path}: {result.reason}")
             scores[int(result.picture.source.path.name.split(".")[0])].append(result.finding.score)
     means = [(photos[number], sum(some) / len(some)) for number, some in scores.items()]
-    hardest = sorted(means, key=lambda one: -one[1])[: math.ceil(share * len(means))]
-    write_hard(out, hardest)
+    if not means:
+        raise InputError(f"none of the {len(photos)} photographs can be decoded")
+    write_hard(out, hardest(means, share))
     print(out)
     return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN

@@ -187,7 +187,7 @@ def train_command(options: TrainOptions) -> ExitCode:
 def gather(options: TrainOptions, recipe: Recipe) -> Material:
     """Find what to train and to validate on; refuse training files that are also validated or tested on."""
     if options.data in (None, SYNTH):
-        return _photographs(options, recipe.data.hard)
+        return _photographs(options, recipe)
     if recipe.data.hard:
         raise ConfigError(f"data.hard lists photographs that synth forges; --data {options.data} has untouched pictures of its own")
     from imgscan.datasets.doctor import leaked
@@ -217,13 +217,15 @@ def gather(options: TrainOptions, recipe: Recipe) -> Material:
     return Material(entries=entries, held_out=held_out)
 
 
-def _photographs(options: TrainOptions, hard: str) -> Material:
+def _photographs(options: TrainOptions, recipe: Recipe) -> Material:
     """Pristine photographs; without --validation-root a tenth of them, chosen by their names, is kept aside."""
     from imgscan.datasets.doctor import leaked
     from imgscan.datasets.entries import Entry
     from imgscan.datasets.hard import read_hard
     from imgscan.datasets.synth import find_photos, keep_aside
 
+    if recipe.data.hard and not recipe.data.untouched:
+        raise ConfigError("data.hard is for untouched pictures, and data.untouched is 0; wanted a share above 0")
     if not options.roots:
         raise InputError("--data synth needs pristine photographs: give --data-root DIR (repeatable)")
     photos = find_photos(options.roots)
@@ -236,7 +238,8 @@ def _photographs(options: TrainOptions, hard: str) -> Material:
         )
     copies = {trained for trained, _ in both}
     photos = [path for path in photos if path not in copies]
-    return Material(photos=photos, hard=read_hard(Path(hard), photos) if hard else [], kept_aside=kept)
+    hard = read_hard(Path(recipe.data.hard), photos) if recipe.data.hard else []
+    return Material(photos=photos, hard=hard, kept_aside=kept)
 
 
 def _with_options(recipe: Recipe, options: TrainOptions) -> Recipe:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from imgscan.datasets.entries import read_rgb
-from imgscan.datasets.families import Families, untouched_as
-from imgscan.datasets.forge import untouched
+from imgscan.datasets.families import Families
+from imgscan.datasets.synth import draw_untouched
 from imgscan.errors import InputError
 from imgscan.store import replacing
 
@@ -34,16 +35,20 @@ def write_windows(photo: Path, count: int, side: int, families: Families, seed: 
     name = int(hashlib.sha256(photo.name.encode(errors="replace")).hexdigest()[:15], 16)
     for number in range(count):
         rng = np.random.default_rng((seed, name, number))
-        made = untouched_as(lambda: rgb, side, rng, families) if families else untouched(lambda: rgb, side, rng)
-        Image.fromarray(made).save(folder / f"{stem}.{number}.png", compress_level=1)
+        Image.fromarray(draw_untouched(lambda: rgb, side, rng, families)).save(folder / f"{stem}.{number}.png", compress_level=1)
+
+
+def hardest(scored: Sequence[tuple[Path, float]], share: float) -> list[tuple[Path, float]]:
+    """That share of the photographs, rounded up, with the highest scores, the highest first."""
+    return sorted(scored, key=lambda one: (-one[1], str(one[0])))[: math.ceil(share * len(scored))]
 
 
 def write_hard(path: Path, scored: Sequence[tuple[Path, float]]) -> None:
-    """Write photographs with their scores, the most suspected first; OutputError when that cannot be done."""
+    """Write photographs with their scores; OutputError when that cannot be done."""
     with replacing(path) as new, new.open("w", encoding="utf-8", newline="", errors="surrogateescape") as file:
         table = csv.writer(file)
         table.writerow(_COLUMNS)
-        table.writerows((photo, f"{score:.4f}") for photo, score in sorted(scored, key=lambda one: (-one[1], str(one[0]))))
+        table.writerows((photo, f"{score:.4f}") for photo, score in scored)
 
 
 def read_hard(path: Path, photos: Sequence[Path]) -> list[Path]:

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from imgscan.datasets.families import forge_as, parse_families, untouched_as
-from imgscan.datasets.forge import Rgb, forge, untouched
+from imgscan.datasets.families import Families, forge_as, parse_families, untouched_as
+from imgscan.datasets.forge import Photo, Rgb, forge, untouched
 from imgscan.errors import InputError
 from imgscan.find import PICTURE_SUFFIXES
 
@@ -93,6 +93,11 @@ def cell_labels(labels: Tensor, stride: int, ignore_contour: bool = True) -> Ten
     return answer
 
 
+def draw_untouched(photo: Photo, side: int, rng: np.random.Generator, families: Families) -> Rgb:
+    """A picture nobody forged, side x side: by the families, or where there are none by the plain maker."""
+    return untouched_as(photo, side, rng, families) if families else untouched(photo, side, rng)
+
+
 Sample = tuple[Tensor, Tensor, str]  # rgb 3 x side x side uint8; labels side x side uint8, 0 pristine, k the k-th part; remarks
 
 
@@ -153,7 +158,7 @@ class SynthDataset(Dataset[Sample]):
 
         if rng.random() < self.untouched_share:
             drawn = partial(photo, hard_photo) if self.hard and rng.random() < HARD_SHARE else photo
-            rgb = untouched_as(drawn, self.side, rng, self.families) if self.families else untouched(drawn, self.side, rng)
+            rgb = draw_untouched(drawn, self.side, rng, self.families)
             labels = np.zeros((self.side, self.side), np.uint8)
         else:
             made = forge_as(photo, self.side, rng, self.families) if self.families else forge(photo, self.side, rng)

@@ -27,7 +27,7 @@ class DataSection:
     augment: str = "none"  # a name of datasets.augment.AUGMENTATIONS
     families: str = ""  # of synthetic forgeries, joined by +: names of datasets.families.FAMILIES, or all; empty: the plain maker
     untouched: float = 0.0  # share of synthetic training pictures that nobody forged
-    hard: str = ""  # a list of photographs that make up half of these, as imgscan data hard writes it; empty: none
+    hard: str = ""  # a list of photographs that half of these are made from, as imgscan data hard writes it; empty: none
     authentic: bool = False  # also train on the untouched pictures of a data set
     epoch: int = 10_000  # pictures in an epoch of synth, which has no end
     workers: int = 1  # loader processes

@@ -113,7 +113,11 @@ def test_hard_lists_the_most_suspected_and_training_takes_the_list(tmp_path: Pat
     other.mkdir()
     (other / "fourth.jpg").write_bytes(sorted(PHOTOS.glob("*.jpg"))[3].read_bytes())
     roots = ("--data-root", photos, "--validation-root", other)
-    done = run("train", "focal", *roots, "--set", "data.hard=nowhere.csv", "--out", tmp_path / "run")
+    base = ("train", "focal", *roots, "--set", "data.hard=nowhere.csv", "--out", tmp_path / "run")
+    done = run(*base)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "data.hard is for untouched pictures, and data.untouched is 0" in done.stderr
+    done = run(*base, "--set", "data.untouched=0.4")
     assert done.returncode == ExitCode.INCOMPLETE
     assert "data.hard: nowhere.csv: No such file" in done.stderr
     done = run("train", "ncl", "--data", tmp_path, "--set", "data.hard=hard.csv", "--out", tmp_path / "run")

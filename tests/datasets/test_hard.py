@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from imgscan.datasets.families import parse_families
-from imgscan.datasets.hard import read_hard, write_hard, write_windows
+from imgscan.datasets.hard import hardest, read_hard, write_hard, write_windows
 from imgscan.datasets.synth import SynthDataset
 from imgscan.errors import InputError
 from tests.conftest import PHOTOS
@@ -28,13 +28,19 @@ def test_windows_are_those_of_one_photograph_and_the_same_again(tmp_path: Path) 
 
 
 def test_a_list_is_read_by_file_names_whatever_the_folder(tmp_path: Path) -> None:
-    write_hard(tmp_path / "hard.csv", [(Path("/old/a.jpg"), 0.2), (Path("/old/b, c.jpg"), 0.93456), (Path("/old/d.jpg"), 0.2)])
+    write_hard(tmp_path / "hard.csv", [(Path("/old/b, c.jpg"), 0.93456), (Path("/old/a.jpg"), 0.2), (Path("/old/d.jpg"), 0.2)])
     lines = (tmp_path / "hard.csv").read_text().splitlines()
     assert lines == ["photo,score", '"/old/b, c.jpg",0.9346', "/old/a.jpg,0.2000", "/old/d.jpg,0.2000"]
     photos = [Path("/new") / name for name in ("z.jpg", "b, c.jpg", "d.jpg")]
     assert read_hard(tmp_path / "hard.csv", photos) == photos[1:]
     with pytest.raises(InputError, match=r"none of the 3 photographs in .*hard.csv is among the 1 to train on"):
         read_hard(tmp_path / "hard.csv", photos[:1])
+
+
+def test_the_hardest_are_the_highest_scores_rounded_up() -> None:
+    scored = [(Path(name), score) for name, score in (("d", 0.1), ("c", 0.7), ("b", 0.7), ("a", 0.9))]
+    assert hardest(scored, 0.26) == [(Path("a"), 0.9), (Path("b"), 0.7)]
+    assert [str(path) for path, _ in hardest(scored, 1)] == ["a", "b", "c", "d"]
 
 
 def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
@@ -45,7 +51,7 @@ def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
         read_hard(tmp_path / "other.csv", [])
 
 
-def test_half_of_the_untouched_pictures_are_hard_ones_and_no_forged_ones_host(tmp_path: Path) -> None:
+def test_half_of_the_untouched_pictures_are_hard_ones_and_no_forged_one(tmp_path: Path) -> None:
     """Green photographs to train on and a red one in the list: what is red was drawn as hard."""
     for name, colour in (("green.png", (40, 160, 40)), ("red.png", (200, 30, 30))):
         Image.new("RGB", (160, 160), colour).save(tmp_path / name)
@@ -58,3 +64,4 @@ def test_half_of_the_untouched_pictures_are_hard_ones_and_no_forged_ones_host(tm
 
     assert 0.36 <= share(0.999, [red]) <= 0.64  # 0.5 +- 3 deviations of 0.046
     assert share(0.999, []) == 0
+    assert share(0.0, [red]) == 0

@@ -5,7 +5,8 @@ import pytest
 from scipy import ndimage
 
 from imgscan.detectors import copy_move
-from imgscan.detectors.copy_move import Affine, Copy, find_copies, group, match, score
+from imgscan.detectors.copy_move import Copy, find_copies, score
+from imgscan.detectors.keypoint_matches import Affine, group, match
 from imgscan.detectors.keypoints import Keypoints
 from tests.detectors.scenes import dead_leaves, grey, jpeg
 

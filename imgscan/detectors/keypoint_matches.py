@@ -1,0 +1,151 @@
+"""Matches of keypoints within one picture, and the affine maps that groups of them follow: where its parts may have been copied to.
+
+Steps 1 and 2 of copy_move.py, which has the papers; whether the pixels agree with a map is decided there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from imgscan.detectors.inconsistency import Array
+from imgscan.detectors.keypoints import Keypoints, mirrored
+
+COPIES = 2  # of one part that are told from a repeating pattern
+RATIO = 0.75  # of the distances to a match and to the next
+APART = 16.0  # pixels: nearer points are one and the same
+TOLERANCE = 3.0  # pixels between a match and where the map takes it
+REACH = 120.0  # pixels between neighbouring matches of a group
+LEAST = 3  # matches of a group
+GROUPS, PROPOSALS = 16, 400  # most groups a picture, and most matches that propose a map
+
+Pairs = npt.NDArray[np.intp]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Where a part went: (x, y) -> matrix (x, y) + shift, pixels."""
+
+    matrix: Floats  # 2 x 2
+    shift: Floats  # 2
+
+    def __call__(self, places: npt.NDArray[np.floating]) -> Floats:
+        """N x 2 places -> N x 2."""
+        moved: Floats = places @ self.matrix.T + self.shift
+        return moved
+
+    def plausible(self) -> bool:
+        """No stretching beyond 2 : 1 and no scaling beyond 4."""
+        large, small = np.linalg.svd(self.matrix, compute_uv=False)
+        return bool(small > 0.25 and large < 4 and large < 2 * small)
+
+
+def match(points: Keypoints, flipped: bool) -> Pairs:
+    """Pairs of keypoints that look alike and like nothing else: M x 2 indices; `flipped`: one of them in a mirror.
+
+    For a point's matches in order of distance, d_1 <= d_2 <= ..., each at another place: the first k, where d_k < RATIO d_(k + 1).
+    """
+    told = points.descriptors
+    asked = mirrored(told) if flipped else told
+    near = _Neighbours(points.places)
+    pairs = [np.zeros((0, 2), np.intp)]
+    for first in range(0, len(told), 1024):
+        alike = asked[first : first + 1024] @ told.T
+        rows = np.arange(len(alike))
+        near.hide(alike, rows + first)
+        best = []
+        for _ in range(COPIES + 1):
+            column = alike.argmax(1)
+            best.append((column, np.sqrt(np.maximum(2 - 2 * alike[rows, column], 0))))
+            near.hide(alike, column)
+        decided = np.zeros(len(rows), bool)
+        for k in range(COPIES):
+            clear = (best[k][1] < RATIO * best[k + 1][1]) & ~decided
+            pairs += [np.stack([rows[clear] + first, column[clear]], 1) for column, _ in best[: k + 1]]
+            decided |= clear
+    return np.concatenate(pairs)
+
+
+class _Neighbours:
+    """Which points lie so near to each that they cannot be its copy."""
+
+    def __init__(self, places: Array) -> None:
+        lists = cKDTree(places).query_ball_point(places, APART) if len(places) else []
+        self.counts = np.array([len(one) for one in lists], np.intp)
+        self.begins = np.cumsum(self.counts) - self.counts
+        self.all = np.concatenate([np.asarray(one, np.intp) for one in lists]) if len(lists) else np.zeros(0, np.intp)
+
+    def hide(self, alike: Array, whose: npt.NDArray[np.intp]) -> None:
+        """In each row of n x N similarities: -1 for the points beside that row's point of `whose`, and for itself."""
+        counts = self.counts[whose]
+        ends = np.cumsum(counts)
+        places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(self.begins[whose] - ends + counts, counts)
+        alike[np.repeat(np.arange(len(whose)), counts), self.all[places]] = -1
+
+
+def group(points: Keypoints, pairs: Pairs, flipped: bool) -> Iterator[tuple[Affine, npt.NDArray[np.intp]]]:
+    """Affine maps, each with the matches (indices into `pairs`) that it explains; the one with most first."""
+    here, there = (points.places[pairs[:, side]].astype(np.float64) for side in (0, 1))
+    matrices = _frames(points, pairs, flipped)
+    shifts = there - np.einsum("nij,nj->ni", matrices, here)
+    growth = np.log(points.sizes[pairs[:, 1]] / points.sizes[pairs[:, 0]])
+    left = np.ones(len(pairs), bool)
+    drawn = np.random.default_rng(0)
+    for _ in range(GROUPS):
+        rest = np.flatnonzero(left)
+        if len(rest) < LEAST:
+            return
+        asked = rest if len(rest) <= PROPOSALS else drawn.choice(rest, PROPOSALS, replace=False)
+        apart = np.linalg.norm(here[asked][:, None] - here[rest], axis=2)
+        off = np.einsum("hij,nj->hni", matrices[asked], here[rest]) + shifts[asked][:, None] - there[rest]
+        # A frame's direction and scale are known to a tenth or so, and tell less the farther away.
+        agree = np.linalg.norm(off, axis=2) < TOLERANCE + 0.1 * apart
+        agree &= (apart < REACH) & (np.abs(growth[asked][:, None] - growth[rest]) < 0.5)
+        best = int(agree.sum(1).argmax())
+        members = rest[agree[best]]
+        if len(members) < LEAST:
+            return
+        left[members] = False
+        to, members = _fitted(here, there, rest, members)
+        if to is not None:
+            left[members] = False
+            yield to, members
+
+
+def _frames(points: Keypoints, pairs: Pairs, flipped: bool) -> Floats:
+    """The similarity that takes the frame of each match's first point to that of its second: M x 2 x 2."""
+    first, second = pairs.T
+    scale = (points.sizes[second] / points.sizes[first]).astype(np.float64)
+    sign = -1 if flipped else 1  # a mirror turns the other way round
+    turn = points.angles[second].astype(np.float64) - sign * points.angles[first]
+    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
+    return np.stack([np.stack([cos, -sign * sin], 1), np.stack([sin, sign * cos], 1)], 1)
+
+
+def _fitted(
+    here: Floats, there: Floats, rest: npt.NDArray[np.intp], members: npt.NDArray[np.intp]
+) -> tuple[Affine | None, npt.NDArray[np.intp]]:
+    """The affine map of least squares, and all matches of `rest` near its part that it explains; None: there is none."""
+    to = None
+    for _ in range(5):
+        places = here[members]
+        if len(members) < LEAST or np.linalg.svd(places - places.mean(0), compute_uv=False)[-1] < 3 * math.sqrt(len(places)):
+            return None, members  # on a line: no affine map follows
+        solved = np.linalg.lstsq(np.column_stack([places, np.ones(len(places))]), there[members], rcond=None)[0].astype(np.float64)
+        to = Affine(solved[:2].T, solved[2])
+        if not to.plausible():
+            return None, members
+        close = rest[np.linalg.norm(to(here[rest]) - there[rest], axis=1) < TOLERANCE]
+        if not len(close):
+            return None, close
+        close = close[cKDTree(places).query(here[close])[0] < REACH]
+        if np.array_equal(close, members):
+            break
+        members = close
+    return (to, members) if len(members) >= LEAST else (None, members)
