@@ -121,6 +121,13 @@ def scan_command(options: ScanOptions) -> ExitCode:
         _say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths))}")
     if not chosen.points:
         _say(f"imgscan: {chosen.name} has no measured operating points: scores only, and no findings without --fail-on SCORE")
+    measured = {card.data["input"]["side"] for card in chosen.cards} if options.side is not None and chosen.points else set()
+    if measured - {options.side}:
+        sides = " and ".join(map(str, sorted(measured)))
+        _say(
+            f"imgscan: --side {options.side}: the thresholds and their false-alarm rates were measured with {sides}; "
+            f"imgscan calibrate --side {options.side} measures them"
+        )
     for name, facts in licence_facts(chosen.cards, options.accept_licence).items():
         if facts["accepted"]:
             _say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")

@@ -76,6 +76,14 @@ def test_another_side_is_recorded_and_taken_for_another_scan(folder: Path, tiny_
     assert starts[0]["key"] != starts[1]["key"]
 
 
+def test_another_side_than_the_thresholds_were_measured_with_is_said(tmp_path: Path) -> None:
+    small = PHOTOS.parent / "example" / "untouched-kitten.jpg"
+    for side, said in (("768", True), ("512", False)):
+        done = run("scan", small, "--model", "focal-hrnet", "--side", side, "--out", tmp_path / side)
+        assert done.returncode == ExitCode.CLEAN, done.stderr
+        assert ("false-alarm rates were measured with 512; imgscan calibrate --side 768" in done.stderr) == said
+
+
 def test_no_features(folder: Path, tiny_model: str, tmp_path: Path) -> None:
     assert run("scan", folder, "-m", tiny_model, "--out", tmp_path / "o", "--no-features").returncode == 0
     assert not (tmp_path / "o" / "features.h5").exists()
