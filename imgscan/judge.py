@@ -10,6 +10,7 @@ from imgscan.records import LEVELS, Clusters, Finding, Level, Mask, Picture, Pic
 from imgscan.weights import OperatingPoint
 
 NEVER = "never"
+SCORE_DIGITS = 4  # of a picture's score, everywhere
 DEFAULT = "default"  # the operating point, beside those of the levels, that counts where nobody names another
 
 
@@ -114,7 +115,7 @@ def level_of(score: float, points: Sequence[OperatingPoint]) -> Level:
 def judge(picture: Picture, mask: Mask, clusters: Clusters, points: Sequence[OperatingPoint]) -> Finding:
     """The verdict on one picture: its score is the strength of its strongest region."""
     # As a report shows it, so that nobody sees 0.8300 that did not reach 0.83.
-    score = round(max((region.strength for region in mask.regions), default=0.0), 4)
+    score = round(max((region.strength for region in mask.regions), default=0.0), SCORE_DIGITS)
     return Finding(
         picture=PictureFacts(
             name=picture.source.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,8 @@ def localize(
             level = 127 / 255 if settings.grey else 0.5
             part = enlarge(torch.from_numpy(outside).float(), features.cell, height, width) > level
     most = round(peak * height * width)
-    marked = _strong(_regions(part, probability, settings, lambda values: region_strength(values, most)), settings, together)
+    regions = _regions(part, probability, settings, lambda values: region_strength(values, most))
+    marked = _strong(regions, settings, together)
     seen = marked
     if odds is not None and features.probability is not None:
         seen = [one for one in marked if region_strength(own[one.box][one.inside], most) > FOUND]
@@ -92,9 +93,11 @@ def localize(
         scores = np.maximum(scores, np.where(odds > 0, _logistic(odds), 0))
     if scores.any():
         alone = _regions(scores > FOUND, scores, settings, lambda values: float(values.max()))  # however small
+        regions += alone
         marked, probability = marked + _strong(alone, settings, together=False), np.maximum(probability, scores)
+    strongest = max((region.strength for region in regions), default=0.0)
     sure = [one for one in copied if one.score > FOUND]
-    return _mask(probability, marked, _Reasons(speaks, _union(seen, (height, width)), odds, sure))
+    return replace(_mask(probability, marked, _Reasons(speaks, _union(seen, (height, width)), odds, sure)), strongest=strongest)
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,7 @@ class Mask:
     forged: npt.NDArray[np.bool_]  # H x W
     regions: tuple[Region, ...]  # by falling strength
     sources: npt.NDArray[np.bool_] | None = None  # H x W: what marked copies equal, itself not marked; None: nothing
+    strongest: float = 0.0  # strength of the strongest region, marked or too weak for that; 0: there is none
 
 
 @dataclass(frozen=True)

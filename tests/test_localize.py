@@ -98,7 +98,9 @@ def test_weaker_regions_go_or_stay_together_with_a_strong_one() -> None:
     together = localize(features, clusters, 20, 20, LocalizeSettings(strength=0.8, together=True))
     assert [region.area for region in alone.regions] == [40]
     assert [region.area for region in together.regions] == [40, 30]
-    assert not localize(features, clusters, 20, 20, LocalizeSettings(strength=0.95, together=True)).forged.any()
+    nothing = localize(features, clusters, 20, 20, LocalizeSettings(strength=0.95, together=True))
+    assert not nothing.forged.any()
+    assert nothing.strongest == alone.strongest == alone.regions[0].strength, "what is too weak to be marked is known all the same"
 
 
 def test_strength_by_hand() -> None:

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from imgscan import __version__
+from imgscan.datasets import DATASETS
 from imgscan.datasets.doctor import check
 from imgscan.datasets.entries import Entry
+from imgscan.datasets.resolve import Wanted
 from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError
 from imgscan.evaluation.attacks import find_attacks
@@ -115,9 +117,18 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
     how = model_options(options)
     contestants = [of_model(text, how) for text in dict.fromkeys(options.models)]
     ambiguous = {stem for one in sets for stem in one.ambiguous}
+    if options.masks:
+        _refuse_shared_names(sets)
     contestants += [of_masks(folder, ambiguous) for folder in dict.fromkeys(options.masks)]
     for one in sets:
         examine_folder(one.name)
+        for contestant in contestants:
+            if Path(one.name).resolve() in contestant.trained_on:
+                print(
+                    f"imgscan: {contestant.name} was trained on a part of {printable(one.name)}, and all of it is measured: "
+                    "this is no test",
+                    file=sys.stderr,
+                )
     found: dict[str, list[SetScores]] = {name: [] for name in attacks}
     everything: list[tuple[Contestant, PictureSet, str, list[PictureScores]]] = []
     drawn: list[tuple[PictureSet, Results]] = []
@@ -159,6 +170,19 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
     return ExitCode.INCOMPLETE if any(row.skipped for rows in found.values() for row in rows) else ExitCode.CLEAN
 
 
+def _refuse_shared_names(sets: Sequence[PictureSet]) -> None:
+    """Predictions are found by a picture's name, which may not stand for pictures of two sets."""
+    owner: dict[str, str] = {}
+    for one in sets:
+        for name in one.names:
+            plain = str(Path(name).with_suffix(""))
+            if owner.setdefault(plain, one.name) != one.name:
+                raise InputError(
+                    f"--masks: {owner[plain]} and {one.name} both have a picture {printable(name)}, and predictions are found by "
+                    "name; measure one set at a time"
+                )
+
+
 def model_options(options: EvaluateOptions) -> ModelOptions:
     """How the models are built."""
     return ModelOptions(
@@ -175,9 +199,9 @@ def model_options(options: EvaluateOptions) -> ModelOptions:
     )
 
 
-def read_pictures(text: str, roots: Sequence[Path], *, forged: bool = False) -> PictureSet:
-    """A set, or only its forged pictures, with its hashes; see read_set for the errors."""
-    entries = [entry for entry in read_set(text, roots) if entry.mask is not None or not forged]
+def read_pictures(text: str, roots: Sequence[Path], *, forged: bool = False, split: Wanted | None = None) -> PictureSet:
+    """A set, or only its forged pictures, with its hashes; see read_set for the split and the errors."""
+    entries = [entry for entry in read_set(text, roots, split) if entry.mask is not None or not forged]
     return PictureSet(text, entries, [entry_sha256(entry) for entry in entries], names_below(entries))
 
 
@@ -263,11 +287,13 @@ def line_of(scores: SetScores, contestant: Contestant, pictures: PictureSet, pro
 
 
 def examine_folder(text: str) -> None:
-    """Say what is wrong with a folder of pictures and masks before hours are spent on it; such pictures are skipped later."""
-    if not (Path(text) / "images").is_dir():
+    """Say what is wrong with a folder of pictures and masks before hours are spent on it: pictures that will be skipped, and those
+    that will count as untouched."""
+    if text in DATASETS or not (Path(text) / "images").is_dir():
         return
     for finding in check(text).findings:
-        if finding.severity == "error" and finding.kind not in ("unreadable-image", "across-splits"):
+        spoils = finding.severity == "error" and finding.kind not in ("unreadable-image", "across-splits")
+        if spoils or finding.kind in ("empty-mask", "faint-mask"):
             files = ", ".join(printable(str(path)) for path in finding.files[:3])
             more = f" and {len(finding.files) - 3} more" if len(finding.files) > 3 else ""
             print(f"imgscan: {printable(text)}: {finding.text}: {files}{more}", file=sys.stderr)

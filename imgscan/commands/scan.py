@@ -121,17 +121,23 @@ def scan_command(options: ScanOptions) -> ExitCode:
         _say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths))}")
     if not chosen.points:
         _say(f"imgscan: {chosen.name} has no measured operating points: scores only, and no findings without --fail-on SCORE")
-    measured = {card.data["input"]["side"] for card in chosen.cards} if options.side is not None and chosen.points else set()
-    if measured - {options.side}:
-        sides = " and ".join(map(str, sorted(measured)))
+    measured = _measured_sides(options, chosen)
+    if measured:
         _say(
-            f"imgscan: --side {options.side}: the thresholds and their false-alarm rates were measured with {sides}; "
+            f"imgscan: --side {options.side}: the thresholds and their false-alarm rates were measured with "
+            f"{' and '.join(map(str, measured))}; "
             f"imgscan calibrate --side {options.side} measures them"
         )
     for name, facts in licence_facts(chosen.cards, options.accept_licence).items():
         if facts["accepted"]:
             _say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")
     return _run(options, sources, chosen, scanner, gates, known, printed)
+
+
+def _measured_sides(options: ScanOptions, model: Model) -> list[int]:
+    """The sides that the thresholds were measured with, where --side asks for another; else none."""
+    sides = {card.data["input"]["side"] for card in model.cards} if options.side is not None and model.points else set()
+    return sorted(sides) if sides - {options.side} else []
 
 
 def _run(
@@ -183,6 +189,7 @@ def _run(
                 licences=licence_facts(model.cards, options.accept_licence),
                 fail_on=asdict(gates.fail_on),
                 report_from=asdict(gates.report_from),
+                measured_sides=_measured_sides(options, model),
                 device=str(scanner.device),
                 key=key,
             )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from imgscan import __version__
 from imgscan.commands.evaluate import EvaluateOptions, PictureSet, evaluate_set, model_options, read_pictures
 from imgscan.commands.train import TrainOptions, train_command
-from imgscan.datasets.resolve import resolve
+from imgscan.datasets.resolve import parse, resolve
 from imgscan.errors import ConfigError, ExitCode, ImgscanError, InputError
 from imgscan.evaluation.cells import (
     COUNT,
@@ -27,6 +27,7 @@ from imgscan.evaluation.cells import (
     protocol_of,
     run_name,
     training_arguments,
+    wanted_training,
 )
 from imgscan.evaluation.contestants import Contestant, ModelOptions, of_model
 from imgscan.evaluation.ledger import Ledger
@@ -94,7 +95,9 @@ def _counted(table: PaperTable, roots: list[Path]) -> Iterator[Cell]:
 def _filled(table: PaperTable, options: EvaluateOptions, candidates: Candidates) -> tuple[list[Cell], int]:
     """Every cell of a table, and how many answers could not be had from pictures that are there."""
     columns = [parse_column(text, table.protocol) for text in table.columns]
-    sets, missing = _sets(columns, options.roots)
+    trainings = {wanted_training(table, row, column.data) for row in table.rows for column in columns}
+    trained = {name for data in trainings if data is not None for name, _ in parse(data)}
+    sets, missing = _sets(columns, options.roots, trained)
     wanted: dict[tuple[str, str], _Wanted] = {}
     reasons: dict[tuple[str, str], str] = {}
     for row in table.rows:
@@ -158,13 +161,14 @@ def _mean_cell(
     return Cell(row.method, column.text, value, mean * scale, sum(n for _, n in numbers), "", "")
 
 
-def _sets(columns: list[Column], roots: list[Path]) -> tuple[dict[str, PictureSet], dict[str, str]]:
-    """The forged pictures of the data sets that are there, and why the others are not."""
+def _sets(columns: list[Column], roots: list[Path], trained: Collection[str]) -> tuple[dict[str, PictureSet], dict[str, str]]:
+    """The forged pictures of the data sets that are there, and why the others are not; of a folder that some row was `trained` on
+    the test split, as of a published set."""
     sets: dict[str, PictureSet] = {}
     missing: dict[str, str] = {}
     for data in dict.fromkeys(column.data for column in columns if column.data != MEAN):
         try:
-            sets[data] = read_pictures(data, roots, forged=True)
+            sets[data] = read_pictures(data, roots, forged=True, split="test" if data in trained else None)
         except InputError as error:
             missing[data] = str(error)
             continue

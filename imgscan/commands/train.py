@@ -110,7 +110,7 @@ def train_command(options: TrainOptions) -> ExitCode:
 
     place = choose_device(options.device)
     if options.resume:
-        wanted = recipe.model if options.size else None
+        wanted = _with_options(recipe, options).model if options.size else None
         recipe, material_of = checkpoint.read_header_of(file)
         recipe = _same_network(recipe, options, file)
         options = _same_data(options, material_of, file)
@@ -191,12 +191,12 @@ def gather(options: TrainOptions, recipe: Recipe) -> Material:
     if recipe.data.hard:
         raise ConfigError(f"data.hard lists photographs that synth forges; --data {options.data} has untouched pictures of its own")
     from imgscan.datasets.doctor import leaked
-    from imgscan.datasets.resolve import resolve
+    from imgscan.datasets.resolve import parse, resolve
 
     assert options.data is not None
     entries = resolve(options.data, options.roots, "train")
     # A repeated set (a*40) weighs more in training; validation and test see each picture once.
-    parts = [part.split("*")[0] for part in options.data.split("+")]
+    parts = [name for name, _ in parse(options.data)]
     held_out = [e for root in options.validation for e in resolve(str(root), options.roots, "all")]
     held_out = held_out or resolve("+".join(parts), options.roots, "val")
     tested: list[Entry] = []
@@ -246,8 +246,9 @@ def _with_options(recipe: Recipe, options: TrainOptions) -> Recipe:
     """The recipe with --epochs and every --set."""
     for text in options.settings:
         setting = parse_setting(text)
-        if "steps" in setting.get("train", {}):  # it would not count beside the recipe's epochs
-            setting["train"] = {"epochs": 0, **setting["train"]}
+        for plain, other in (("steps", "epochs"), ("validate_every", "validations")):  # which it would not count beside
+            if plain in setting.get("train", {}):
+                setting["train"] = {other: 0, **setting["train"]}
         recipe = with_settings(recipe, setting, f"--set {text}")
     if options.init is not None:
         recipe = with_settings(recipe, {"model": {"init": options.init}}, "--init")

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from imgscan.datasets.entries import read_rgb
 from imgscan.datasets.families import Families, forge_as, parse_families, untouched_as
 from imgscan.datasets.forge import Photo, Rgb, forge, untouched
 from imgscan.errors import InputError
@@ -34,12 +35,7 @@ def read_photo(path: Path) -> Rgb:
     if path in _cache:
         _cache.move_to_end(path)
         return _cache[path]
-    try:
-        with Image.open(path) as picture:
-            photo = np.asarray(picture.convert("RGB"))
-    except Exception as error:  # Pillow's decoders raise nearly anything on broken files
-        raise InputError(f"{path}: cannot be decoded: {error}") from error
-    _cache[path] = photo
+    photo = _cache[path] = read_rgb(path)
     while sum(one.nbytes for one in _cache.values()) > CACHE_BYTES and len(_cache) > 1:
         _cache.popitem(last=False)
     return photo
@@ -125,7 +121,7 @@ class SynthDataset(Dataset[Sample]):
         self.photos = photos
         areas = np.zeros(len(photos))
         for number, path in enumerate(photos):
-            with suppress(OSError), Image.open(path) as picture:
+            with suppress(Exception), Image.open(path) as picture:  # Pillow raises nearly anything, over large pictures too
                 areas[number] = picture.width * picture.height
         if not areas.any():
             raise InputError(f"none of {len(photos)} photographs can be opened, {photos[0]} for one; wanted pristine pictures")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,15 +12,18 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from imgscan.datasets import DATASETS
 from imgscan.datasets.entries import size_complaint
+from imgscan.datasets.resolve import parse
 from imgscan.digests import digest_of
 from imgscan.errors import InputError
 from imgscan.evaluation.pixel import BoolMap
 from imgscan.fuse import FuseSettings
+from imgscan.judge import SCORE_DIGITS
 from imgscan.pipeline import examine
 from imgscan.records import Assessed, Features, Picture, Skipped
 from imgscan.scanner import Scanner, build_scanner, with_clustering
-from imgscan.weights import find_model
+from imgscan.weights import Card, find_model
 
 SET_OPERATIONS: dict[str, Literal["union", "intersection"]] = {"|": "union", "&": "intersection"}
 
@@ -31,8 +34,9 @@ class Answer:
 
     score: npt.NDArray[np.float32]  # H x W, higher is more likely forged
     mask: BoolMap | None  # H x W; None: the protocol's threshold on the score decides
-    strength: float | None  # the picture's own score; None: it has none
+    strength: float | None  # the picture's own score, also where it is too weak for a mask; None: it has none
     features: Features | None = None  # what was clustered
+    probable: bool = False  # whether scores are probabilities, and no distances of clusters or levels of a detector
 
 
 Answers = Callable[[Sequence[Picture]], Iterator[Answer | Skipped]]  # one per picture, in order
@@ -48,16 +52,22 @@ class Contestant:
     weights: str = ""  # hash; "": it has none
     identity: str = ""  # hash of all that decides its answers besides the picture; "": unknown, so that nothing may be reused
     fixed: bool = False  # True: its answers are files, made for the pictures as they were; no attack can be tried on it
+    trained_on: frozenset[Path] = frozenset()  # folders and lists that its cards name as training data, as far as they are here
 
 
 @dataclass(frozen=True)
 class _ByScanner:
     scanner: Scanner
 
+    @property
+    def probable(self) -> bool:
+        return self.scanner.heads and bool(self.scanner.networks)
+
     def __call__(self, pictures: Sequence[Picture]) -> Iterator[Answer | Skipped]:
         for one in examine(pictures, self.scanner):
             if isinstance(one, Assessed):
-                yield Answer(one.mask.probability, one.mask.forged, one.finding.score, one.features)
+                strength = round(one.mask.strongest, SCORE_DIGITS)
+                yield Answer(one.mask.probability, one.mask.forged, strength, one.features, self.probable)
             else:
                 yield one
 
@@ -91,7 +101,8 @@ class _Combined:
     operation: Literal["union", "intersection"]
 
     def __call__(self, pictures: Sequence[Picture]) -> Iterator[Answer | Skipped]:
-        masks, scores = (np.logical_or, np.maximum) if self.operation == "union" else (np.logical_and, np.minimum)
+        union = self.operation == "union"
+        masks, scores, choice = (np.logical_or, np.maximum, max) if union else (np.logical_and, np.minimum, min)
         for answers in zip(*(part.answers(pictures) for part in self.parts), strict=True):
             failed = [one for one in answers if isinstance(one, Skipped)]
             if failed:
@@ -102,12 +113,14 @@ class _Combined:
             for one in good[1:]:
                 score = scores(score, one.score)
                 mask = None if mask is None or one.mask is None else masks(mask, one.mask)
-            strength = None if mask is None else float(score[mask].max(initial=0.0))
-            yield Answer(score, mask, strength)
+            strengths = [one.strength for one in good if one.strength is not None]
+            strength = choice(strengths) if len(strengths) == len(good) else None
+            yield Answer(score, mask, strength, probable=all(one.probable for one in good))
 
 
 def combined(name: str, parts: Sequence[Contestant], operation: Literal["union", "intersection"]) -> Contestant:
-    """Masks joined or intersected after each model decided by itself (FOCAL, Fig. 7); scores by maximum or minimum.
+    """Masks joined or intersected after each model decided by itself (FOCAL, Fig. 7); scores, of pixels and of pictures, by
+    maximum or minimum.
 
     It has no operating points: those of its parts were not measured for it.
     """
@@ -116,6 +129,7 @@ def combined(name: str, parts: Sequence[Contestant], operation: Literal["union",
         name,
         _Combined(tuple(parts), operation),
         weights="+".join(part.weights for part in parts),
+        trained_on=frozenset(path for part in parts for path in part.trained_on),
         identity=digest_of({"operation": operation, "parts": [part.identity for part in parts]}) if known else "",
     )
 
@@ -212,4 +226,13 @@ def of_model(text: str, options: ModelOptions) -> Contestant:
         beyond=options.beyond,
         accept_licence=options.accept_licence,
     )
-    return of_scanner(model.name, scanner, "+".join(card.sha256 for card in model.cards))
+    contestant = of_scanner(model.name, scanner, "+".join(card.sha256 for card in model.cards))
+    return replace(contestant, trained_on=frozenset(path for card in model.cards for path in _trained_on(card)))
+
+
+def _trained_on(card: Card) -> Iterator[Path]:
+    """The folders and lists among its training data that are here."""
+    data = card.data.get("training", {}).get("data")
+    for name, _ in parse(data) if isinstance(data, str) and data not in DATASETS else ():
+        if name not in DATASETS and Path(name).exists():
+            yield Path(name).resolve()

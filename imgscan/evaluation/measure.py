@@ -18,8 +18,9 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from imgscan.datasets import DATASETS
 from imgscan.datasets.entries import Entry, masks_of, read_truth
-from imgscan.datasets.resolve import resolve
+from imgscan.datasets.resolve import Wanted, resolve
 from imgscan.decode import decode
 from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.attacks import attack
@@ -208,14 +209,15 @@ def _compared(
     """An answer against the truth."""
     if isinstance(answer, Skipped):
         return Measured(question, answer)
-    seen, score, mask, valid = apply(protocol, shown.truth, answer.score, answer.mask)
+    own = None if protocol.by_probability and answer.probable else answer.mask
+    seen, score, mask, valid = apply(protocol, shown.truth, answer.score, own)
     assert score is not None
     try:
         metrics = pixel_metrics(seen, score, mask, valid)
         counts = histogram(seen, score, valid)
     except ValueError as error:  # a score that is not a number or not within 0..1, or a border that leaves no pixel
         return Measured(question, Skipped(shown.picture.source, str(error)))
-    marked = answer.mask if answer.mask is not None else answer.score > protocol.threshold
+    marked = answer.score > protocol.threshold if own is None else own
     scores = PictureScores(
         name=str(task.entry.image),
         sha256=shown.picture.sha256,
@@ -256,22 +258,30 @@ def _exhibit(shown: _Shown, score: npt.NDArray[np.float32], mask: BoolMap) -> Ex
     return Exhibit(rgb=small[0], truth=maps[0] > 127, score=small[1].astype(np.float32), mask=maps[1] > 127)
 
 
-def read_set(text: str, roots: Sequence[Path] = ()) -> list[Entry]:
-    """What --data names: a folder with images/ and masks/, a folder of untouched pictures, a data set's test split, or a list.
+def read_set(text: str, roots: Sequence[Path] = (), split: Wanted | None = None) -> list[Entry]:
+    """What --data names: a data set's test split, a folder with images/ and masks/, a folder of untouched pictures, or a list.
+
+    A name of DATASETS is that set, as in training, though a folder be called so; ./name is the folder.
+
+    Args:
+        text: what --data says.
+        roots: where named sets are.
+        split: of a folder or list; None: all of it.
 
     Raises:
         InputError: nothing of that name, half a layout, or no pictures.
     """
     root = Path(text)
-    if not root.is_dir():
-        return resolve(text, roots, "all" if root.is_file() else "test")
+    if text in DATASETS or not root.is_dir():
+        listed = text not in DATASETS and root.is_file()
+        return resolve(text, roots, (split or "all") if listed else "test")
     images, masks = root / "images", root / "masks"
     if images.is_dir() != masks.is_dir() and not (root / "Tp").is_dir():
         raise InputError(
             f"{root}: has {'images/' if images.is_dir() else 'masks/'} only; wanted both, or a folder of untouched pictures"
         )
     if images.is_dir() or (root / "Tp").is_dir():
-        entries = resolve(text, roots, "all")
+        entries = resolve(text, roots, split or "all")
         missing = [entry for entry in entries if entry.mask is not None and not entry.mask.exists()]
         if missing:
             raise InputError(f"{missing[0].image}: no mask with this stem in {masks} ({len(missing)} such pictures)")

@@ -28,10 +28,11 @@ class Protocol:
 
     name: str
     columns: tuple[str, ...]  # of PixelMetrics, what its tables print
-    resize: int | None = None  # side to which the pictures, aspect ignored, and the answer are resized; None: native
+    resize: int | None = None  # side to which truth and answer are resized, aspect ignored (what networks see, cards say)
     grid: int | None = None  # side of the square on which truth and answer are compared, where that is not `resize`
     truth: Literal["nearest", "bilinear"] = "nearest"  # how the truth is resized; bilinear: at least half after it
     threshold: float = 0.5  # a score above it is forged, where the answer comes without a mask
+    by_probability: bool = False  # so are probabilities, though a mask came with them: the paper knows no threshold of a card
     empty: Literal["skip", "count", "zero"] = "skip"  # a truth without forged pixels: left out, as pixel.py says, or worth 0
     ignore_border: tuple[int, int] | None = None  # pixels a side of the erosion and dilation between which nothing counts
     permute: bool = False  # whether an answer may be inverted after seeing the truth: other baselines, see statistics.py
@@ -68,6 +69,7 @@ PROTOCOLS: dict[str, Protocol] = {
         columns=("flipped_auc", "auc"),
         resize=256,
         permute=True,
+        by_probability=True,
     ),
     # NCL (ICCV 2023), notebook (Knightzjz/NCL-IML, e930593): 512 x 512 and argmax of two logits, which is p > 0.5.  F1 of the
     # forged class and AUC per forged picture is our reading, after SPAN and MVSS-Net: the paper names no average.
@@ -75,6 +77,7 @@ PROTOCOLS: dict[str, Protocol] = {
         name="ncl",
         columns=("f1", "auc"),
         resize=512,
+        by_probability=True,
     ),
     # TruFor (CVPR 2023), test_docker/metrics.py (grip-unina/TruFor, 35b982a): native size, forged pictures only, truth eroded with
     # 15 x 15 or outside its dilation with 11 x 11 counts, the band between does not; max(F1, F1 of the inverse), at 0.5 and at the
@@ -84,6 +87,7 @@ PROTOCOLS: dict[str, Protocol] = {
         columns=("permute_f1", "best_permute_f1"),
         ignore_border=(15, 11),
         permute=True,
+        by_probability=True,
     ),
     # IMDLBenCo (NeurIPS 2024), evaluation/F1.py (scu-zjz/IMDLBenCo, 0817a19): binary F1 of p > 0.5, padding left out, mean over
     # pictures; its 1e-8 in the denominators makes every picture without forged pixels worth 0, also a rightly empty answer.
@@ -91,6 +95,7 @@ PROTOCOLS: dict[str, Protocol] = {
         name="imdlbenco",
         columns=("f1", "iou", "auc"),
         empty="zero",
+        by_probability=True,
     ),
 }
 
@@ -159,12 +164,14 @@ def reported(protocol: Protocol, metrics: PixelMetrics) -> dict[str, float | Non
         protocol: of PROTOCOLS.
         metrics: of what `apply` returned.
     """
-    values: dict[str, float | None] = {column: getattr(metrics, column) for column in protocol.columns}
-    if metrics.forged or protocol.empty == "count":
-        return values
-    if protocol.empty == "skip":
-        return dict.fromkeys(values)
-    return {column: None if value is None else 0.0 for column, value in values.items()}  # an AUC of one class stays undefined
+    return {column: settled(protocol, metrics.forged, getattr(metrics, column)) for column in protocol.columns}
+
+
+def settled(protocol: Protocol, forged: int, value: float | None) -> float | None:
+    """What a picture with so many forged pixels adds to a mean for the value that was measured on it; None: it does not enter."""
+    if forged or protocol.empty == "count":
+        return value
+    return None if protocol.empty == "skip" or value is None else 0.0  # an AUC of one class stays undefined
 
 
 def nearest(map_: BoolMap, side: int) -> BoolMap:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from imgscan.evaluation.contestants import Contestant
 from imgscan.evaluation.image import FalseAlarms, ImageMetrics, false_alarms, image_metrics, leak_score
 from imgscan.evaluation.measure import PictureScores
 from imgscan.evaluation.pixel import Confusion, MaskMetrics, PixelMetrics, PooledScores, pooled, pooled_scores
-from imgscan.evaluation.protocols import Protocol
-from imgscan.evaluation.statistics import BASELINES, bootstrap
+from imgscan.evaluation.protocols import Protocol, settled
+from imgscan.evaluation.statistics import BASELINES, Baseline, bootstrap
 
 BASELINE_COLUMNS = ("f1", "macro_f1", "permute_f1", "iou")  # what a baseline has; the others rank pixels
 
@@ -57,11 +55,10 @@ def summarise(contestant: Contestant, data: str, rows: Sequence[PictureScores], 
     """
     columns = {column: mean_of([row.columns[column] for row in rows]) for column in protocol.columns}
     counted = [row for row in rows if row.metrics.forged]
-    shares = [row.metrics.forged / row.metrics.pixels for row in counted]
     baselines = {
-        name: {c: float(np.mean([getattr(rule(share), c) for share in shares])) for c in BASELINE_COLUMNS if c in columns}
+        name: {c: mean.mean for c in BASELINE_COLUMNS if c in columns and (mean := _baseline(rule, c, rows, protocol)) is not None}
         for name, rule in BASELINES.items()
-        if shares
+        if counted
     }
     both = {row.forged for row in rows} == {True, False}
     graded = [row for row in rows if row.strength is not None] if both else []
@@ -81,6 +78,13 @@ def summarise(contestant: Contestant, data: str, rows: Sequence[PictureScores], 
         if graded
         else None,
         leak=leak_score([row.quality for row in rows], [row.container for row in rows], labels) if both else None,
+    )
+
+
+def _baseline(rule: Callable[[float], Baseline], column: str, rows: Sequence[PictureScores], protocol: Protocol) -> Mean | None:
+    """What a baseline scores on the pictures that enter the means of models, by the same rule for those without forged pixels."""
+    return mean_of(
+        [settled(protocol, row.metrics.forged, getattr(rule(row.metrics.forged / row.metrics.pixels), column)) for row in rows]
     )
 
 

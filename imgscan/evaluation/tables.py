@@ -71,15 +71,20 @@ def localization_table(rows: Sequence[SetScores], protocol: Protocol) -> Shown:
     for data in dict.fromkeys(row.data for row in rows):
         same = [row for row in rows if row.data == data]
         for row in same:
-            body.append([row.model, data, str(row.forged), *(interval(row.columns[c]) for c in protocol.columns)])
+            body.append([row.model, data, _counted(row, protocol), *(interval(row.columns[c]) for c in protocol.columns)])
             body[-1] += [number(row.pooled.f1 if row.pooled else None)]
             body[-1].append(number(row.pooled_scores.best_f1 if row.pooled_scores else None))
         for name, values in same[0].baselines.items():
             cells = [number(values.get(c)) for c in protocol.columns]
-            body.append([name, data, str(same[0].forged), *cells, "-", "-"])
+            body.append([name, data, _counted(same[0], protocol), *cells, "-", "-"])
     kind = "forged pictures" if protocol.empty == "skip" else "pictures"
     title = f"localization, protocol {protocol.name}: means over {kind} [95 % bootstrap interval]"
     return Shown(title, head, body)
+
+
+def _counted(row: SetScores, protocol: Protocol) -> str:
+    """How many pictures the means are over."""
+    return str(row.forged if protocol.empty == "skip" else row.pictures)
 
 
 def untouched_table(rows: Sequence[SetScores]) -> Shown:
@@ -112,7 +117,7 @@ def attack_table(found: Mapping[str, Sequence[SetScores]], protocol: Protocol) -
     """The protocol's first columns under every attack."""
     columns = [c for c in protocol.columns if c in ATTACK_COLUMNS][:3]
     body = [
-        [name, row.model, row.data, str(row.forged), *(interval(row.columns[c]) for c in columns)]
+        [name, row.model, row.data, _counted(row, protocol), *(interval(row.columns[c]) for c in columns)]
         for name, rows in found.items()
         for row in rows
         if row.forged

@@ -79,7 +79,9 @@ def _threshold_text(run: Line) -> str:
         return f"A finding is {f'of level {level} or above' if score is None else f'a score of {score:g} or more'}{least}."
     name = "the default" if point["level"] == "default" else f"level {point['level']}"
     share = f"{100 * point['false_alarms']:g} % of {point['pictures']} untouched pictures"
-    return f"A finding is a score of {point['score']:g} or more ({name}), which {share} reached when it was measured{least}."
+    sides = " and ".join(map(str, run.get("measured_sides", ())))
+    doubt = f" That was with --side {sides}; this scan had another, and the rate may be another too." if sides else ""
+    return f"A finding is a score of {point['score']:g} or more ({name}), which {share} reached when it was measured{least}.{doubt}"
 
 
 def _table(record: Record, findings: Sequence[Line]) -> str:

@@ -72,6 +72,11 @@ RUN["properties"] |= {
     },
     "compat": {"type": ["string", "null"], "description": "official: settings of the authors' released code"},
     "fuse": {"type": "object"},
+    "measured_sides": {
+        "type": "array",
+        "items": _COUNT,
+        "description": "pixels; what the thresholds were measured with where the scan had another --side, else empty",
+    },
 }
 ASSESSED = _object(
     type={"const": "result"},

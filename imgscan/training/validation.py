@@ -76,6 +76,9 @@ def validate(network: nn.Module, recipe: Recipe, samples: Samples, world: World,
 
     Features are scored cell by cell, where cells on a contour may not count; probabilities pixel by pixel.  A network that answers
     with what is not a number scores 0.
+
+    Raises:
+        InputError: there is no such picture.
     """
     world.share_buffers(network)
     was_training = network.training
@@ -103,7 +106,9 @@ def validate(network: nn.Module, recipe: Recipe, samples: Samples, world: World,
     network.train(was_training)
     total, count = world.total(total, count)
     log.remark(remarks)
-    return total / count if count else 0.0
+    if not count:
+        raise InputError("no validation picture shows both forged and pristine pixels; imgscan data check says what is wrong")
+    return total / count
 
 
 def auc(labels: Tensor, score: Tensor) -> float | None:

@@ -82,6 +82,7 @@ def test_another_side_than_the_thresholds_were_measured_with_is_said(tmp_path: P
         done = run("scan", small, "--model", "focal-hrnet", "--side", side, "--out", tmp_path / side)
         assert done.returncode == ExitCode.CLEAN, done.stderr
         assert ("false-alarm rates were measured with 512; imgscan calibrate --side 768" in done.stderr) == said
+        assert ("That was with --side 512; this scan had another" in (tmp_path / side / "report.html").read_text()) == said
 
 
 def test_no_features(folder: Path, tiny_model: str, tmp_path: Path) -> None:
@@ -284,6 +285,21 @@ def test_evaluate_prints_tables_and_writes_every_metric(tmp_path: Path, photos: 
     assert {row.split(",")[1] for row in rows if "masks:" in row} == {"none"}, "predictions are of the pictures as they were"
     assert header.startswith("protocol,attack,model,data,picture,")
     assert "mcc" in header
+
+
+def test_evaluate_names_masks_that_mark_nothing_and_predictions_of_two_sets(tmp_path: Path, photos: list[np.ndarray]) -> None:
+    for folder in ("one", "two"):
+        for name in ("images", "masks"):
+            (tmp_path / folder / name).mkdir(parents=True)
+        Image.fromarray(photos[0][:96, :128]).save(tmp_path / folder / "images" / "x.png")
+        mask = np.eye(96, 128, dtype=np.uint8)
+        Image.fromarray(mask * (255 if folder == "two" else 1)).save(tmp_path / folder / "masks" / "x.png")
+    done = run("evaluate", "noi1", "--data", tmp_path / "one", "--out", tmp_path / "out")
+    assert "masks that mark nothing by their rule but hold levels above 0: " in done.stderr
+    both = ["--data", tmp_path / "one", "--data", tmp_path / "two"]
+    done = run("evaluate", "--masks", tmp_path / "two" / "masks", *both, "--out", tmp_path / "out")
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "both have a picture x.png" in done.stderr
 
 
 @pytest.mark.parametrize(

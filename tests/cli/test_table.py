@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imgscan.commands.table import _sets
+from imgscan.datasets.resolve import Wanted, resolve
 from imgscan.errors import ExitCode
+from imgscan.evaluation.cells import parse_column
 from tests.cli.test_cli import run
 from tests.conftest import PHOTOS
 from tests.datasets.test_published import TREES
@@ -55,6 +58,21 @@ def test_counts_and_nothing_to_run(published: Path, tmp_path: Path) -> None:
     assert none.returncode == ExitCode.INCOMPLETE
     assert "imgscan train ncl --data defacto" in none.stdout
     assert "no cell could be run" in none.stderr
+
+
+def test_of_a_folder_that_was_trained_on_the_test_split_is_measured(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        for number in range(40):
+            Image.fromarray(np.eye(16, dtype=np.uint8) * 255).save(tmp_path / name / f"{number}.png")
+    folder = str(tmp_path)
+    column = parse_column(f"{folder} F1", "native")
+    splits: list[tuple[list[str], Wanted]] = [([], "all"), ([folder], "test")]
+    for trained, split in splits:
+        sets, missing = _sets([column], [], trained)
+        assert not missing
+        assert [entry.image for entry in sets[folder].entries] == [entry.image for entry in resolve(folder, [], split)]
+    assert len(sets[folder].entries) < 20
 
 
 def test_a_grid_is_trained_and_then_filled(tmp_path: Path) -> None:

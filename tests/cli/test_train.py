@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from imgscan.commands.train import TrainOptions, _with_options, find_recipe, gather
 from imgscan.datasets.forge import forge
-from imgscan.errors import ExitCode
+from imgscan.datasets.resolve import resolve
+from imgscan.errors import ExitCode, InputError
+from imgscan.training import loop
+from imgscan.training.recipe import read_recipe
 from tests.conftest import PHOTOS
 
 TINY = ["--set", "model.size=tiny", "--set", "data.side=64", "--set", "data.workers=0", "--set", "data.validation=4"]
@@ -76,7 +81,7 @@ def test_resume_and_scan_with_the_result(tmp_path: Path, roots: list[object], me
     again = run(*base, *TINY)
     assert again.returncode == ExitCode.INCOMPLETE
     assert "add --resume" in again.stderr
-    resumed = run(method, "--out", tmp_path / "t", "--resume")  # the checkpoint knows its data
+    resumed = run(method, "--out", tmp_path / "t", "--resume", "--size", SMALL[method], *TINY[:2])  # the checkpoint knows its data
     assert resumed.returncode == 0, resumed.stderr
     assert "step 4/4" in resumed.stderr
     card = Path(resumed.stdout.strip())
@@ -125,6 +130,30 @@ def test_a_training_file_that_is_validated_on_is_refused(tmp_path: Path, casia: 
     assert done.returncode == ExitCode.INCOMPLETE
     assert "is the same file as" in done.stderr
     assert "of the validation split" in done.stderr
+
+
+def test_a_training_file_that_is_tested_on_is_refused_whatever_the_folder_is_called(tmp_path: Path, casia: Path) -> None:
+    """A folder with + in its name is one folder, and its test split is looked for there."""
+    folder = tmp_path / "a+b"
+    shutil.copytree(casia / "Tp", folder / "images")
+    (folder / "masks").mkdir()
+    for mask in (casia / "CASIA 2 Groundtruth").iterdir():
+        shutil.copy(mask, folder / "masks" / f"{mask.stem.removesuffix('_gt')}.png")
+    train, test = (resolve(str(folder), [], split)[0].image for split in ("train", "test"))
+    shutil.copy(train, test)
+    recipe = read_recipe(find_recipe("ncl", "small"))
+    options = TrainOptions("ncl", "small", str(folder), [], [], tmp_path, None, None, [], False, None, "cpu", None)
+    with pytest.raises(InputError, match="of the test split"):
+        gather(options, recipe)
+
+
+def test_a_setting_goes_before_what_the_recipe_counts_in_epochs(tmp_path: Path) -> None:
+    options = TrainOptions(
+        "cfl-net", None, None, [], [], tmp_path, None, None, ["train.validate_every=2"], False, None, "cpu", None
+    )
+    recipe = read_recipe(find_recipe("cfl-net", "official"))
+    assert recipe.train.validations, "or there is nothing to go before"
+    assert loop.in_steps(_with_options(recipe, options), 1000, 1).train.validate_every == 2
 
 
 def test_a_copy_of_a_training_photograph_is_not_validated_on(tmp_path: Path, roots: list[object]) -> None:

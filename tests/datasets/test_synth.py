@@ -3,10 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from imgscan.datasets.forge import KINDS, common_history, forge, from_camera, jpeg, untouched
-from imgscan.datasets.synth import SynthDataset, cell_labels, find_photos, keep_aside
+from imgscan.datasets.synth import SynthDataset, cell_labels, find_photos, keep_aside, read_photo
 from imgscan.errors import InputError
 from tests.conftest import PHOTOS
 
@@ -122,6 +123,15 @@ def test_a_broken_photograph_is_passed_over_and_named(tmp_path: Path) -> None:
     remarks = [made[k][2] for k in range(12)]
     assert any(str(broken) in remark for remark in remarks)
     assert all(made[k][0].shape == (3, 64, 64) for k in range(12))
+
+
+def test_deep_grey_photographs_are_scaled_not_clipped(tmp_path: Path) -> None:
+    """A ramp over 16 bits: the middle is 128, where Pillow's own conversion says 255."""
+    ramp = np.repeat(np.linspace(0, 65535, 256).round().astype(np.uint16)[None], 64, 0)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    photo = read_photo(tmp_path / "deep.png")
+    assert photo.shape == (64, 256, 3)
+    np.testing.assert_allclose(photo[0, :, 0], np.arange(256), atol=1)
 
 
 def dataset_of(photos: list[Path]) -> SynthDataset:

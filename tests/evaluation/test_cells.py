@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from imgscan.datasets import DATASETS
 from imgscan.errors import ConfigError
 from imgscan.evaluation import cells
-from imgscan.evaluation.cells import Candidates, NotRunError, model_text, parse_column, training_command
+from imgscan.evaluation.cells import MEAN, Candidates, NotRunError, model_text, parse_column, training_command
 from imgscan.evaluation.papers import PaperTable, grid_names, parse_grid, read_table
 from imgscan.weights import Card, Model
 
@@ -98,7 +99,7 @@ def test_grids_that_ship_and_their_commands() -> None:
     for name in grid_names():
         table = read_table(name)
         for text in table.columns:
-            parse_column(text, table.protocol)
+            assert parse_column(text, table.protocol).data in (*DATASETS, MEAN), text
     contrasts = read_table("contrasts")
     assert [row.method for row in contrasts.rows][:2] == ["focal-hrnet", "focal-hrnet, loss.contrast=triplet"]
     row = contrasts.row("focal-hrnet, loss.whole_batch=True")

@@ -1,4 +1,5 @@
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +11,17 @@ from PIL import Image
 
 from imgscan.commands.calibrate import threshold
 from imgscan.datasets.entries import Entry
+from imgscan.decode import decode
 from imgscan.detectors import DETECTORS
 from imgscan.errors import InputError
-from imgscan.evaluation.contestants import Answer, Contestant, ModelOptions, combined, of_masks, of_model
+from imgscan.evaluation.contestants import Answer, Contestant, ModelOptions, combined, of_masks, of_model, of_scanner
 from imgscan.evaluation.measure import UNATTACKED, PictureScores, Question, Task, measure, names_below, read_set, region_means
-from imgscan.evaluation.protocols import PROTOCOLS
+from imgscan.evaluation.protocols import PROTOCOLS, Protocol
 from imgscan.evaluation.summary import summarise
-from imgscan.records import Features, Picture, Skipped
+from imgscan.pipeline import examine
+from imgscan.records import Assessed, Features, Picture, Skipped, Source
+from imgscan.scanner import build_scanner
+from imgscan.weights import find_model
 
 CPU = torch.device("cpu")
 HOW = ModelOptions(CPU, 0)
@@ -56,14 +61,16 @@ def test_a_folder_of_pictures_is_untouched(benchmark: Path) -> None:
         read_set(str(benchmark / "empty"))
 
 
-def ask(contestant: Contestant, entries: list[Entry], attack: str = UNATTACKED, jobs: int = 0) -> list[PictureScores | Skipped]:
+def ask(
+    contestant: Contestant, entries: list[Entry], attack: str = UNATTACKED, protocol: Protocol = NATIVE
+) -> list[PictureScores | Skipped]:
     """One contestant about every picture."""
     tasks = [Task(entry, number, (Question(attack, 0),)) for number, entry in enumerate(entries)]
-    return [one.scores for (one,) in measure(tasks, [contestant], NATIVE, jobs=jobs, device=CPU)]
+    return [one.scores for (one,) in measure(tasks, [contestant], protocol, jobs=0, device=CPU)]
 
 
-def measured(contestant: Contestant, entries: list[Entry], attack: str = UNATTACKED) -> PictureScores:
-    (row,) = ask(contestant, entries, attack)
+def measured(contestant: Contestant, entries: list[Entry], attack: str = UNATTACKED, protocol: Protocol = NATIVE) -> PictureScores:
+    (row,) = ask(contestant, entries, attack, protocol)
     assert isinstance(row, PictureScores), row
     return row
 
@@ -189,6 +196,74 @@ def test_union_and_intersection_by_hand(benchmark: Path) -> None:
     both = measured(combined("l&r", [left, right], "intersection"), entries)
     assert (both.metrics.tp, both.metrics.fp) == (10 * 30, 10 * 66)
     assert both.strength == pytest.approx(0.6)
+
+
+def test_the_score_of_a_picture_does_not_end_at_the_default_threshold(benchmark: Path, photos: list[np.ndarray]) -> None:
+    """What calibration sees of it is what image-level numbers are made of; only the mask waits for the threshold."""
+    Image.fromarray(photos[1][:96, :128]).save(benchmark / "images" / "y.png")
+    model = find_model("focal-hrnet")
+    never = replace(model, points=tuple(replace(point, score=0.9999) for point in model.points))
+    everything, nothing = (build_scanner(one, device=CPU, everything=all) for one, all in ((model, True), (never, False)))
+    entries = read_set(str(benchmark / "images"))
+    scores = [row.strength for row in ask(of_scanner("model", nothing, ""), entries) if isinstance(row, PictureScores)]
+    pictures = [decode(Source(entry.image, entry.image.name)) for entry in entries]
+    wanted = [one.finding.score for one in examine(pictures, everything) if isinstance(one, Assessed)]
+    assert scores == wanted
+    assert max(wanted) > 0, "or the test could not fail"
+    assert all(row.area == 0 for row in ask(of_scanner("model", nothing, ""), entries) if isinstance(row, PictureScores))
+
+
+@pytest.mark.parametrize(("name", "marked"), [("native", 9), ("ncl", 40), ("imdlbenco", 40), ("focal", 9)])
+def test_probabilities_are_cut_where_the_paper_cuts_them(benchmark: Path, name: str, marked: int) -> None:
+    """A model that marks 9 columns by a threshold of its card, with probabilities above 1/2 in 40 of them."""
+
+    def answers(pictures: Sequence[Picture]) -> Iterator[Answer]:
+        for picture in pictures:
+            mask, score = np.zeros((2, picture.height, picture.width), np.float32)
+            mask[:, :9], score[:, :40] = 1, 0.6
+            yield Answer(score, mask > 0, 0.6, probable=True)
+
+    row = measured(Contestant("model", answers), read_set(str(benchmark)), protocol=PROTOCOLS[name])
+    assert row.area == pytest.approx(marked / 128)
+    assert row.metrics.tp is not None
+    assert row.metrics.fp is not None
+    share = (row.metrics.tp + row.metrics.fp) / row.metrics.pixels
+    assert share == pytest.approx(marked / 128, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("native", {"iou": 0.0, "macro_f1": 1 / 3}), ("imdlbenco", {"iou": 0.0}), ("focal", {"iou": 0.5, "macro_f1": 2 / 3})],
+)
+def test_baselines_cover_the_pictures_of_the_means(
+    benchmark: Path, photos: list[np.ndarray], name: str, wanted: dict[str, float]
+) -> None:
+    """An answer without a mark is the baseline that marks nothing, also where pictures without forged pixels count.  Half of one
+    picture is forged, nothing of the other: macro F1 (1 - p) / (2 - p) = 1/3 and 1, IoU 0 and 1."""
+    half = np.zeros((96, 128), np.uint8)
+    half[:, :64] = 255
+    Image.fromarray(half).save(benchmark / "masks" / "x.png")
+    Image.fromarray(photos[1][:96, :128]).save(benchmark / "images" / "y.png")
+    Image.fromarray(np.zeros((96, 128), np.uint8)).save(benchmark / "masks" / "y.png")
+    silent = Contestant("silent", Says(0, 0, 0.1))
+    rows = [row for row in ask(silent, read_set(str(benchmark)), protocol=PROTOCOLS[name]) if isinstance(row, PictureScores)]
+    scores = summarise(silent, "x", rows, 0, PROTOCOLS[name])
+    for column, value in scores.baselines["all-pristine"].items():
+        mean = scores.columns[column]
+        assert mean is not None
+        assert mean.mean == pytest.approx(value), column
+    assert {key: scores.baselines["all-pristine"][key] for key in wanted} == pytest.approx(wanted)
+
+
+def test_the_name_of_a_data_set_is_the_set_though_a_folder_be_called_so(
+    benchmark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(benchmark / "images", work / "columbia")
+    monkeypatch.chdir(work)
+    assert len(read_set("./columbia")) == 1
+    with pytest.raises(InputError, match="data set columbia is not found"):
+        read_set("columbia")
 
 
 def test_a_model_that_fails_on_a_picture_ends_nothing(benchmark: Path, photos: list[np.ndarray]) -> None:

@@ -203,7 +203,9 @@ def test_a_step_without_forged_pixels_changes_nothing(tmp_path: Path) -> None:
     before = {k: v.clone() for k, v in run.model.named_parameters()}
     run.recipe = with_settings(recipe, {"train": {"steps": 4}}, "test")
     black = [(torch.zeros(3, 64, 64, dtype=torch.uint8), torch.zeros(64, 64, dtype=torch.uint8), "")] * 8
-    loop.train(run, black, black[:1], tmp_path, ALONE, epoch=3, minutes=None, report=lambda now: None)
+    half = torch.zeros(64, 64, dtype=torch.uint8)
+    half[:, 32:] = 1
+    loop.train(run, black, [(black[0][0], half, "")], tmp_path, ALONE, epoch=3, minutes=None, report=lambda now: None)
     assert run.step == 4
     for name, tensor in run.model.named_parameters():
         assert torch.equal(tensor, before[name]), name
@@ -240,6 +242,18 @@ def test_patience_ends_a_run(tmp_path: Path) -> None:
     run = go(tiny(steps=50, validate_every=1, patience=2, rate=1e-9, ema=0.0), tmp_path)
     assert run.step < 50
     assert run.plateau.bad == 2
+    weights = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    again = go(run.recipe, tmp_path, resume=True)
+    assert again.step == run.step, "and resumed it stays ended"
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in again.model.state_dict().items())
+
+
+def test_validation_needs_pictures_of_both_kinds(tmp_path: Path) -> None:
+    """Masks of 0 and 1 that are read as 0 and 255, for one: such a run would end with weights that nothing was learned for."""
+    blank = [(torch.zeros(3, 64, 64, dtype=torch.uint8), torch.zeros(64, 64, dtype=torch.uint8), "")] * 4
+    run = loop.start(tiny(steps=1), CPU)
+    with pytest.raises(InputError, match="no validation picture shows both"):
+        loop.train(run, blank, blank, tmp_path, ALONE, epoch=3, minutes=None, report=lambda now: None)
 
 
 def test_too_many_unreadable_pictures_end_a_run(tmp_path: Path, photos: list[np.ndarray]) -> None:
