@@ -7,20 +7,22 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset
 
+from imgscan.find import FORMATS
 from imgscan.jpeg import quantization_table
 from imgscan.metadata.remarks import remarks
 from imgscan.records import Picture, Skipped, Source
+from imgscan.workers import as_is, end_with_parent
 
 MAX_PIXELS = 178_000_000  # larger files are refused: Pillow takes them for decompression bombs
 SMALLEST_SIDE = 64  # pixels; a smaller picture has too few 8x8 blocks to compare
-_ORIENTATION = 0x0112  # EXIF tag
+RAW_SUFFIXES = frozenset({".dng", ".nef", ".nrw", ".cr2", ".arw", ".sr2", ".orf", ".pef", ".rw2", ".3fr", ".iiq"})
+_ORIENTATION, _DNG_VERSION = 0x0112, 0xC612  # EXIF and TIFF tags
 
 
 def estimate_quality(tables: dict[int, list[int]] | None) -> int | None:
@@ -46,18 +48,25 @@ def decode(source: Source) -> Picture | Skipped:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF; what matters raises
-            with Image.open(io.BytesIO(content)) as file:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as file:
                 if file.width * file.height > MAX_PIXELS:
                     return Skipped(source, f"{file.width} x {file.height} pixels; at most {MAX_PIXELS:,} are decoded")
                 if min(file.size) < SMALLEST_SIDE:
                     return Skipped(source, f"{file.width} x {file.height} pixels; wanted at least {SMALLEST_SIDE} a side")
+                if _is_raw(source, file):
+                    return Skipped(source, "camera raw, of which only a small preview could be seen; export it as TIFF or JPEG")
                 orientation = _orientation(file)
+                as_stored(file)
                 tables = getattr(file, "quantization", None)
-                rgb = _to_rgb(file)
+                rgb = to_rgb(file)
                 name = file.format or "unknown"
                 said = remarks(content, file, rgb)
     except UnidentifiedImageError:
         return Skipped(source, "not a picture that can be decoded (JPEG, PNG, TIFF, WebP, BMP)")
+    except MemoryError:
+        return Skipped(source, f"does not fit into memory ({len(content):,} bytes, decoded more)")
+    except Image.DecompressionBombError:  # Pillow's own limit is a little higher than ours
+        return Skipped(source, f"more than {MAX_PIXELS:,} pixels; at most so many are decoded")
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
         return Skipped(source, f"broken picture: {error}")
     digest = hashlib.sha256(content).hexdigest()
@@ -74,14 +83,32 @@ def _orientation(file: Image.Image) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _to_rgb(file: Image.Image) -> npt.NDArray[np.uint8]:
-    """H x W x 3 uint8; 16-bit grey is scaled (Pillow's own conversion would clip it), transparency is dropped."""
+def as_stored(file: Image.Image) -> None:
+    """Have a picture's pixels in the order of its file: of TIFF alone, Pillow would turn them by the orientation as it loads."""
+    if file.format == "TIFF":
+        file.getexif()[_ORIENTATION] = 1
+
+
+def _is_raw(source: Source, file: Image.Image) -> bool:
+    """Whether a TIFF is a camera's raw file, whose first picture is a thumbnail."""
+    return file.format == "TIFF" and (source.path.suffix.lower() in RAW_SUFFIXES or _DNG_VERSION in getattr(file, "tag_v2", ()))
+
+
+def to_rgb(file: Image.Image) -> npt.NDArray[np.uint8]:
+    """H x W x 3 uint8; deep grey is scaled (Pillow's own conversion would clip it), transparency is dropped."""
     if file.mode.startswith("I") or file.mode == "F":
-        levels = np.asarray(file, np.float32)
-        high = 65535.0 if levels.max(initial=0) > 255 else 255.0
-        grey = np.clip(levels * (255 / high), 0, 255).astype(np.uint8)
+        levels = np.nan_to_num(np.asarray(file, np.float32))
+        grey = np.clip(levels * (255 / white_level(levels, file.mode)), 0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     return np.array(file.convert("RGB"))
+
+
+def white_level(levels: npt.NDArray[np.float32], mode: str) -> float:
+    """What counts as white in a picture of Pillow's mode I (whole numbers) or F (floats, often 0 to 1), by what it holds."""
+    most = float(levels.max(initial=0))
+    if mode == "F" and most <= 1:
+        return 1.0
+    return 255.0 if most <= 255 else max(65535.0, most)
 
 
 class _Sources(Dataset["Picture | Skipped"]):
@@ -111,10 +138,10 @@ def decode_all(sources: Sequence[Source], jobs: int) -> Iterator[Picture | Skipp
             num_workers=jobs,
             prefetch_factor=4 if jobs else None,
             collate_fn=as_is,  # no batching: a picture goes through the loader as it is
+            worker_init_fn=_beside_its_parent,
         )
     )
 
 
-def as_is(item: Any) -> Any:
-    """The item itself; a named function because worker processes may have to pickle it."""
-    return item
+def _beside_its_parent(_: int) -> None:
+    end_with_parent()

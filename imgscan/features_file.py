@@ -63,11 +63,16 @@ class FeaturesFile:
         with suppress(OSError):  # none, or one that a kill left broken
             self._old = h5py.File(self.path, "r")
         if self._old is not None and self._old.attrs.get("key") != key:
-            self._close_old()
+            self.close()
         try:
             self._parts.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{self._parts}: cannot be written: {error.strerror or error}") from error
+
+    @property
+    def has_old(self) -> bool:
+        """Whether an earlier scan with the same key left a file."""
+        return self._old is not None
 
     def has(self, line: Line) -> bool:
         """Whether an earlier scan kept the arrays of this picture."""
@@ -98,17 +103,17 @@ class FeaturesFile:
         """Write the noted pictures to a new file; False: the old one holds exactly those and stays."""
         content = digest_of([vars(entry) for entry in self._entries])
         if self._old is not None and self._old.attrs.get("content") == content:
-            self._close_old()
+            self.close()
             return False
         try:
             with h5py.File(new, "w") as file:
                 for entry in self._entries:
                     self._group(file, entry)
                 file.attrs["key"], file.attrs["content"] = self.key, content
-        except (OSError, ValueError, RuntimeError, BadZipFile) as error:
+        except (KeyError, OSError, ValueError, RuntimeError, BadZipFile) as error:
             raise OutputError(f"{self.path}: cannot be written: {error}") from error
         finally:
-            self._close_old()
+            self.close()
         return True
 
     def clear(self) -> None:
@@ -141,7 +146,8 @@ class FeaturesFile:
             raise KeyError(sha256)
         return group["features"][:], group["labels"][:]
 
-    def _close_old(self) -> None:
+    def close(self) -> None:
+        """Let go of the earlier file."""
         if self._old is not None:
             self._old.close()
             self._old = None

@@ -11,8 +11,13 @@ from pathlib import Path
 from imgscan.errors import InputError
 from imgscan.records import Source
 
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # Pillow knows others, one of which runs a program (EPS, Ghostscript)
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"BM")
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
+_BITMAP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes of the second header of a BMP, by version
+# Pictures of formats that are not decoded, by the bytes that they begin with
+_OTHERS = (b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0cJXL ")
+_OTHER_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"heif", b"mif1", b"msf1"})  # of ISO files, after `ftyp`
 _SKIPPED_FOLDERS = frozenset({".git"})
 _WRITTEN = frozenset({"masks", "overlays"})  # by a scan, ...
 _RECORDS = frozenset({"results.jsonl", "results.jsonl.new", "journal.jsonl"})  # ... beside one of these
@@ -23,16 +28,36 @@ def looks_like_picture(path: Path) -> bool:
 
     True also for a file that may not be read: a gate has to report it, not to pass over it.
     """
+    start = _start(path)
+    return start is None or _is_picture(start)
+
+
+def _is_picture(start: bytes) -> bool:
+    bitmap = start[:2] == b"BM" and start[6:10] == b"\0\0\0\0" and int.from_bytes(start[14:18], "little") in _BITMAP_HEADERS
+    return bitmap or start.startswith(_SIGNATURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+
+
+def _is_other_picture(start: bytes) -> bool:
+    """Whether the first bytes of a file are those of GIF, AVIF, HEIC, JPEG 2000 or JPEG XL, none of which is decoded."""
+    return start.startswith(_OTHERS) or (start[4:8] == b"ftyp" and start[8:12] in _OTHER_BRANDS)
+
+
+def _start(path: Path) -> bytes | None:
+    """The first bytes of a file, none of what is no file; None: it may not be read."""
     try:
         if not path.is_file():  # a pipe would wait for a writer for ever
-            return False
+            return b""
         with path.open("rb") as file:
-            start = file.read(12)
+            return file.read(18)
     except PermissionError:
-        return True
+        return None
     except OSError:
-        return False
-    return start.startswith(_SIGNATURES) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
+        return b""
+
+
+def real(path: Path) -> Path:
+    """The path without links; of links in a circle, which Path.resolve refuses, what is left of it."""
+    return Path(os.path.realpath(path))
 
 
 @dataclass(frozen=True)
@@ -48,11 +73,15 @@ class Filter:
     exclude: tuple[str, ...] = ()
     force: bool = False  # --force-exclude: also for files named on the command line
 
+    def excludes(self, name: str) -> bool:
+        """Whether a pattern of --exclude is for this name."""
+        return any(_matches(name, pattern) for pattern in self.exclude)
+
     def takes(self, name: str, named: bool = False) -> bool:
         """Whether a file of this name below its folder is scanned; `named`: on the command line."""
         if named and not self.force:
             return True
-        if any(_matches(name, pattern) for pattern in self.exclude):
+        if self.excludes(name):
             return False
         return named or not self.include or any(_matches(name, pattern) for pattern in self.include)
 
@@ -69,7 +98,9 @@ def read_list(content: bytes, zero: bool) -> list[Path]:
     return [Path(os.fsdecode(part if zero else part.removesuffix(b"\r"))) for part in parts if part.strip(b"\r")]
 
 
-def find(paths: Iterable[Path], out: Path | None = None, chosen: Filter | None = None) -> list[Source]:
+def find(
+    paths: Iterable[Path], out: Path | None = None, chosen: Filter | None = None, others: list[Path] | None = None
+) -> list[Source]:
     """Every picture at and below the paths, once each.
 
     A named file is always taken (if it is no picture, decoding says so).  In a folder, a file is taken when its first bytes are a
@@ -80,31 +111,37 @@ def find(paths: Iterable[Path], out: Path | None = None, chosen: Filter | None =
         paths: files and folders.
         out: the output folder, never scanned.
         chosen: which files; None: all.
+        others: receives the pictures that are passed over in folders because their format is not decoded (GIF, AVIF, ...).
 
     Raises:
         InputError: a path does not exist, or two pictures would write the same output files.
     """
     found: dict[Path, Source] = {}
     names: dict[str, Path] = {}
-    avoid = out.resolve() if out else None
+    avoid = real(out) if out else None
     chosen = chosen or Filter()
     for path in paths:
         if not os.path.lexists(path):
             raise InputError(f"{path}: no such file or folder; wanted a picture or a folder of pictures")
         whole = path.is_dir()
-        for source in _walk(path, avoid) if whole else [Source(path, _name(path, path.parent))]:
-            if not chosen.takes(source.name, named=not whole):
+        passed: list[Source] = []
+        for source in _walk(path, avoid, passed) if whole else [Source(path, _name(path, path.parent))]:
+            # A folder among them is one that cannot be read: nobody knows whether what is to be included is in there.
+            sealed = whole and os.path.isdir(source.path)  # noqa: PTH112 - Path.is_dir raises where it may not look
+            if chosen.excludes(source.name) if sealed else not chosen.takes(source.name, named=not whole):
                 continue
-            real = source.path.resolve()
-            if real in found:
+            file = real(source.path)
+            if file in found:
                 continue
             if source.name in names:
                 # Two scanned folders with the same file name below: tell them apart by their own folders' names.
-                source = Source(source.path, _name(source.path.absolute().resolve(), Path(source.path.resolve().anchor)))
+                source = Source(source.path, _name(file, Path(file.anchor)))
                 if source.name in names:
                     raise InputError(f"{source.path} and {names[source.name]} would write the same output files; scan them apart")
-            found[real] = source
+            found[file] = source
             names[source.name] = source.path
+        if others is not None:
+            others += [source.path for source in passed if chosen.takes(source.name)]
     return list(found.values())
 
 
@@ -119,17 +156,22 @@ def find_all(pictures: Iterable[str | os.PathLike[str] | bytes]) -> list[Source]
     return sources
 
 
-def _walk(root: Path, avoid: Path | None) -> Iterator[Source]:
+def _walk(root: Path, avoid: Path | None, passed: list[Source]) -> Iterator[Source]:
+    """The pictures below a folder; `passed` receives those of other formats."""
     unreadable: list[OSError] = []
     for folder, folders, files in os.walk(root, onerror=unreadable.append):
         here = Path(folder)
         skipped = _SKIPPED_FOLDERS | (_WRITTEN if _RECORDS & set(files) and set(folders) >= _WRITTEN else set())
-        folders[:] = sorted(f for f in folders if f not in skipped and (here / f).resolve() != avoid)
+        folders[:] = sorted(f for f in folders if f not in skipped and real(here / f) != avoid)
         for file in sorted(files):
             path = here / file
             claims = path.suffix.lower() in PICTURE_SUFFIXES and (path.is_file() or not path.exists())
-            if claims or looks_like_picture(path):
-                yield Source(path, _name(path, root))
+            source = Source(path, _name(path, root))
+            start = b"" if claims else _start(path)
+            if claims or start is None or _is_picture(start):  # what may not be read has to be reported, not passed over
+                yield source
+            elif _is_other_picture(start):
+                passed.append(source)
     for error in unreadable:  # decoding will say why, and the scan is not complete
         path = Path(error.filename)
         yield Source(path, _name(path, root) if path != root else path.name)

@@ -32,7 +32,7 @@ from imgscan.prepare import prepare
 from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought, Source, Timings
 from imgscan.scanner import Scanner
 from imgscan.segment import segment
-from imgscan.workers import busy, each
+from imgscan.workers import busy, each, end_with_parent
 
 AHEAD = 4  # batches decoded and grouped by size before the network sees them
 SAMPLE = 24  # pictures that the network is timed on alone, for -v
@@ -55,7 +55,14 @@ def assess(source: Source, scanner: Scanner) -> tuple[Assessed | Skipped, Timing
     timings = Timings()
     with _clock(timings, "decode"):
         picture = decode(source)
-    return picture if isinstance(picture, Skipped) else _one(picture, scanner, timings), timings
+    if isinstance(picture, Skipped):
+        return picture, timings
+    try:
+        return _one(picture, scanner, timings), timings
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):  # torch's word for the same
+            raise
+        return Skipped(source, f"{picture.width} x {picture.height} pixels do not fit into memory"), timings
 
 
 def examine(pictures: Iterable[Picture | Skipped], scanner: Scanner) -> Iterator[Assessed | Skipped]:
@@ -158,6 +165,7 @@ def _quiet_worker() -> None:
     """One thread of arithmetic a process, and no voice in how an interrupted scan ends."""
     torch.set_num_threads(1)
     threadpool_limits(1)
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import IO
 
 from imgscan.errors import InputError, OutputError
@@ -26,20 +28,27 @@ from imgscan.report.record import read_record
 from imgscan.store import SUFFIXES, output_name, output_path, replacing
 from imgscan.weights import file_sha256
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 FILE = "journal.jsonl"
 DECIDED = ("flagged", "reported", "known")  # what every scan decides itself
 
 
 class Journal:
-    """The results of earlier scans into a folder, and of this one as they come.
+    """The results of earlier scans into a folder, and of this one as they come; use as a context manager.
 
     Args:
         out: the output folder; made when it is not there.
         key: of this scan; results under another key are not taken.
         force: take no earlier result.
 
+    Until its end no other scan writes into the folder.
+
     Raises:
-        OutputError: the journal cannot be written.
+        OutputError: the journal cannot be written, or another scan writes into the folder.
     """
 
     def __init__(self, out: Path, key: str, *, force: bool = False) -> None:
@@ -47,6 +56,7 @@ class Journal:
         self._path = out / FILE
         try:
             out.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(out)
             if force:
                 self._path.unlink(missing_ok=True)
         except OSError as error:
@@ -84,13 +94,19 @@ class Journal:
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be written: {error.strerror or error}") from error
 
-    def close(self, *, complete: bool) -> None:
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """The end of the scan; of a complete one results.jsonl has everything."""
         if self._file is not None:
             self._file.close()
-        if complete:
+        if kind is None:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _restore(self, source: Source, digest: str | None, features: FeaturesFile | None) -> Line | None:
         """The earlier result of a picture, under its name of today; None: it has to be computed."""
@@ -134,6 +150,25 @@ class Journal:
             for line in record.results:
                 if "overlay_sha256" in line:
                     yield line["sha256"], {name: value for name, value in line.items() if name not in DECIDED}
+
+
+def _locked(folder: Path) -> int | None:
+    """The folder, opened and locked for this process; None where that cannot be done (Windows, some network file systems).
+
+    The system lets go of a lock with the process, however that ends.
+    """
+    if fcntl is None:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise OutputError(f"--out {folder}: another scan writes there; wait for it, or choose another folder") from error
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _digest(source: Source) -> str | None:

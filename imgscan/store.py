@@ -19,6 +19,7 @@ from scipy import ndimage
 
 from imgscan.errors import InputError, OutputError
 from imgscan.features_file import FeaturesFile
+from imgscan.find import real
 from imgscan.records import Assessed, Mask, Picture, Source
 
 _SHADE = np.array([255, 32, 32], np.float32)  # of the forged region on the overlay
@@ -51,9 +52,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def settle(new: Path, path: Path, *, whole: bool) -> None:
-    """Move a finished file into place.  What an interrupted scan wrote does not replace an earlier one: that is kept beside it."""
-    if not whole and path.exists():
-        path.replace(path.with_name(f"{path.stem}.previous{path.suffix}"))
+    """Move a finished file into place.
+
+    What an interrupted scan wrote does not replace the file of a complete one, which is kept beside it until another scan comes to
+    its end.
+    """
+    previous = path.with_name(f"{path.stem}.previous{path.suffix}")
+    if whole:
+        previous.unlink(missing_ok=True)
+    elif path.exists() and not previous.exists():  # with one beside it, the file is an interrupted scan's too
+        path.replace(previous)
     new.replace(path)
 
 
@@ -63,7 +71,7 @@ def check_out(out: Path, sources: Sequence[Source]) -> None:
     Raises:
         InputError: says which file or folder is in the way.
     """
-    inputs = {source.path.resolve() for source in sources}
+    inputs = {real(source.path) for source in sources}
     for folder in SUFFIXES:
         if (out / folder).exists() and not any((out / name).exists() for name in ("results.jsonl", "results.jsonl.new")):
             raise InputError(
@@ -71,7 +79,7 @@ def check_out(out: Path, sources: Sequence[Source]) -> None:
             )
         for source in sources:
             path = output_path(out, folder, source.name)
-            if path.resolve() in inputs:
+            if real(path) in inputs:
                 raise InputError(f"--out {out}: {path} is one of the scanned pictures; wanted another folder")
 
 
@@ -139,7 +147,11 @@ class Store:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._threads.shutdown(wait=True)
-        if self.features is not None:  # also after an interruption: what there is, is whole
+        # Also after an interruption: what there is, is whole.  But a file of earlier scans of the same kind stays as it is, for the
+        # next scan takes up from that and from the parts beside it.
+        if self.features is not None and not self._finished and self.features.has_old:
+            self.features.close()
+        elif self.features is not None:
             new = self.features.path.with_suffix(".h5.new")
             if self.features.gather(new):
                 try:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Generic, TypeVar
 
 from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 
-from imgscan.decode import as_is
 from imgscan.errors import WorkerError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+HELD_BYTES = 500_000_000  # of results that wait in memory for an earlier one; more wait in files
 
 
 def busy(items: Sequence[Any], jobs: int) -> int:
@@ -45,18 +51,73 @@ def each(items: Sequence[Item], work: Callable[[Item], Result], workers: int) ->
         in_order=False,
         worker_init_fn=_one_thread,
     )
-    early: dict[int, bytes] = {}
     turn = 0
-    for index, packed in _alive(loader):
-        early[index] = packed
-        while turn in early:
-            yield pickle.loads(early.pop(turn))
-            turn += 1
+    with TemporaryDirectory(prefix="imgscan-") as folder:
+        early = _Early(Path(folder))
+        for index, packed in _alive(loader):
+            early.put(index, packed)
+            while early.has(turn):
+                yield pickle.loads(early.pop(turn))
+                turn += 1
+
+
+class _Early:
+    """Results that wait for the turn of an earlier item, which one large picture can put off for minutes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._held: dict[int, bytes] = {}
+        self._bytes = 0
+        self._filed: set[int] = set()
+
+    def has(self, index: int) -> bool:
+        return index in self._held or index in self._filed
+
+    def put(self, index: int, packed: bytes) -> None:
+        if self._held and self._bytes + len(packed) > HELD_BYTES:
+            (self.folder / str(index)).write_bytes(packed)
+            self._filed.add(index)
+            return
+        self._held[index] = packed
+        self._bytes += len(packed)
+
+    def pop(self, index: int) -> bytes:
+        if index in self._filed:
+            self._filed.remove(index)
+            file = self.folder / str(index)
+            packed = file.read_bytes()
+            file.unlink()
+            return packed
+        packed = self._held.pop(index)
+        self._bytes -= len(packed)
+        return packed
+
+
+def as_is(item: Any) -> Any:
+    """The item itself, for a loader that makes no batches; a named function because worker processes may have to pickle it."""
+    return item
+
+
+def end_with_parent() -> None:
+    """In a worker process: end when the process that started it was killed.
+
+    Left alone, a worker would wait for ever to hand over its last result, holding its memory, stdout and stderr.  Where a parent
+    cannot be seen to go (Windows) nothing happens.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _one_thread(_: int) -> None:
     """A loader's workers have one of torch's threads, but all of the linear algebra that numpy calls."""
     threadpool_limits(1)
+    end_with_parent()
 
 
 class _Works(Dataset[tuple[int, bytes]], Generic[Item, Result]):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imgscan.datasets.entries import read_rgb
 from imgscan.decode import decode, decode_all
 from imgscan.records import Picture, Skipped, Source
 
@@ -41,14 +42,24 @@ def test_jpeg_quality_is_read_back(tmp_path: Path, rgb: np.ndarray, quality: int
     assert ok(tmp_path / "x.jpg").jpeg_quality == quality
 
 
-def test_orientation_is_recorded_and_pixels_stay_as_stored(tmp_path: Path, rgb: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("x.jpg", {}), ("x.png", {}), ("x.webp", {"lossless": True}), ("x.tif", {}), ("x.tif", {"compression": "tiff_lzw"})],
+)
+def test_orientation_is_recorded_and_pixels_stay_as_stored(
+    tmp_path: Path, rgb: np.ndarray, name: str, settings: dict[str, object]
+) -> None:
+    """Also those of TIFF, which Pillow turns as it loads."""
     image = Image.fromarray(rgb)
     exif = image.getexif()
     exif[0x0112] = 6
-    image.save(tmp_path / "x.jpg", exif=exif)
-    picture = ok(tmp_path / "x.jpg")
+    image.save(tmp_path / name, exif=exif, **settings)
+    picture = ok(tmp_path / name)
     assert picture.orientation == 6
     assert (picture.height, picture.width) == (80, 96)
+    assert (picture.rgb == rgb).all() or name == "x.jpg"
+    (tmp_path / "masks").mkdir()
+    assert (read_rgb(tmp_path / name) == picture.rgb).all(), "as masks of data sets are drawn"
 
 
 def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
@@ -59,6 +70,34 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
     assert levels[0, 0, 0] == 0
     assert levels[40, 0, 0] in (127, 128)
     assert levels[-1, -1, 0] == 255
+
+
+def test_floating_point_grey_from_0_to_1_and_what_is_no_number(tmp_path: Path) -> None:
+    grey = np.linspace(0, 1, 80 * 80, dtype=np.float32).reshape(80, 80)
+    grey[0, 1] = np.nan
+    Image.fromarray(grey).save(tmp_path / "x.tif")
+    levels = ok(tmp_path / "x.tif").rgb[..., 0]
+    assert levels[0, 1] == 0
+    assert levels[40, 0] in (127, 128)
+    assert levels[-1, -1] == 255
+
+
+def test_camera_raw_is_not_judged_by_its_preview(tmp_path: Path, rgb: np.ndarray) -> None:
+    for name, tags in (("x.nef", {}), ("x.tif", {50706: b"\1\4\0\0"})):
+        Image.fromarray(rgb).save(tmp_path / name, "TIFF", tiffinfo=tags)
+        skipped = decode(source(tmp_path / name))
+        assert isinstance(skipped, Skipped)
+        assert "camera raw" in skipped.reason
+
+
+def test_a_picture_too_large_for_pillow_is_skipped_in_our_words(
+    tmp_path: Path, rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(rgb).save(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    skipped = decode(source(tmp_path / "x.png"))
+    assert isinstance(skipped, Skipped)
+    assert skipped.reason.startswith("more than 178,000,000 pixels")
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "1"])
@@ -72,7 +111,14 @@ def test_what_is_broken_is_skipped_with_a_reason(tmp_path: Path, rgb: np.ndarray
     Image.fromarray(rgb).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:700])
     Image.fromarray(rgb[:20, :20]).save(tmp_path / "small.png")
-    for name, reason in [("text.jpg", "not a picture"), ("cut.jpg", "broken"), ("small.png", "at least 64"), ("none.jpg", "read")]:
+    Image.fromarray(rgb).save(tmp_path / "program.jpg", "EPS")  # which Pillow has Ghostscript run
+    for name, reason in [
+        ("text.jpg", "not a picture"),
+        ("program.jpg", "not a picture"),
+        ("cut.jpg", "broken"),
+        ("small.png", "at least 64"),
+        ("none.jpg", "read"),
+    ]:
         skipped = decode(source(tmp_path / name))
         assert isinstance(skipped, Skipped)
         assert reason in skipped.reason

@@ -90,7 +90,43 @@ def test_a_missing_path_is_named(tmp_path: Path) -> None:
         find([tmp_path / "nothere"])
 
 
-@pytest.mark.parametrize("start", [b"RIFF\0\0\0\0WEBP", b"II*\0", b"MM\0*", b"BM", b"\x89PNG\r\n\x1a\n"])
+def test_what_may_hold_included_pictures_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that cannot be listed, with --include: only --exclude takes it out."""
+    make(tmp_path, "closed/a.jpg", "b.jpg", "c.png")
+    listed = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [source.name for source in find([tmp_path], chosen=Filter(include=("*.jpg",)))] == ["b.jpg", "closed"]
+    assert [source.name for source in find([tmp_path], chosen=Filter(exclude=("closed",)))] == ["b.jpg", "c.png"]
+
+
+def test_links_in_a_circle_end_nothing(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    assert [source.name for source in find([tmp_path])] == ["a.jpg", "loop.jpg"]
+
+
+def test_pictures_of_other_formats_are_told(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg")
+    for name, start in (("b.gif", b"GIF89a"), ("c", b"\0\0\0\x1cftypavif"), ("d.mp4", b"\0\0\0\x1cftypisom"), ("e.txt", b"BMW is")):
+        (tmp_path / name).write_bytes(start + bytes(8))
+    others: list[Path] = []
+    assert [source.name for source in find([tmp_path], others=others)] == ["a.jpg"]
+    assert [path.name for path in others] == ["b.gif", "c"]
+    others.clear()
+    find([tmp_path], chosen=Filter(exclude=("*.gif",)), others=others)
+    assert [path.name for path in others] == ["c"]
+
+
+BITMAP = b"BM" + bytes([0, 9, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0, 40, 0, 0, 0])
+
+
+@pytest.mark.parametrize("start", [b"RIFF\0\0\0\0WEBP", b"II*\0", b"MM\0*", BITMAP, b"\x89PNG\r\n\x1a\n"])
 def test_signatures(tmp_path: Path, start: bytes) -> None:
     (tmp_path / "x").write_bytes(start)
     assert looks_like_picture(tmp_path / "x")

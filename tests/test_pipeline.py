@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from imgscan import pipeline, workers
 from imgscan.datasets.forge import forge
 from imgscan.decode import decode
 from imgscan.detectors import DETECTORS
@@ -87,6 +91,61 @@ def test_a_worker_that_dies_is_an_error_not_a_hang(folder: Path, tiny_model: str
 
 def die(source: Source) -> None:
     os._exit(9)
+
+
+def test_a_picture_that_does_not_fit_into_memory_ends_nothing(
+    folder: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[Exception] = []
+
+    def forward(*_: object) -> None:
+        raise errors[-1]
+
+    scanner = tiny_scanner(tiny_model)
+    monkeypatch.setattr(pipeline, "_forward_batch", forward)
+    for error in (MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ...")):
+        errors.append(error)
+        results = list(scan(find([folder]), scanner))
+        assert results
+        assert all(isinstance(one, Skipped) for one in results)
+        assert any(isinstance(one, Skipped) and one.reason.endswith("pixels do not fit into memory") for one in results)
+    errors.append(RuntimeError("another one"))
+    with pytest.raises(RuntimeError, match="another one"):
+        list(scan(find([folder]), scanner))
+
+
+def test_results_that_are_early_wait_in_files_when_they_are_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "HELD_BYTES", 10)
+    early = workers._Early(tmp_path)
+    for index in (3, 1, 2):
+        early.put(index, bytes([index]) * 6)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert [early.pop(index) for index in (1, 2, 3)] == [b"\1" * 6, b"\2" * 6, b"\3" * 6]
+    assert not list(tmp_path.iterdir())
+    assert not early.has(3)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes where Linux has them")
+def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    program = (
+        "import os, sys, time\nfrom imgscan.workers import each\n"
+        "def work(n):\n    open(f'{sys.argv[1]}/{os.getpid()}', 'w').close()\n    time.sleep(n and 600)\n"
+        "    return bytes(9_000_000)\n"
+        "list(each([0] * 2 + [1] * 8, work, 2))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as parent:
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        workers_of = [int(path.name) for path in tmp_path.iterdir()]
+        assert len(workers_of) == 2
+        parent.kill()
+        assert parent.stdout is not None
+        parent.stdout.read()  # comes to an end only when nobody holds the other side
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{process}").exists() for process in workers_of) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{process}").exists() for process in workers_of)
 
 
 def test_nothing_to_scan(tiny_model: str) -> None:

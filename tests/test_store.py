@@ -14,7 +14,7 @@ from imgscan.features_file import FeaturesFile
 from imgscan.judge import judge
 from imgscan.records import Assessed, Clusters, Features, Mask, Picture, Region, Source
 from imgscan.report.jsonl import result_line
-from imgscan.store import Store, output_name, output_path, overlay, replacing
+from imgscan.store import Store, output_name, output_path, overlay, replacing, settle
 
 
 def assessed(name: str = "a/b.jpg", orientation: int = 1) -> Assessed:
@@ -132,6 +132,28 @@ def test_an_interrupted_scan_does_not_replace_a_complete_one(tmp_path: Path) -> 
         keep(tmp_path, "second", error=KeyboardInterrupt())
     with h5py.File(tmp_path / "features.previous.h5") as file:
         assert file["a/b.jpg"].attrs["weights"] == "first"
+
+
+def test_a_scan_interrupted_twice_leaves_the_complete_one(tmp_path: Path) -> None:
+    path, new, previous = (tmp_path / name for name in ("results.jsonl", "new", "results.previous.jsonl"))
+    for text, whole in (("complete", True), ("partial", False), ("partial too", False)):
+        new.write_text(text)
+        settle(new, path, whole=whole)
+    assert (path.read_text(), previous.read_text()) == ("partial too", "complete")
+    new.write_text("complete again")
+    settle(new, path, whole=True)
+    assert path.read_text() == "complete again"
+    assert not previous.exists()
+
+
+def test_an_interrupted_scan_leaves_the_features_that_the_next_takes_up(tmp_path: Path) -> None:
+    """Of the same kind: what the earlier one kept is still there, and what this one added is in the parts."""
+    line = result_line(assessed())
+    keep(tmp_path, "w", assessed())
+    shutil.rmtree(tmp_path / "features.parts", ignore_errors=True)
+    with pytest.raises(KeyboardInterrupt):
+        keep(tmp_path, "w", error=KeyboardInterrupt())
+    assert FeaturesFile(tmp_path, key="w", model="m", weights="w").has(line)
 
 
 def test_arrays_come_from_the_parts_or_the_old_file_of_the_same_key(tmp_path: Path) -> None:

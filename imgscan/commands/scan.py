@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from imgscan import __version__
 from imgscan.digests import digest_of
 from imgscan.errors import ExitCode, InputError, exit_code_of
-from imgscan.find import Filter, find, read_list
+from imgscan.find import Filter, find, read_list, real
 from imgscan.judge import FailOn, least_score, parse_fail_on, parse_report_from
 from imgscan.licences import check_usable, licence_facts
 from imgscan.progress import bar
@@ -85,12 +85,13 @@ def scan_command(options: ScanOptions) -> ExitCode:
     if printed is not None and (options.only_paths or options.print0):
         raise InputError("--format and -l both say what goes to stdout; wanted one of them")
     known = set() if options.baseline is None else {line["sha256"] for line in read_record(options.baseline).reached}
-    sources = find([path for path in paths if path != STDIN], out, options.chosen)
+    others: list[Path] = []
+    sources = find([path for path in paths if path != STDIN], out, options.chosen, others)
     if STDIN in paths:
         sources.append(_from_stdin(options, sources))
-    taken = {source.path.resolve() for source in sources}
+    taken = {real(source.path) for source in sources}
     for path in options.outputs:
-        if path.resolve() in taken:
+        if real(path) in taken:
             raise InputError(f"-o {path}: is one of the scanned pictures; wanted another file")
     chosen = find_model(options.model, options.compat)
     check_usable(chosen.cards, options.accept_licence)
@@ -117,6 +118,12 @@ def scan_command(options: ScanOptions) -> ExitCode:
         cells = f"{scanner.clustering.grid} cells a side"
         _say(f"imgscan: --grid auto: {cells} are clustered within {options.cluster_seconds:g} s here")
     check_out(out, sources)
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        _say(
+            f"imgscan: passed over, for only JPEG, PNG, TIFF, WebP and BMP are decoded: "
+            f"{', '.join(printable(str(path)) for path in others[:3])}{more}"
+        )
     if not sources:
         _say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths))}")
     if not chosen.points:
@@ -178,6 +185,7 @@ def _run(
     features = FeaturesFile(out, key=key, model=model.name, weights=digests) if options.features else None
     earlier = journal.find(sources, features, scanner.jobs)
     with (
+        journal,
         Store(out, features=features) as store,
         JsonLines(out / "results.jsonl") as lines,
         bar("scanning", len(sources)) as progress,
@@ -214,7 +222,6 @@ def _run(
         finally:
             seconds = time.perf_counter() - began
             lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code)))
-    journal.close(complete=complete)
     if features is not None:
         features.clear()
     record = read_record(out / "results.jsonl")

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imgscan.decode import as_stored, white_level
 from imgscan.errors import InputError
 
 Rgb = npt.NDArray[np.uint8]
@@ -94,6 +95,7 @@ def read_rgb(path: Path) -> Rgb:
     """H x W x 3 uint8; InputError names a file that cannot be decoded."""
     try:
         with Image.open(path) as file:
+            as_stored(file)
             if file.mode.startswith("I") or file.mode == "F":
                 return np.repeat(_deep_grey(file)[..., None], 3, axis=2)
             return np.array(file.convert("RGB"))
@@ -105,6 +107,7 @@ def read_levels(path: Path, rule: MaskRule = "white") -> npt.NDArray[np.uint8]:
     """What the rule looks at: the green channel for "green", else the grey picture; H x W uint8."""
     try:
         with Image.open(path) as file:
+            as_stored(file)
             if rule == "green":
                 return np.array(file.convert("RGB").getchannel("G"))
             if file.mode.startswith("I") or file.mode == "F":
@@ -121,7 +124,6 @@ def read_forged(path: Path, rule: MaskRule) -> Forged:
 
 def _deep_grey(file: Image.Image) -> npt.NDArray[np.uint8]:
     """16- and 32-bit grey as uint8; Pillow's own conversion would clip it.  A level above 0 stays above 0, for the rule `any`."""
-    levels = np.asarray(file, np.float32)
-    high = 65535.0 if levels.max(initial=0) > 255 else 255.0
-    deep: npt.NDArray[np.uint8] = np.clip(np.ceil(levels * (255 / high)), 0, 255).astype(np.uint8)
+    levels = np.nan_to_num(np.asarray(file, np.float32))
+    deep: npt.NDArray[np.uint8] = np.clip(np.ceil(levels * (255 / white_level(levels, file.mode))), 0, 255).astype(np.uint8)
     return deep

@@ -38,13 +38,14 @@ _SPACED = re.compile(rf"(.+?\.(?:{_SUFFIXES}))\s+(None|.+?)(?:\s+-?\d+)?", re.IG
 _MASKED = ("_0", "_fake")  # ends of stems that say forged, in lists without masks
 
 
-def read_manifest(path: Path, roots: Sequence[Path] = (), source: str = "") -> list[Entry]:
+def read_manifest(path: Path, roots: Sequence[Path] = (), source: str = "", within: tuple[Path, ...] = ()) -> list[Entry]:
     """The entries of a list; which kind it is, its suffix and its first line say.
 
     Args:
         path: .json, .txt, .npy or .csv.
         roots: where relative names are looked up, after the list's own folder.
         source: of the entries; by default the list's stem.
+        within: the lists that name this one.
 
     Raises:
         InputError: not one of the known kinds, broken, empty, or none of its pictures is found.
@@ -54,12 +55,17 @@ def read_manifest(path: Path, roots: Sequence[Path] = (), source: str = "") -> l
         raise InputError(f"{path}: {unknown('kind of list', path.suffix, READERS)}")
     if not path.is_file():
         raise InputError(f"{path}: no such list")
-    rows, rule, more = reader(path)
+    if path.resolve() in within:
+        raise InputError(f"{path}: a list that names itself")
+    try:
+        rows, rule, more = reader(path)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8") from error
     places = (path.parent, *roots)
     entries = [_entry(row, rule, places, source or path.stem) for row in rows]
     for inner in more:
         place = _found(inner, places)
-        entries += generic(place, source) if place.is_dir() else read_manifest(place, roots, source)
+        entries += generic(place, source) if place.is_dir() else read_manifest(place, roots, source, (*within, path.resolve()))
     if not entries:
         raise InputError(f"{path}: an empty list")
     if not any(entry.image.exists() for entry in entries):
@@ -87,6 +93,8 @@ Read = tuple[list[Row], MaskRule, list[str]]  # rows, the rule of their masks, f
 def _json(path: Path) -> Read:
     try:
         data = json.loads(path.read_text("utf-8"))
+    except UnicodeDecodeError:
+        raise
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from error
     if isinstance(data, dict) and all(isinstance(value, str) for value in data.values()):
@@ -149,7 +157,12 @@ def _csv(path: Path) -> Read:
         names = table.fieldnames or []
         if "image" not in names or "mask" not in names:
             raise InputError(f"{path}: columns {', '.join(names)}; wanted image and mask")
-        return [(row["image"], row["mask"] or "") for row in table], "white", []
+        rows = []
+        for row in table:
+            if row["image"] is None:
+                raise InputError(f"{path}: line {table.line_num} has fewer fields than the header; wanted at least image")
+            rows.append((row["image"], row["mask"] or ""))
+        return rows, "white", []
 
 
 READERS: dict[str, Callable[[Path], Read]] = {".json": _json, ".txt": _text, ".npy": _npy, ".csv": _csv}

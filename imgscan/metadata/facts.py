@@ -12,6 +12,7 @@ from PIL import Image
 
 from imgscan.decode import decode
 from imgscan.errors import InputError
+from imgscan.find import FORMATS
 from imgscan.metadata.remarks import read_exif, read_xmp
 from imgscan.records import Picture, Remark, Skipped, Source
 
@@ -84,7 +85,7 @@ def _carries(content: bytes, thumbnail: object) -> dict[str, str]:
     found = {}
     if isinstance(thumbnail, bytes):
         try:
-            with Image.open(io.BytesIO(thumbnail)) as file:
+            with Image.open(io.BytesIO(thumbnail), formats=FORMATS) as file:
                 found["thumbnail"] = f"{file.width} x {file.height}, {len(thumbnail):,} bytes"
         except Exception:  # a broken thumbnail is a fact, too
             found["thumbnail"] = f"{len(thumbnail):,} bytes that are no picture"

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imgscan.find import FORMATS
 from imgscan.records import Remark
 
 # Programs by what they write into Software, CreatorTool or the history; a camera's own firmware is none of them.
@@ -131,7 +132,7 @@ def _thumbnail(data: Any, rgb: npt.NDArray[np.uint8]) -> Iterator[Remark]:
     if not isinstance(data, bytes):
         return
     try:
-        with Image.open(io.BytesIO(data)) as file:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as file:
             small = np.asarray(file.convert("L"), np.float32)
     except Exception:  # a broken thumbnail says nothing of the picture
         return

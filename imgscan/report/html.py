@@ -229,10 +229,12 @@ def upright(box: Sequence[int], width: int, height: int, orientation: int) -> tu
 
 def _thumbnail(path: Path, side: int) -> str | None:
     """A picture as a data URI, upright, at most `side` pixels; None: it cannot be read."""
+    from imgscan.decode import to_rgb  # imports torch
+
     try:
         with Image.open(path) as file:
             file.draft("RGB", (side, side))
-            shown = ImageOps.exif_transpose(file).convert("RGB")
+            shown = Image.fromarray(to_rgb(ImageOps.exif_transpose(file)))
     except Exception:  # decoders raise nearly anything on broken files; the picture may also be gone
         return None
     shown.thumbnail((side, side))

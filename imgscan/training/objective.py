@@ -108,7 +108,7 @@ def check(recipe: Recipe, network: nn.Module, device: torch.device) -> None:
     side, multiple = recipe.data.side, int(network.multiple)  # type: ignore[arg-type]
     if side % multiple:
         raise ConfigError(f"data.side is {side}; {recipe.model.network} {recipe.model.size} wants a multiple of {multiple}")
-    known = {"focal": list(CONTRASTS), "cfl-net": [LossSection.contrast, "released"]}.get(recipe.method, [recipe.loss.contrast])
+    known = {"focal": list(CONTRASTS), "cfl-net": [LossSection.contrast, "released"]}.get(recipe.method, [LossSection.contrast])
     if recipe.loss.contrast not in known:
         raise ConfigError(f"loss.contrast: {unknown(f'contrast of {recipe.method}', recipe.loss.contrast, known)}")
     if recipe.method == "cfl-net" and side % recipe.loss.patch:

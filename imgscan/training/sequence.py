@@ -19,6 +19,7 @@ from imgscan.datasets.forge import Rgb
 from imgscan.datasets.synth import Sample
 from imgscan.errors import InputError
 from imgscan.training.recipe import DataSection, TrainSection
+from imgscan.workers import end_with_parent
 
 Labels = npt.NDArray[np.uint8]  # H x W, 0 pristine, k the k-th forged part
 _TRIES = 20  # entries taken in place of one that cannot be read
@@ -101,7 +102,7 @@ def fit(rgb: Rgb, labels: Labels, data: DataSection, rng: np.random.Generator | 
         middle = forged[len(forged) // 2] if len(forged) else np.array([height // 2, width // 2])
         corner = middle - side // 2
     elif len(forged) and rng.random() < 0.5:
-        corner = forged[rng.integers(len(forged))] - rng.integers(side, size=2)
+        corner = forged[rng.integers(len(forged))] - rng.integers(side - 7, size=2)  # it starts up to 7 pixels before that
     else:
         corner = rng.integers((height, width))
     top, left = (int(np.clip(c // 8 * 8, 0, (length - side) // 8 * 8)) for c, length in zip(corner, (height, width), strict=True))
@@ -156,3 +157,4 @@ def batches(
 def _leave_sigterm_to_the_run(_: int) -> None:
     """For loader processes: batch systems signal every process of a job, and a run without its loaders saves nothing."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end_with_parent()

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imgscan.errors import ExitCode
+from imgscan.resume import Journal
 from tests.cli.test_cli import IMGSCAN, run
 
 FLAGS = ["--fail-on", "0.2", "--jobs", "0"]
@@ -127,6 +129,16 @@ def test_features_that_were_not_kept_are_computed(folder: Path, tiny_model: str,
     assert "3 of them from an earlier scan" in run(*scan, "--no-features").stderr
     assert "earlier" not in run(*scan).stderr
     assert (tmp_path / "o" / "features.h5").exists()
+
+
+def test_two_scans_do_not_write_into_one_folder(many: Path, tiny_model: str, tmp_path: Path) -> None:
+    out = tmp_path / "o"
+    with Journal(out, "other"):
+        second = run("scan", many, "-m", tiny_model, "--out", out, *FLAGS)
+    assert second.returncode == ExitCode.INCOMPLETE
+    assert "another scan writes there" in second.stderr
+    assert sorted(path.name for path in out.iterdir()) == []
+    assert run("scan", many / "00.jpg", "-m", tiny_model, "--out", out, *FLAGS).returncode in (0, 1), "the lock went with its scan"
 
 
 def test_an_interrupted_scan_is_taken_up(many: Path, tiny_model: str, tmp_path: Path) -> None:

@@ -164,3 +164,12 @@ def test_lists_that_cannot_be_used(tmp_path: Path) -> None:
         read_manifest(tmp_path / "e.txt")
     with pytest.raises(InputError, match="unknown kind of list"):
         read_manifest(tmp_path / "f.yaml")
+    (tmp_path / "g.txt").write_bytes("img/Grün.jpg,None,x\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"not UTF-8 text: .* at byte 6"):
+        read_manifest(tmp_path / "g.txt")
+    (tmp_path / "h.json").write_text('[["JsonDataset", "h.json"]]')
+    with pytest.raises(InputError, match="a list that names itself"):
+        read_manifest(tmp_path / "h.json")
+    (tmp_path / "i.csv").write_text("mask,image\nonly-a-mask.png\n")
+    with pytest.raises(InputError, match="line 2 has fewer fields"):
+        read_manifest(tmp_path / "i.csv")
