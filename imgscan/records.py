@@ -32,7 +32,7 @@ class Source:
 class Remark:
     """What a file's metadata says of its history (metadata); no part of any score."""
 
-    kind: str  # generated, thumbnail, software, dates, size, provenance or broken
+    kind: str  # generated, thumbnail, software, dates, size, frames, provenance or broken
     text: str  # goes on after the picture's name: "was saved by ..."
 
 

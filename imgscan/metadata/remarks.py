@@ -25,7 +25,7 @@ EDITORS = (
     "photoshop", "lightroom", "gimp", "affinity", "pixelmator", "snapseed", "facetune", "picsart", "paint.net", "luminar", "canva",
     "corel", "capture one", "darktable", "rawtherapee", "photopea", "imagemagick", "vsco", "meitu", "beautycam",
 )  # fmt: skip
-GENERATORS = ("stable diffusion", "midjourney", "dall-e", "firefly", "comfyui", "novelai", "invokeai", "imagen", "flux")
+GENERATORS = ("stable diffusion", "midjourney", "dall-e", "firefly", "comfyui", "novelai", "invokeai", "google imagen", "flux")
 GENERATED = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "algorithmicMedia")  # IPTC digital source types
 LEAST_ALIKE = 0.6  # correlation with the picture, under which a thumbnail is not taken for its own
 BLACK = 16  # of 255: the bars, after JPEG
@@ -53,6 +53,7 @@ def remarks(content: bytes, file: Image.Image, rgb: npt.NDArray[np.uint8]) -> tu
             *_history(xmp),
             *_dates(exif),
             *_size(exif, rgb.shape[1], rgb.shape[0]),
+            *_frames(file),
             *_provenance(content),
         ]
     except Exception as error:  # parsers raise nearly anything on broken metadata, which is no reason to refuse a good picture
@@ -151,6 +152,13 @@ def _thumbnail(data: Any, rgb: npt.NDArray[np.uint8]) -> Iterator[Remark]:
 def _grey(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     side = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     return np.asarray(Image.fromarray(picture).resize(side, Image.Resampling.BOX), np.float32)
+
+
+def _frames(file: Image.Image) -> Iterator[Remark]:
+    """Pages and frames that nobody looked at; the second picture of a camera's MPO is its preview or its other eye."""
+    frames = getattr(file, "n_frames", 1)
+    if frames > 1 and file.format != "MPO":
+        yield Remark("frames", f"holds {frames} pictures (pages or frames), of which only the first was assessed")
 
 
 def _provenance(content: bytes) -> Iterator[Remark]:

@@ -114,7 +114,7 @@ def _region(region: Line, regions: list[Line]) -> str:
 def _location(line: Line) -> dict[str, Any]:
     """The picture as it was named, at 1:1."""
     path, windows = line["path"], PureWindowsPath(line["path"])
-    if windows.drive:
+    if windows.drive and not any(0xD800 <= ord(c) <= 0xDFFF for c in path):  # bytes that are not UTF-8: no path of Windows
         uri = windows.as_uri() if windows.is_absolute() else quote(windows.as_posix(), safe=_SAFE)
     else:
         uri = ("file://" if path.startswith("/") else "") + quote(path.encode("utf-8", "surrogateescape"), safe=_SAFE)

@@ -13,9 +13,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from imgscan.commands.inspect import inspect_command
+from imgscan.decode import decode
 from imgscan.metadata.facts import inspect
 from imgscan.metadata.remarks import remarks
-from imgscan.records import Remark
+from imgscan.records import Picture, Remark, Source
 
 SOFTWARE, CHANGED, TAKEN, WIDTH, HEIGHT = 0x0131, 0x0132, 0x9003, 0xA002, 0xA003
 
@@ -104,6 +105,18 @@ def test_what_declares_itself_as_generated(rgb: np.ndarray) -> None:
     kind = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
     packet = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r Iptc4xmpExt:DigitalSourceType="{kind}"/></x:xmpmeta>'.encode()
     assert "trainedAlgorithmicMedia" in told(saved(rgb, xmp=packet))["generated"]
+
+
+def test_further_pages_and_frames_are_told(rgb: np.ndarray, tmp_path: Path) -> None:
+    pages = [Image.fromarray(rgb), Image.fromarray(255 - rgb)]
+    for name in ("x.tif", "x.png", "x.webp"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+        picture = decode(Source(tmp_path / name, name))
+        assert isinstance(picture, Picture)
+        assert [(one.kind, one.text) for one in picture.remarks] == [
+            ("frames", "holds 2 pictures (pages or frames), of which only the first was assessed")
+        ]
+        assert abs(picture.rgb.astype(int) - rgb).mean() < 40, "the first"
 
 
 def test_provenance_is_named_and_not_vouched_for(rgb: np.ndarray) -> None:

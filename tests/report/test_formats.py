@@ -24,6 +24,7 @@ from imgscan.report import html
 from imgscan.report.formats import FORMATS, find_format, format_of, write_report
 from imgscan.report.html import upright
 from imgscan.report.record import Record, read_record, to_record
+from imgscan.report.sarif import _location
 from imgscan.report.schema import schema
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -344,3 +345,16 @@ def test_thumbnails_shrink_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_page_of_thousands_of_rows_stays_small() -> None:
     lines = [RUN, *(assessed(f"{number}.jpg") for number in range(5000)), SUMMARY]
     assert len(html.render(to_record(lines))) < 1_500_000
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        ("/a b/ü.jpg", "file:///a%20b/%C3%BC.jpg"),
+        ("a/b.jpg", "a/b.jpg"),
+        ("C:\\pictures\\a b.jpg", "file:///C:/pictures/a%20b.jpg"),
+        ("z:\\\udcff.jpg", "z%3A%5C%FF.jpg"),  # a file of Linux whose name holds a byte that is not UTF-8
+    ],
+)
+def test_sarif_names_any_path(path: str, uri: str) -> None:
+    assert _location({"path": path})["physicalLocation"]["artifactLocation"]["uri"] == uri
