@@ -103,6 +103,8 @@ class SynthDataset(Dataset[Sample]):
     A photograph is drawn in proportion to its file's share of all pixels, so that many small pictures do not crowd out few
     large ones.  A share of the items are untouched pictures, all labels 0; HARD_SHARE of these are of `hard` photographs, where
     there are some, each as often.  A photograph that cannot be decoded is passed over and named in the item's remarks.
+
+    Items are of `side`, or of the `sides` in turn, so many items `alike` one after the other (a batch holds pictures of one size).
     """
 
     def __init__(
@@ -115,9 +117,13 @@ class SynthDataset(Dataset[Sample]):
         untouched_share: float = 0.0,
         families: str = "",
         hard: Sequence[Path] = (),
+        sides: Sequence[int] = (),
+        alike: int = 1,
     ) -> None:
-        if side % 8 or side < 64:
-            raise InputError(f"crop side is {side}; wanted a multiple of 8, at least 64")
+        self.sides, self.alike = tuple(sides) or (side,), alike
+        for one in self.sides:
+            if one % 8 or one < 64:
+                raise InputError(f"crop side is {one}; wanted a multiple of 8, at least 64")
         self.photos = photos
         areas = np.zeros(len(photos))
         for number, path in enumerate(photos):
@@ -127,7 +133,7 @@ class SynthDataset(Dataset[Sample]):
             raise InputError(f"none of {len(photos)} photographs can be opened, {photos[0]} for one; wanted pristine pictures")
         self.unreadable = [path for path, area in zip(photos, areas, strict=True) if not area]
         self.edges = np.cumsum(areas) / np.sum(areas)
-        self.side, self.seed, self.length = side, seed, length
+        self.seed, self.length = seed, length
         self.untouched_share, self.hard = untouched_share, hard
         self.families = parse_families(families)
 
@@ -136,6 +142,7 @@ class SynthDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng((self.seed, index))
+        side = self.sides[index // self.alike % len(self.sides)]
         remarks: list[str] = []
 
         def any_photo() -> Path:
@@ -154,9 +161,9 @@ class SynthDataset(Dataset[Sample]):
 
         if rng.random() < self.untouched_share:
             drawn = partial(photo, hard_photo) if self.hard and rng.random() < HARD_SHARE else photo
-            rgb = draw_untouched(drawn, self.side, rng, self.families)
-            labels = np.zeros((self.side, self.side), np.uint8)
+            rgb = draw_untouched(drawn, side, rng, self.families)
+            labels = np.zeros((side, side), np.uint8)
         else:
-            made = forge_as(photo, self.side, rng, self.families) if self.families else forge(photo, self.side, rng)
+            made = forge_as(photo, side, rng, self.families) if self.families else forge(photo, side, rng)
             rgb, labels = made.rgb, made.labels.astype(np.uint8)
         return torch.tensor(rgb).permute(2, 0, 1).contiguous(), torch.from_numpy(labels), "\n".join(remarks)

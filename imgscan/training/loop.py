@@ -117,9 +117,10 @@ def training_samples(
 ) -> Samples:
     """All samples of a run: forgeries made from photographs, of which `hard` are left untouched more often, or data sets."""
     train, data = recipe.train, recipe.data
-    length = train.steps * train.accumulate * train.batch * processes
+    together = train.batch * processes  # in one forward pass
+    length = train.steps * train.accumulate * together
     if entries:
-        return EntryDataset(entries, data, seed=train.seed, length=length)
+        return EntryDataset(entries, data, seed=train.seed, length=length, alike=together)
     return SynthDataset(
         list(photos),
         side=data.side,
@@ -128,6 +129,8 @@ def training_samples(
         untouched_share=data.untouched,
         families=data.families,
         hard=hard,
+        sides=data.turns,
+        alike=together,
     )
 
 

@@ -105,14 +105,16 @@ OBJECTIVES: dict[str, Objective] = {
 
 def check(recipe: Recipe, network: nn.Module, device: torch.device) -> None:
     """Refuse settings that do not fit each other, before anything is read; ConfigError says what would."""
-    side, multiple = recipe.data.side, int(network.multiple)  # type: ignore[arg-type]
-    if side % multiple:
-        raise ConfigError(f"data.side is {side}; {recipe.model.network} {recipe.model.size} wants a multiple of {multiple}")
+    multiple = int(network.multiple)  # type: ignore[arg-type]
+    sides = {"data.side": (recipe.data.side,), "data.sides": recipe.data.turns if recipe.data.sides else ()}
+    for name, side in ((name, side) for name, some in sides.items() for side in some):
+        if side % multiple:
+            raise ConfigError(f"{name} is {side}; {recipe.model.network} {recipe.model.size} wants a multiple of {multiple}")
+        if recipe.method == "cfl-net" and side % recipe.loss.patch:
+            raise ConfigError(f"{name} is {side}, loss.patch {recipe.loss.patch}; wanted a side that is a multiple of the patch")
     known = {"focal": list(CONTRASTS), "cfl-net": [LossSection.contrast, "released"]}.get(recipe.method, [LossSection.contrast])
     if recipe.loss.contrast not in known:
         raise ConfigError(f"loss.contrast: {unknown(f'contrast of {recipe.method}', recipe.loss.contrast, known)}")
-    if recipe.method == "cfl-net" and side % recipe.loss.patch:
-        raise ConfigError(f"data.side is {side}, loss.patch {recipe.loss.patch}; wanted a side that is a multiple of the patch")
     if recipe.method != "focal" and recipe.train.batch < 2 and not (recipe.train.sync_bn and device.type == "cuda"):
         raise ConfigError("train.batch is 1; the image pooling's batch norm wants at least 2 pictures per process")
 

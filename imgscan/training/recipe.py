@@ -23,6 +23,7 @@ class ModelSection:
 @dataclass(frozen=True)
 class DataSection:
     side: int = 256  # pixels a side of a training picture
+    sides: str = ""  # of training pictures in place of that, in turn by forward passes, as 256+512; empty: all of `side`
     fit: str = "crop"  # how a picture of a data set gets that size; crop: native pixels, a window; resize: aspect ignored
     augment: str = "none"  # a name of datasets.augment.AUGMENTATIONS
     families: str = ""  # of synthetic forgeries, joined by +: names of datasets.families.FAMILIES, or all; empty: the plain maker
@@ -33,6 +34,11 @@ class DataSection:
     workers: int = 1  # loader processes
     validation: int = 96  # most pictures to validate on, the same ones every time
     unreadable: int = 20  # pictures that may be skipped as unreadable or without their mask before the run ends
+
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """Sides of the pictures of one forward pass after the other."""
+        return tuple(int(part) for part in self.sides.split("+")) if self.sides else (self.side,)
 
 
 @dataclass(frozen=True)
@@ -141,12 +147,17 @@ def _one_of(*names: str) -> Rule:
     return lambda value: value in names, f"one of {', '.join(names)}"
 
 
+def _is_side(text: str) -> bool:
+    return text.isdecimal() and int(text) >= 64 and int(text) % 8 == 0
+
+
 _POSITIVE: Rule = (lambda value: value > 0, "more than 0")
 _SHARE: Rule = (lambda value: 0 <= value < 1, "from 0 up to, but not, 1")
 
 # What a value must be beyond its type.
 _LEGAL: dict[tuple[str, str], Rule] = {
-    ("data", "side"): (lambda value: value >= 64 and value % 8 == 0, "a multiple of 8, at least 64"),
+    ("data", "side"): (lambda value: _is_side(str(value)), "a multiple of 8, at least 64"),
+    ("data", "sides"): (lambda text: not text or all(map(_is_side, text.split("+"))), "multiples of 8, from 64 on, joined by +"),
     ("data", "fit"): _one_of("crop", "resize"),
     ("data", "augment"): _one_of("none", "flip", "focal"),
     ("data", "untouched"): _SHARE,

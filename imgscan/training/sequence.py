@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -37,13 +38,15 @@ class EntryDataset(Dataset[Sample]):
 
     Args:
         entries: of the training split.
-        data: side, fit, augment.
+        data: side, sides, fit, augment.
         seed: of the orders, windows and augmentations.
         length: samples in all.
+        alike: how many, one after the other, are of one size, where there are several (data.sides).
     """
 
-    def __init__(self, entries: Sequence[Entry], data: DataSection, *, seed: int, length: int) -> None:
-        self.entries, self.data, self.seed, self.length = entries, data, seed, length
+    def __init__(self, entries: Sequence[Entry], data: DataSection, *, seed: int, length: int, alike: int = 1) -> None:
+        self.entries, self.seed, self.length, self.alike = entries, seed, length, alike
+        self.turns = [replace(data, side=side) for side in data.turns]
 
     def __len__(self) -> int:
         return self.length
@@ -62,8 +65,9 @@ class EntryDataset(Dataset[Sample]):
                 number = int(rng.integers(len(self.entries)))
         else:
             raise InputError(f"{_TRIES} pictures in a row cannot be read; the last: {remarks[-1]}")
-        picture, labels = AUGMENTATIONS[self.data.augment](rgb, forged.astype(np.uint8), self.data.side, rng)
-        picture, labels = fit(picture, labels, self.data, rng)
+        data = self.turns[index // self.alike % len(self.turns)]
+        picture, labels = AUGMENTATIONS[data.augment](rgb, forged.astype(np.uint8), data.side, rng)
+        picture, labels = fit(picture, labels, data, rng)
         return to_sample(picture, labels, "\n".join(remarks))
 
 

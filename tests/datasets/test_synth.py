@@ -105,6 +105,14 @@ def test_the_share_of_untouched_pictures() -> None:
     assert 18 <= untouched_count <= 42  # 30 +- 3 deviations of 3.9
 
 
+def test_several_sides_take_turns_batch_by_batch() -> None:
+    made = dataset(sides=(64, 128), alike=2, length=8)
+    assert [tuple(made[k][0].shape[1:]) for k in range(6)] == [(64, 64)] * 2 + [(128, 128)] * 2 + [(64, 64)] * 2
+    assert all(made[k][0].shape[1:] == made[k][1].shape for k in range(6))
+    with pytest.raises(InputError, match="multiple of 8"):
+        dataset(sides=(64, 100))
+
+
 def test_errors_name_the_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a folder"):
         find_photos([tmp_path / "none"])

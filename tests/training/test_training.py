@@ -94,7 +94,7 @@ def assert_equal_weights(one: torch.nn.Module | None, other: torch.nn.Module | N
     ],
 )
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, network: str, train: dict[str, object]) -> None:
-    recipe = tiny(network, **train)
+    recipe = with_settings(tiny(network, **train), {"data": {"sides": "64+96" if network == "focal-hrnet" else ""}}, "test")
     whole = go(recipe, tmp_path / "whole")
     go(recipe, tmp_path / "parts", until=2)
     resumed = go(checkpoint.read_header_of(tmp_path / "parts" / "checkpoint.safetensors")[0], tmp_path / "parts", resume=True)
@@ -169,6 +169,9 @@ def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weight
         ("focal-hrnet", {"loss": {"contrast": "circel"}}, "did you mean circle"),
         ("cfl-net", {"loss": {"contrast": "relesed"}}, "did you mean released"),
         ("cfl-net", {"data": {"side": 72}}, "wants a multiple of 16"),
+        ("cfl-net", {"data": {"sides": "64+72"}}, "data.sides is 72; .* wants a multiple of 16"),
+        ("focal-hrnet", {"data": {"sides": "64+x"}}, "data.sides is '64.x'; wanted multiples of 8"),
+        ("ncl", {"loss": {"contrast": "circle"}}, "unknown contrast of ncl"),
         ("cfl-net", {"loss": {"patch": 24}}, "a side that is a multiple of the patch"),
         ("ncl", {"train": {"batch": 1}}, "at least 2 pictures"),
     ],
@@ -336,6 +339,34 @@ def test_windows_start_on_the_block_grid_and_labels_follow(augmented: bool) -> N
             if (p + 64 <= (200, 168)).all()
         )
     assert marks.any() or augmented
+
+
+def test_sides_take_turns_for_data_sets_too(tmp_path: Path, photos: list[np.ndarray]) -> None:
+    """Passes of two pictures each: one of a size, the next of the other."""
+    Image.fromarray(photos[0][:160, :160]).save(tmp_path / "x.png")
+    Image.fromarray(np.eye(160, dtype=np.uint8) * 255).save(tmp_path / "m.png")
+    recipe = with_settings(tiny("cfl-net", batch=2, accumulate=2), {"data": {"sides": "64+96"}}, "test")
+    samples = loop.training_samples(recipe, [], [Entry(tmp_path / "x.png", tmp_path / "m.png")], processes=1)
+    assert [samples[k][0].shape[-1] for k in range(8)] == [64, 64, 96, 96] * 2
+    both = loop.training_samples(recipe, [], [Entry(tmp_path / "x.png", tmp_path / "m.png")], processes=2)
+    assert [both[k][0].shape[-1] for k in range(8)] == [64] * 4 + [96] * 4, "two processes see the same size at a time"
+
+
+def test_a_window_drawn_for_a_forged_pixel_shows_it() -> None:
+    """It starts at a multiple of 8, up to seven pixels before the place that was drawn."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((200, 168), np.uint8)
+    labels[103, 71] = 1
+    shown = [fit(np.zeros((200, 168, 3), np.uint8), labels, DataSection(side=64), rng)[1].any() for _ in range(400)]
+    by_chance = np.mean([any_window_shows(rng) for _ in range(400)])
+    assert np.mean(shown) > 0.5 + by_chance / 2 - 0.08, "half of the windows are drawn for it, of the others some show it by chance"
+
+
+def any_window_shows(rng: np.random.Generator) -> bool:
+    """Whether a window of 64 drawn anywhere in 200 x 168 shows the pixel (103, 71), as `fit` draws it."""
+    corner = rng.integers((200, 168))
+    top, left = (int(np.clip(c // 8 * 8, 0, (length - 64) // 8 * 8)) for c, length in zip(corner, (200, 168), strict=True))
+    return top <= 103 < top + 64 and left <= 71 < left + 64
 
 
 def test_small_pictures_are_continued_and_large_ones_resized() -> None:
