@@ -86,3 +86,18 @@ def models_export(
     from imgscan.commands.models import export_command
 
     return export_command(name, kind, out, accept_licence=accept_licence)
+
+
+@models_app.command("average")
+@exits
+def models_average(
+    models_of: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Two or more weights of one network.", autocompletion=models)
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder that receives the weights and the card.")] = Path("imgscan-mean"),
+    accept_licence: AcceptLicence = False,
+) -> ExitCode:
+    """Write the mean of several weights of one network, which began from the same: a model soup."""
+    from imgscan.commands.models import average_command
+
+    return average_command(models_of, out, accept_licence=accept_licence)

@@ -16,13 +16,14 @@ from torch.utils.data import DataLoader, Dataset
 from imgscan.find import FORMATS
 from imgscan.jpeg import quantization_table
 from imgscan.metadata.remarks import remarks
+from imgscan.pixels import as_stored, orientation_of, to_rgb
 from imgscan.records import Picture, Skipped, Source
 from imgscan.workers import as_is, end_with_parent
 
 MAX_PIXELS = 178_000_000  # larger files are refused: Pillow takes them for decompression bombs
 SMALLEST_SIDE = 64  # pixels; a smaller picture has too few 8x8 blocks to compare
 RAW_SUFFIXES = frozenset({".dng", ".nef", ".nrw", ".cr2", ".arw", ".sr2", ".orf", ".pef", ".rw2", ".3fr", ".iiq"})
-_ORIENTATION, _DNG_VERSION = 0x0112, 0xC612  # EXIF and TIFF tags
+_DNG_VERSION = 0xC612  # a TIFF tag
 
 
 def estimate_quality(tables: dict[int, list[int]] | None) -> int | None:
@@ -55,10 +56,9 @@ def decode(source: Source) -> Picture | Skipped:
                     return Skipped(source, f"{file.width} x {file.height} pixels; wanted at least {SMALLEST_SIDE} a side")
                 if _is_raw(source, file):
                     return Skipped(source, "camera raw, of which only a small preview could be seen; export it as TIFF or JPEG")
-                orientation = _orientation(file)
-                as_stored(file)
+                orientation = orientation_of(file)
                 tables = getattr(file, "quantization", None)
-                rgb = to_rgb(file)
+                rgb = as_stored(to_rgb(file), file.format, orientation)
                 name = file.format or "unknown"
                 said = remarks(content, file, rgb)
     except UnidentifiedImageError:
@@ -74,41 +74,9 @@ def decode(source: Source) -> Picture | Skipped:
     return Picture(source, rgb, digest, len(content), name, orientation, quality, said, jpeg)
 
 
-def _orientation(file: Image.Image) -> int:
-    """EXIF orientation, 1..8; 1 where the tag is missing or nonsense, which is no reason to refuse a good picture."""
-    try:
-        value = int(file.getexif().get(_ORIENTATION, 1))
-    except Exception:  # EXIF parsers raise nearly anything on broken metadata
-        return 1
-    return value if 1 <= value <= 8 else 1
-
-
-def as_stored(file: Image.Image) -> None:
-    """Have a picture's pixels in the order of its file: of TIFF alone, Pillow would turn them by the orientation as it loads."""
-    if file.format == "TIFF":
-        file.getexif()[_ORIENTATION] = 1
-
-
 def _is_raw(source: Source, file: Image.Image) -> bool:
     """Whether a TIFF is a camera's raw file, whose first picture is a thumbnail."""
     return file.format == "TIFF" and (source.path.suffix.lower() in RAW_SUFFIXES or _DNG_VERSION in getattr(file, "tag_v2", ()))
-
-
-def to_rgb(file: Image.Image) -> npt.NDArray[np.uint8]:
-    """H x W x 3 uint8; deep grey is scaled (Pillow's own conversion would clip it), transparency is dropped."""
-    if file.mode.startswith("I") or file.mode == "F":
-        levels = np.nan_to_num(np.asarray(file, np.float32))
-        grey = np.clip(levels * (255 / white_level(levels, file.mode)), 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    return np.array(file.convert("RGB"))
-
-
-def white_level(levels: npt.NDArray[np.float32], mode: str) -> float:
-    """What counts as white in a picture of Pillow's mode I (whole numbers) or F (floats, often 0 to 1), by what it holds."""
-    most = float(levels.max(initial=0))
-    if mode == "F" and most <= 1:
-        return 1.0
-    return 255.0 if most <= 255 else max(65535.0, most)
 
 
 class _Sources(Dataset["Picture | Skipped"]):

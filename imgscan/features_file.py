@@ -58,16 +58,23 @@ class FeaturesFile:
         self.key, self.model, self.weights = key, model, weights
         self._parts = out / PARTS / key[:16]
         self._entries: list[_Entry] = []
-        self._names: dict[str, str] = {}  # sha256 -> what the old file calls the picture
+        self._places: dict[str, bytes] = {}  # sha256 -> where the old file has the picture, whatever it was called then
         self._old: h5py.File | None = None
         with suppress(OSError):  # none, or one that a kill left broken
             self._old = h5py.File(self.path, "r")
         if self._old is not None and self._old.attrs.get("key") != key:
             self.close()
+        if self._old is not None:
+            with suppress(OSError, RuntimeError, ValueError):
+                self._old.visititems(self._note_place)
         try:
             self._parts.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{self._parts}: cannot be written: {error.strerror or error}") from error
+
+    def _note_place(self, name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if "sha256" in item.attrs:
+            self._places[str(item.attrs["sha256"])] = os.fsencode(name)
 
     @property
     def has_old(self) -> bool:
@@ -76,7 +83,6 @@ class FeaturesFile:
 
     def has(self, line: Line) -> bool:
         """Whether an earlier scan kept the arrays of this picture."""
-        self._names[line["sha256"]] = line["name"]
         try:
             self._arrays(line["sha256"])
         except (KeyError, OSError, ValueError, BadZipFile):
@@ -99,17 +105,23 @@ class FeaturesFile:
         rows, columns = line["grid"]
         self._entries.append(_Entry(line["name"], line["path"], line["sha256"], (rows, columns), (line["height"], line["width"])))
 
-    def gather(self, new: Path) -> bool:
-        """Write the noted pictures to a new file; False: the old one holds exactly those and stays."""
+    def gather(self, new: Path, *, complete: bool) -> bool:
+        """Write the noted pictures to a new file; False: the old one holds exactly those and stays.
+
+        Args:
+            new: the file.
+            complete: whether the scan has come to its end.
+        """
         content = digest_of([vars(entry) for entry in self._entries])
-        if self._old is not None and self._old.attrs.get("content") == content:
+        same = self._old is not None and self._old.attrs.get("content") == content
+        if same and (is_complete(self.path) or not complete):
             self.close()
             return False
         try:
             with h5py.File(new, "w") as file:
                 for entry in self._entries:
                     self._group(file, entry)
-                file.attrs["key"], file.attrs["content"] = self.key, content
+                file.attrs["key"], file.attrs["content"], file.attrs["complete"] = self.key, content, complete
         except (KeyError, OSError, ValueError, RuntimeError, BadZipFile) as error:
             raise OutputError(f"{self.path}: cannot be written: {error}") from error
         finally:
@@ -141,9 +153,7 @@ class FeaturesFile:
                 return part["features"], part["labels"]
         if self._old is None:
             raise KeyError(sha256)
-        group = self._old[os.fsencode(self._names[sha256])]
-        if group.attrs["sha256"] != sha256:
-            raise KeyError(sha256)
+        group = self._old[self._places[sha256]]
         return group["features"][:], group["labels"][:]
 
     def close(self) -> None:
@@ -151,6 +161,15 @@ class FeaturesFile:
         if self._old is not None:
             self._old.close()
             self._old = None
+
+
+def is_complete(path: Path) -> bool:
+    """Whether a features.h5 is that of a scan that came to its end (those of before that was noted count as such)."""
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(file.attrs.get("complete", True))
+    except OSError:
+        return False
 
 
 def _surrogates(text: str) -> bool:

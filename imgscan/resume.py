@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -34,6 +35,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 FILE = "journal.jsonl"
+TRIES, PAUSE = 8, 0.5  # for the lock of a folder; seconds between two
 DECIDED = ("flagged", "reported", "known")  # what every scan decides itself
 
 
@@ -60,6 +62,7 @@ class Journal:
             if force:
                 self._path.unlink(missing_ok=True)
         except OSError as error:
+            _unlock(getattr(self, "_lock", None))
             raise OutputError(f"--out {out}: cannot be written: {error.strerror or error}") from error
         before = {} if force else dict(self._read_journal())
         self._journalled = set(before)
@@ -104,9 +107,8 @@ class Journal:
         if kind is None:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        _unlock(self._lock)
+        self._lock = None
 
     def _restore(self, source: Source, digest: str | None, features: FeaturesFile | None) -> Line | None:
         """The earlier result of a picture, under its name of today; None: it has to be computed."""
@@ -155,20 +157,32 @@ class Journal:
 def _locked(folder: Path) -> int | None:
     """The folder, opened and locked for this process; None where that cannot be done (Windows, some network file systems).
 
-    The system lets go of a lock with the process, however that ends.
+    The system lets go of the lock when the process and its workers have ended, however they end; those of a scan that was killed
+    take a second or two.
     """
     if fcntl is None:
         return None
     descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise OutputError(f"--out {folder}: another scan writes there; wait for it, or choose another folder") from error
-    except OSError:
-        os.close(descriptor)
-        return None
+    for left in reversed(range(TRIES)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if not left:
+                os.close(descriptor)
+                raise OutputError(f"--out {folder}: another scan writes there; wait for it, or choose another folder") from error
+            time.sleep(PAUSE)
+        except OSError:
+            os.close(descriptor)
+            return None
+        else:
+            break
     return descriptor
+
+
+def _unlock(descriptor: int | None) -> None:
+    if descriptor is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # workers may hold it open a little longer
+        os.close(descriptor)
 
 
 def _digest(source: Source) -> str | None:

@@ -6,7 +6,7 @@ import ctypes
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from imgscan.errors import InputError, OutputError
-from imgscan.features_file import FeaturesFile
+from imgscan.features_file import FeaturesFile, is_complete
 from imgscan.find import real
 from imgscan.records import Assessed, Mask, Picture, Source
 
@@ -51,18 +51,25 @@ def replacing(path: Path) -> Iterator[Path]:
             new.unlink(missing_ok=True)
 
 
-def settle(new: Path, path: Path, *, whole: bool) -> None:
+def settle(new: Path, path: Path, *, whole: bool, is_complete: Callable[[Path], bool]) -> None:
     """Move a finished file into place.
 
     What an interrupted scan wrote does not replace the file of a complete one, which is kept beside it until another scan comes to
     its end.
+
+    Args:
+        new: the file; one that is not there has nothing to replace.
+        path: its place.
+        whole: whether the scan that wrote it came to its end.
+        is_complete: says it of the file that is in that place.
     """
     previous = path.with_name(f"{path.stem}.previous{path.suffix}")
+    if not whole and path.exists() and is_complete(path):
+        path.replace(previous)
+    if new.exists():
+        new.replace(path)
     if whole:
         previous.unlink(missing_ok=True)
-    elif path.exists() and not previous.exists():  # with one beside it, the file is an interrupted scan's too
-        path.replace(previous)
-    new.replace(path)
 
 
 def check_out(out: Path, sources: Sequence[Source]) -> None:
@@ -153,9 +160,10 @@ class Store:
             self.features.close()
         elif self.features is not None:
             new = self.features.path.with_suffix(".h5.new")
-            if self.features.gather(new):
+            made = self.features.gather(new, complete=self._finished)
+            if made or self._finished:
                 try:
-                    settle(new, self.features.path, whole=self._finished)
+                    settle(new, self.features.path, whole=self._finished, is_complete=is_complete)
                 except OSError as failed:
                     raise OutputError(f"{self.features.path}: cannot be written: {failed}") from failed
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgscan.datasets.entries import read_rgb
+from imgscan.datasets.entries import read_levels, read_rgb
 from imgscan.decode import decode, decode_all
 from imgscan.records import Picture, Skipped, Source
 
@@ -58,8 +58,26 @@ def test_orientation_is_recorded_and_pixels_stay_as_stored(
     assert picture.orientation == 6
     assert (picture.height, picture.width) == (80, 96)
     assert (picture.rgb == rgb).all() or name == "x.jpg"
-    (tmp_path / "masks").mkdir()
     assert (read_rgb(tmp_path / name) == picture.rgb).all(), "as masks of data sets are drawn"
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_every_orientation_of_a_grey_tiff(tmp_path: Path, kind: type, compression: str | None) -> None:
+    """Levels that tell every pixel of 64 x 96 apart by its row and column, as far as 256 of them can."""
+    y, x = np.mgrid[:64, :96]
+    grey = ((4 * y * y + x) % 256).astype(kind)
+    grey = grey * 257 if kind is np.uint16 else grey / np.float32(255) if kind is np.float32 else grey
+    for orientation in range(1, 9):
+        image = Image.fromarray(grey)
+        exif = image.getexif()
+        exif[0x0112] = orientation
+        image.save(tmp_path / "x.tif", exif=exif, compression=compression)
+        picture = ok(tmp_path / "x.tif")
+        assert picture.orientation == orientation
+        np.testing.assert_allclose(picture.rgb[..., 0], (4 * y * y + x) % 256, atol=1, err_msg=str(orientation))
+        np.testing.assert_allclose(read_rgb(tmp_path / "x.tif")[..., 0], picture.rgb[..., 0], atol=1)
+        np.testing.assert_allclose(read_levels(tmp_path / "x.tif"), picture.rgb[..., 0], atol=1)
 
 
 def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:

@@ -136,14 +136,15 @@ def test_an_interrupted_scan_does_not_replace_a_complete_one(tmp_path: Path) -> 
 
 def test_a_scan_interrupted_twice_leaves_the_complete_one(tmp_path: Path) -> None:
     path, new, previous = (tmp_path / name for name in ("results.jsonl", "new", "results.previous.jsonl"))
-    for text, whole in (("complete", True), ("partial", False), ("partial too", False)):
+    for text in ("complete", "partial", "partial too", "complete again", "partial again"):
         new.write_text(text)
-        settle(new, path, whole=whole)
-    assert (path.read_text(), previous.read_text()) == ("partial too", "complete")
-    new.write_text("complete again")
-    settle(new, path, whole=True)
-    assert path.read_text() == "complete again"
-    assert not previous.exists()
+        settle(new, path, whole="complete" in text, is_complete=lambda path: "complete" in path.read_text())
+        if text == "partial too":
+            assert (path.read_text(), previous.read_text()) == ("partial too", "complete")
+        if text == "complete again":
+            assert path.read_text() == "complete again"
+            assert not previous.exists()
+    assert (path.read_text(), previous.read_text()) == ("partial again", "complete again")
 
 
 def test_an_interrupted_scan_leaves_the_features_that_the_next_takes_up(tmp_path: Path) -> None:
@@ -165,11 +166,11 @@ def test_arrays_come_from_the_parts_or_the_old_file_of_the_same_key(tmp_path: Pa
     assert old.has(line), "the file"
     assert not old.has({**line, "sha256": "cd" * 32})
     old.note(line)
-    assert not old.gather(tmp_path / "new"), "the very same content stays as it is"
+    assert not old.gather(tmp_path / "new", complete=False), "the very same content stays as it is"
     moved = FeaturesFile(tmp_path, key="w", model="m", weights="w")
-    assert moved.has(line)
+    assert moved.has({**line, "name": "moved.jpg"}), "by its content, whatever it was called"
     moved.note({**line, "name": "c.jpg"})
-    assert moved.gather(tmp_path / "new")
+    assert moved.gather(tmp_path / "new", complete=True)
     with h5py.File(tmp_path / "new") as file:
         np.testing.assert_allclose(file["c.jpg"]["features"], one.features.vectors, atol=1e-3)
     assert not FeaturesFile(tmp_path, key="other", model="m", weights="w").has(line)

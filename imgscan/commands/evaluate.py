@@ -116,7 +116,8 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
     sets = [read_pictures(text, options.roots) for text in dict.fromkeys(options.data)]
     how = model_options(options)
     contestants = [of_model(text, how) for text in dict.fromkeys(options.models)]
-    ambiguous = {stem for one in sets for stem in one.ambiguous}
+    counts = Counter(stem for one in sets for stem in {Path(name).stem for name in one.names})
+    ambiguous = {stem for one in sets for stem in one.ambiguous} | {stem for stem, count in counts.items() if count > 1}
     if options.masks:
         _refuse_shared_names(sets)
     contestants += [of_masks(folder, ambiguous) for folder in dict.fromkeys(options.masks)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imgscan.detectors import DETECTORS
-from imgscan.errors import ExitCode, WeightsError
+from imgscan.errors import ExitCode, InputError, WeightsError
 from imgscan.licences import VARIABLE, check_licences
 from imgscan.weights import ALIASES, INITIAL, Card, Installed, file_sha256, find_model, installed
 
@@ -173,6 +173,23 @@ def export_command(name: str, kind: str, out: Path, *, accept_licence: bool) -> 
         done = export(card, kind, out)
         _say(f"imgscan: {card.full_name}: {done.said}")
         print(done.file)
+    return ExitCode.CLEAN
+
+
+def average_command(names: list[str], out: Path, *, accept_licence: bool) -> ExitCode:
+    """Average; the card's path on stdout, what to do next on stderr."""
+    cards = []
+    for name in names:
+        model = find_model(name)
+        if len(model.cards) != 1 or model.detectors or model.finders:
+            raise InputError(f"{name} is not one network with weights; wanted such as focal-hrnet@open or ncl@RUN/weights.toml")
+        cards.append(model.cards[0])
+    check_licences(cards, accept_licence)
+    from imgscan.average import average
+
+    path = average(cards, out)
+    _say(f"imgscan: no thresholds yet: imgscan calibrate {cards[0].network}@{path} --pristine DIR")
+    print(path)
     return ExitCode.CLEAN
 
 

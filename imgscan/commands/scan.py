@@ -180,53 +180,52 @@ def _run(
     key = digest_of(decisive)
     tally = Tally()
     began = time.perf_counter()
-    journal = Journal(out, key, force=options.force)
-    digests = "+".join(weights.values())
-    features = FeaturesFile(out, key=key, model=model.name, weights=digests) if options.features else None
-    earlier = journal.find(sources, features, scanner.jobs)
-    with (
-        journal,
-        Store(out, features=features) as store,
-        JsonLines(out / "results.jsonl") as lines,
-        bar("scanning", len(sources)) as progress,
-    ):
-        lines.write(
-            run_line(
-                started=datetime.now(UTC).isoformat(timespec="seconds"),
-                **{name: fact for name, fact in decisive.items() if name not in ("schema", "version")},
-                licences=licence_facts(model.cards, options.accept_licence),
-                fail_on=asdict(gates.fail_on),
-                report_from=asdict(gates.report_from),
-                measured_sides=_measured_sides(options, model),
-                device=str(scanner.device),
-                key=key,
+    with Journal(out, key, force=options.force) as journal:
+        digests = "+".join(weights.values())
+        features = FeaturesFile(out, key=key, model=model.name, weights=digests) if options.features else None
+        earlier = journal.find(sources, features, scanner.jobs)
+        with (
+            Store(out, features=features) as store,
+            JsonLines(out / "results.jsonl") as lines,
+            bar("scanning", len(sources)) as progress,
+        ):
+            lines.write(
+                run_line(
+                    started=datetime.now(UTC).isoformat(timespec="seconds"),
+                    **{name: fact for name, fact in decisive.items() if name not in ("schema", "version")},
+                    licences=licence_facts(model.cards, options.accept_licence),
+                    fail_on=asdict(gates.fail_on),
+                    report_from=asdict(gates.report_from),
+                    measured_sides=_measured_sides(options, model),
+                    device=str(scanner.device),
+                    key=key,
+                )
             )
-        )
-        complete = False
-        code = ExitCode.INCOMPLETE
-        try:
-            for made in results(sources, earlier, scanner, store):
-                line = tally.add(made, gates.fail_on, gates.report_from, known)
-                journal.append(line)
-                if features is not None and line["status"] == "assessed":
-                    features.note(line)
-                lines.write(line)
-                _tell(line, quiet=printed is not None, options=options)
-                progress.advance(f"{tally.flagged} flagged")
-            store.finish()
-            complete = True
-            code = _exit_code(tally, exit_zero=options.exit_zero, allow_unreadable=options.allow_unreadable)
-        except BaseException as error:
-            code = exit_code_of(error)
-            raise
-        finally:
-            seconds = time.perf_counter() - began
-            lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code)))
-    if features is not None:
-        features.clear()
-    record = read_record(out / "results.jsonl")
-    for path in [*options.outputs, *([] if out / PAGE in options.outputs else [out / PAGE])]:
-        write_report(record, path)
+            complete = False
+            code = ExitCode.INCOMPLETE
+            try:
+                for made in results(sources, earlier, scanner, store):
+                    line = tally.add(made, gates.fail_on, gates.report_from, known)
+                    journal.append(line)
+                    if features is not None and line["status"] == "assessed":
+                        features.note(line)
+                    lines.write(line)
+                    _tell(line, quiet=printed is not None, options=options)
+                    progress.advance(f"{tally.flagged} flagged")
+                store.finish()
+                complete = True
+                code = _exit_code(tally, exit_zero=options.exit_zero, allow_unreadable=options.allow_unreadable)
+            except BaseException as error:
+                code = exit_code_of(error)
+                raise
+            finally:
+                seconds = time.perf_counter() - began
+                lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code)))
+        if features is not None:
+            features.clear()
+        record = read_record(out / "results.jsonl")
+        for path in [*options.outputs, *([] if out / PAGE in options.outputs else [out / PAGE])]:
+            write_report(record, path)
     if printed is not None:
         sys.stdout.write(printed.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     if options.verbose:

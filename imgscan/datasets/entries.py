@@ -6,6 +6,7 @@ JPEG or turned by 90 degrees.  So the rule travels with the entry, and reading i
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imgscan.decode import as_stored, white_level
 from imgscan.errors import InputError
+from imgscan.pixels import as_stored, orientation_of, white_level
 
 Rgb = npt.NDArray[np.uint8]
 Forged = npt.NDArray[np.bool_]
@@ -94,11 +95,10 @@ def size_complaint(image: Path, size: tuple[int, ...], mask: Path, mask_size: tu
 def read_rgb(path: Path) -> Rgb:
     """H x W x 3 uint8; InputError names a file that cannot be decoded."""
     try:
-        with Image.open(path) as file:
-            as_stored(file)
-            if file.mode.startswith("I") or file.mode == "F":
-                return np.repeat(_deep_grey(file)[..., None], 3, axis=2)
-            return np.array(file.convert("RGB"))
+        with Image.open(io.BytesIO(path.read_bytes())) as file:
+            turned, deep = orientation_of(file), file.mode.startswith("I") or file.mode == "F"
+            rgb = np.repeat(_deep_grey(file)[..., None], 3, axis=2) if deep else np.array(file.convert("RGB"))
+            return as_stored(rgb, file.format, turned)
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
         raise InputError(f"{path}: cannot be decoded: {error}") from error
 
@@ -106,13 +106,15 @@ def read_rgb(path: Path) -> Rgb:
 def read_levels(path: Path, rule: MaskRule = "white") -> npt.NDArray[np.uint8]:
     """What the rule looks at: the green channel for "green", else the grey picture; H x W uint8."""
     try:
-        with Image.open(path) as file:
-            as_stored(file)
+        with Image.open(io.BytesIO(path.read_bytes())) as file:
+            turned = orientation_of(file)
             if rule == "green":
-                return np.array(file.convert("RGB").getchannel("G"))
-            if file.mode.startswith("I") or file.mode == "F":
-                return _deep_grey(file)
-            return np.array(file.convert("L"))
+                levels = np.array(file.convert("RGB").getchannel("G"))
+            elif file.mode.startswith("I") or file.mode == "F":
+                levels = _deep_grey(file)
+            else:
+                levels = np.array(file.convert("L"))
+            return as_stored(levels, file.format, turned)
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
         raise InputError(f"mask {path}: cannot be decoded: {error}") from error
 

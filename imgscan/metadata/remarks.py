@@ -156,7 +156,11 @@ def _grey(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def _frames(file: Image.Image) -> Iterator[Remark]:
     """Pages and frames that nobody looked at; the second picture of a camera's MPO is its preview or its other eye."""
-    frames = getattr(file, "n_frames", 1)
+    try:
+        frames = getattr(file, "n_frames", 1)
+    except Exception:  # Pillow follows the chain of pages, and may fall over a link that leads nowhere
+        yield Remark("broken", "its further pages cannot be counted")
+        return
     if frames > 1 and file.format != "MPO":
         yield Remark("frames", f"holds {frames} pictures (pages or frames), of which only the first was assessed")
 

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from PIL import Image, ImageOps
 
+from imgscan.pixels import to_rgb
 from imgscan.report.human import evidence_text, printable, twin_number
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
@@ -229,8 +230,6 @@ def upright(box: Sequence[int], width: int, height: int, orientation: int) -> tu
 
 def _thumbnail(path: Path, side: int) -> str | None:
     """A picture as a data URI, upright, at most `side` pixels; None: it cannot be read."""
-    from imgscan.decode import to_rgb  # imports torch
-
     try:
         with Image.open(path) as file:
             file.draft("RGB", (side, side))

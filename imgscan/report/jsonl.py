@@ -142,7 +142,16 @@ class JsonLines:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._file.close()
-        settle(self._new, self.path, whole=kind is None)
+        settle(self._new, self.path, whole=kind is None, is_complete=_is_complete)
+
+
+def _is_complete(path: Path) -> bool:
+    """Whether a record is that of a scan that came to its end."""
+    try:
+        last = read_lines(path)[-1]
+    except (OSError, ValueError, IndexError):
+        return False
+    return bool(last.get("complete"))
 
 
 def read_lines(path: Path) -> Sequence[Line]:

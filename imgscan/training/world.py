@@ -72,7 +72,6 @@ def join(device: torch.device) -> Iterator[World]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield World(dist.get_rank(), size, device)
-        # gloo may abort a process that leaves while others still use the group ("terminate called without an active exception")
-        dist.barrier()
+        dist.barrier()  # nobody leaves while others still use the group
     finally:
         dist.destroy_process_group()

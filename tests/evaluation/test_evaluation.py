@@ -14,7 +14,16 @@ from imgscan.datasets.entries import Entry
 from imgscan.decode import decode
 from imgscan.detectors import DETECTORS
 from imgscan.errors import InputError
-from imgscan.evaluation.contestants import Answer, Contestant, ModelOptions, combined, of_masks, of_model, of_scanner
+from imgscan.evaluation.contestants import (
+    Answer,
+    Contestant,
+    ModelOptions,
+    _trained_on,
+    combined,
+    of_masks,
+    of_model,
+    of_scanner,
+)
 from imgscan.evaluation.measure import UNATTACKED, PictureScores, Question, Task, measure, names_below, read_set, region_means
 from imgscan.evaluation.protocols import PROTOCOLS, Protocol
 from imgscan.evaluation.summary import summarise
@@ -264,6 +273,24 @@ def test_the_name_of_a_data_set_is_the_set_though_a_folder_be_called_so(
     assert len(read_set("./columbia")) == 1
     with pytest.raises(InputError, match="data set columbia is not found"):
         read_set("columbia")
+
+
+def test_what_a_card_was_trained_on_is_looked_for_without_falling_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("synth", "casia", "mine"):
+        (tmp_path / name).mkdir()
+    plain = find_model("focal-hrnet").cards[0]
+    for data, wanted in {
+        "synth": [],
+        "casia": [],
+        "casia+mine*3": [tmp_path / "mine"],
+        "/data/c++/set": [],
+        "x*0": [],
+        "x" * 300: [],
+        None: [],
+    }.items():
+        card = replace(plain, data={**plain.data, "training": {"data": data}})
+        assert list(_trained_on(card)) == [path.resolve() for path in wanted], data
 
 
 def test_a_model_that_fails_on_a_picture_ends_nothing(benchmark: Path, photos: list[np.ndarray]) -> None:

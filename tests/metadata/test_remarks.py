@@ -119,6 +119,18 @@ def test_further_pages_and_frames_are_told(rgb: np.ndarray, tmp_path: Path) -> N
         assert abs(picture.rgb.astype(int) - rgb).mean() < 40, "the first"
 
 
+def test_a_page_that_is_not_there_costs_no_other_remark(rgb: np.ndarray, tmp_path: Path) -> None:
+    """The link to the next page, after a TIFF's list of tags, leads to the file's last bytes."""
+    Image.fromarray(rgb).save(tmp_path / "x.tif", tiffinfo={SOFTWARE: "Adobe Photoshop 25"})
+    content = bytearray((tmp_path / "x.tif").read_bytes())
+    (tags,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, tags)
+    struct.pack_into("<I", content, tags + 2 + 12 * count, len(content) - 3)
+    kinds = told(bytes(content))
+    assert "Photoshop" in kinds["software"]
+    assert kinds["broken"] == "its further pages cannot be counted"
+
+
 def test_provenance_is_named_and_not_vouched_for(rgb: np.ndarray) -> None:
     assert "was not verified" in told(saved(rgb) + b"....jumb....c2pa")["provenance"]
 

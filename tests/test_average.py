@@ -1,0 +1,59 @@
+"""The mean of weights."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from imgscan.average import average
+from imgscan.commands.models import average_command
+from imgscan.errors import ExitCode, InputError
+from imgscan.weights import Card, file_sha256, load_network, read_card
+
+
+@pytest.fixture
+def cards(tiny_weights: dict[str, Path], tmp_path: Path) -> tuple[Card, Card]:
+    """A network, and the same with every number three higher, and a count of its own."""
+    first = read_card(tiny_weights["focal-hrnet"])
+    state = load_file(first.file)
+    other = {k: v + 3 if v.dtype.is_floating_point else v + 7 for k, v in state.items()}
+    save_file(other, tmp_path / "other.safetensors")
+    text = first.path.read_text().replace(first.sha256, file_sha256(tmp_path / "other.safetensors"))
+    (tmp_path / "other.toml").write_text(text.replace(first.data["file"], "other.safetensors"))
+    return first, read_card(tmp_path / "other.toml")
+
+
+def test_the_mean_by_hand(cards: tuple[Card, Card], tmp_path: Path) -> None:
+    made = read_card(average([*cards, cards[1]], tmp_path / "mean"))
+    one, mean = load_network(cards[0]).state_dict(), load_network(made).state_dict()
+    for name, tensor in one.items():
+        wanted = tensor + 2 if tensor.dtype.is_floating_point else tensor  # (0 + 3 + 3) / 3; counts are the first's
+        torch.testing.assert_close(mean[name], wanted, rtol=2e-3, atol=2e-3, msg=name)
+    assert not made.points
+    assert "recipe" not in made.data
+    assert made.data["input"] == cards[0].data["input"]
+    assert len(made.data["training"]["mean_of"]) == 2
+
+
+def test_what_has_no_mean(cards: tuple[Card, Card], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least two"):
+        average(cards[:1], tmp_path)
+    other = replace(cards[1], backbone=cards[1].backbone | {"dim": 1})
+    with pytest.raises(InputError, match="another network"):
+        average([cards[0], other], tmp_path)
+    with pytest.raises(InputError, match="not one network"):
+        average_command(["focal-fusion", "focal-fusion"], tmp_path, accept_licence=False)
+
+
+def test_a_mean_of_one_network_with_itself_is_that_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert average_command(["focal-hrnet", "focal-hrnet"], tmp_path, accept_licence=False) == ExitCode.CLEAN
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(tmp_path / "weights.toml")
+    assert "imgscan calibrate focal-hrnet@" in captured.err
+    made = load_network(read_card(tmp_path / "weights.toml")).state_dict()
+    from imgscan.weights import find_model
+
+    for name, tensor in load_network(find_model("focal-hrnet").cards[0]).state_dict().items():
+        assert torch.equal(made[name], tensor), name
