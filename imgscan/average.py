@@ -11,16 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
-from imgscan.errors import InputError, OutputError
-from imgscan.store import replacing
-from imgscan.toml import to_toml
-from imgscan.weights import Card, file_sha256, load_network
+from imgscan.errors import InputError
+from imgscan.training.card import keep
+from imgscan.weights import Card, load_network
 
 MEASURED = ("operating_points", "results", "recipe")  # of one of them, and not of their mean
-_HALF = 65_504.0  # the largest float16
 
 
 def average(cards: Sequence[Card], out: Path) -> Path:
@@ -52,24 +48,12 @@ def average(cards: Sequence[Card], out: Path) -> Path:
     states = [load_network(card).state_dict() for card in cards]
     mean = {}
     for name, tensor in states[0].items():
-        if tensor.dtype.is_floating_point:
-            tensor = torch.stack([state[name] for state in states]).mean(0)
-            tensor = tensor.half() if float(tensor.abs().max()) < _HALF else tensor
-        mean[name] = tensor.contiguous()
-    file, path = out / "weights.safetensors", out / "weights.toml"
+        floats = tensor.dtype.is_floating_point
+        mean[name] = torch.stack([state[name] for state in states]).mean(0) if floats else tensor.contiguous()
     table = {key: value for key, value in first.data.items() if key not in MEASURED} | {
         "tag": "mean",
-        "file": file.name,
         "default": False,
         "licence": "; ".join(dict.fromkeys(card.licence for card in cards)),
-        "training": {"mean_of": {card.full_name + f" {card.sha256[:12]}": str(card.file) for card in cards}},
+        "training": {"mean_of": {f"{card.full_name} {card.sha256[:12]}": str(card.file) for card in cards}},
     }
-    try:
-        with replacing(file) as new:
-            save_file(mean, new)
-        table["sha256"] = file_sha256(file)
-        with replacing(path) as new:
-            new.write_text(to_toml(table), "utf-8", errors="replace")
-    except SafetensorError as error:
-        raise OutputError(f"{file}: cannot be written: {error}") from error
-    return path
+    return keep(mean, table, out)

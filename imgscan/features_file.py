@@ -73,7 +73,7 @@ class FeaturesFile:
             raise OutputError(f"{self._parts}: cannot be written: {error.strerror or error}") from error
 
     def _note_place(self, name: str, item: h5py.Group | h5py.Dataset) -> None:
-        if "sha256" in item.attrs:
+        if isinstance(item, h5py.Group) and "sha256" in item.attrs:
             self._places[str(item.attrs["sha256"])] = os.fsencode(name)
 
     @property

@@ -41,9 +41,14 @@ def as_stored(pixels: Pixels, kind: str | None, orientation: int) -> Pixels:
     return np.ascontiguousarray(plane[::down, ::across])  # type: ignore[return-value]
 
 
+def is_deep(file: Image.Image) -> bool:
+    """Whether a picture is grey of more than 8 bits (Pillow's modes I, I;16, F)."""
+    return file.mode.startswith("I") or file.mode == "F"
+
+
 def to_rgb(file: Image.Image) -> npt.NDArray[np.uint8]:
     """H x W x 3 uint8; deep grey is scaled (Pillow's own conversion would clip it), transparency is dropped."""
-    if file.mode.startswith("I") or file.mode == "F":
+    if is_deep(file):
         levels = np.nan_to_num(np.asarray(file, np.float32))
         grey = np.clip(levels * (255 / white_level(levels, file.mode)), 0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)

@@ -56,13 +56,14 @@ class Journal:
     def __init__(self, out: Path, key: str, *, force: bool = False) -> None:
         self.out, self.key = out, key
         self._path = out / FILE
+        self._lock: int | None = None
         try:
             out.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(out)
             if force:
                 self._path.unlink(missing_ok=True)
         except OSError as error:
-            _unlock(getattr(self, "_lock", None))
+            _unlock(self._lock)
             raise OutputError(f"--out {out}: cannot be written: {error.strerror or error}") from error
         before = {} if force else dict(self._read_journal())
         self._journalled = set(before)

@@ -37,6 +37,7 @@ from imgscan.evaluation.measure import (
 from imgscan.evaluation.protocols import Protocol, find_protocol
 from imgscan.evaluation.summary import SetScores, summarise
 from imgscan.evaluation.tables import Row, attack_table, image_table, localization_table, show, untouched_table, write_csv
+from imgscan.find import real
 from imgscan.progress import Bar, bar
 from imgscan.records import Skipped
 from imgscan.report.human import printable
@@ -85,12 +86,6 @@ class PictureSet:
     def sha256(self) -> str:
         return set_sha256(self.hashes)
 
-    @property
-    def ambiguous(self) -> set[str]:
-        """Stems that several pictures have."""
-        counts = Counter(Path(name).stem for name in self.names)
-        return {stem for stem, count in counts.items() if count > 1}
-
 
 @dataclass
 class Results:
@@ -116,15 +111,15 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
     sets = [read_pictures(text, options.roots) for text in dict.fromkeys(options.data)]
     how = model_options(options)
     contestants = [of_model(text, how) for text in dict.fromkeys(options.models)]
-    counts = Counter(stem for one in sets for stem in {Path(name).stem for name in one.names})
-    ambiguous = {stem for one in sets for stem in one.ambiguous} | {stem for stem, count in counts.items() if count > 1}
+    counts = Counter(Path(name).stem for one in sets for name in one.names)
+    ambiguous = {stem for stem, count in counts.items() if count > 1}
     if options.masks:
         _refuse_shared_names(sets)
     contestants += [of_masks(folder, ambiguous) for folder in dict.fromkeys(options.masks)]
     for one in sets:
         examine_folder(one.name)
         for contestant in contestants:
-            if Path(one.name).resolve() in contestant.trained_on:
+            if real(Path(one.name)) in contestant.trained_on:
                 print(
                     f"imgscan: {contestant.name} was trained on a part of {printable(one.name)}, and all of it is measured: "
                     "this is no test",

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from imgscan.errors import InputError
-from imgscan.pixels import as_stored, orientation_of, white_level
+from imgscan.pixels import as_stored, is_deep, orientation_of, to_rgb, white_level
 
 Rgb = npt.NDArray[np.uint8]
 Forged = npt.NDArray[np.bool_]
@@ -96,9 +96,8 @@ def read_rgb(path: Path) -> Rgb:
     """H x W x 3 uint8; InputError names a file that cannot be decoded."""
     try:
         with Image.open(io.BytesIO(path.read_bytes())) as file:
-            turned, deep = orientation_of(file), file.mode.startswith("I") or file.mode == "F"
-            rgb = np.repeat(_deep_grey(file)[..., None], 3, axis=2) if deep else np.array(file.convert("RGB"))
-            return as_stored(rgb, file.format, turned)
+            turned = orientation_of(file)
+            return as_stored(to_rgb(file), file.format, turned)
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
         raise InputError(f"{path}: cannot be decoded: {error}") from error
 
@@ -110,7 +109,7 @@ def read_levels(path: Path, rule: MaskRule = "white") -> npt.NDArray[np.uint8]:
             turned = orientation_of(file)
             if rule == "green":
                 levels = np.array(file.convert("RGB").getchannel("G"))
-            elif file.mode.startswith("I") or file.mode == "F":
+            elif is_deep(file):
                 levels = _deep_grey(file)
             else:
                 levels = np.array(file.convert("L"))

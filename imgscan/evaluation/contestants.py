@@ -19,6 +19,7 @@ from imgscan.datasets.resolve import parse
 from imgscan.digests import digest_of
 from imgscan.errors import InputError
 from imgscan.evaluation.pixel import BoolMap
+from imgscan.find import real
 from imgscan.fuse import FuseSettings
 from imgscan.judge import SCORE_DIGITS
 from imgscan.pipeline import examine
@@ -231,11 +232,12 @@ def of_model(text: str, options: ModelOptions) -> Contestant:
     return replace(contestant, trained_on=frozenset(path for card in model.cards for path in _trained_on(card)))
 
 
-def _trained_on(card: Card) -> Iterator[Path]:
+def _trained_on(card: Card) -> list[Path]:
     """The folders and lists among its training data that are here."""
     data = card.data.get("training", {}).get("data")
     try:
         names = [name for name, _ in parse(data)] if isinstance(data, str) else []
-        yield from [Path(name).resolve() for name in names if name not in (*DATASETS, "synth") and os.path.exists(name)]  # noqa: PTH110
-    except (InputError, OSError, RuntimeError):  # the path is one of another machine, or nobody may look there
-        return
+    except InputError:  # a path of another machine may look like anything
+        return []
+    # Path.exists raises where it may not look.
+    return [real(Path(name)) for name in names if name not in (*DATASETS, "synth") and os.path.exists(name)]  # noqa: PTH110

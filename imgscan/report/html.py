@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from PIL import Image, ImageOps
 
+from imgscan.find import FORMATS
 from imgscan.pixels import to_rgb
 from imgscan.report.human import evidence_text, printable, twin_number
 from imgscan.report.jsonl import Line
@@ -231,7 +232,7 @@ def upright(box: Sequence[int], width: int, height: int, orientation: int) -> tu
 def _thumbnail(path: Path, side: int) -> str | None:
     """A picture as a data URI, upright, at most `side` pixels; None: it cannot be read."""
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=FORMATS) as file:
             file.draft("RGB", (side, side))
             shown = Image.fromarray(to_rgb(ImageOps.exif_transpose(file)))
     except Exception:  # decoders raise nearly anything on broken files; the picture may also be gone

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from imgscan import __version__
 from imgscan.errors import OutputError
@@ -38,8 +39,6 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
     kept = run.recipe.train.keep == "best" and best.exists()
     if kept:
         state = load_file(best)
-    half = {k: v.half() if v.dtype == torch.float32 and float(v.abs().max()) < _HALF else v for k, v in state.items()}
-    file, card = out / "weights.safetensors", out / "weights.toml"
     section = run.recipe.model
     size = NETWORKS[section.network].SIZES[section.size]
     # As it was trained: on native pixels (forgeries made on the fly, windows of pictures) or on whole pictures resized.
@@ -51,7 +50,7 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
         "tag": "mine",
         "network": section.network,
         "size": section.size,
-        "file": file.name,
+        "file": "",
         "sha256": "",
         "licence": "unknown: state the licences of the training pictures here"
         + (f", and that of {section.init}" * bool(section.init)),
@@ -73,12 +72,25 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
         },
         "recipe": run.recipe.as_dict(),
     }
+    return keep(state, table, out)
+
+
+def keep(state: dict[str, Tensor], table: dict[str, Any], out: Path) -> Path:
+    """Write out/weights.safetensors, float16 where that holds a tensor, and out/weights.toml, the table with the file and its hash.
+
+    Returns:
+        The card's path.
+
+    Raises:
+        OutputError: one of them cannot be written.
+    """
+    half = {k: v.half() if v.dtype == torch.float32 and float(v.abs().max()) < _HALF else v for k, v in state.items()}
+    file, card = out / "weights.safetensors", out / "weights.toml"
     try:
         with replacing(file) as new:
             save_file(half, new)
-        table["sha256"] = file_sha256(file)
         with replacing(card) as new:
-            new.write_text(to_toml(table), "utf-8", errors="replace")
+            new.write_text(to_toml(table | {"file": file.name, "sha256": file_sha256(file)}), "utf-8", errors="replace")
     except SafetensorError as error:
         raise OutputError(f"{file}: cannot be written: {error}") from error
     return card

@@ -72,6 +72,5 @@ def join(device: torch.device) -> Iterator[World]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield World(dist.get_rank(), size, device)
-        dist.barrier()  # nobody leaves while others still use the group
     finally:
         dist.destroy_process_group()
