@@ -25,7 +25,6 @@ from imgscan.flags import (
     Device,
     Grid,
     Jobs,
-    Model,
     ModelFlag,
     NoConfig,
     ReportFiles,
@@ -286,7 +285,14 @@ def evaluate(
 @app.command()
 @exits
 def calibrate(
-    model: Model,
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL",
+            help="Models as for scan --model; what several have in common is computed once.",
+            autocompletion=completion.models,
+        ),
+    ],
     pristine: Annotated[list[Path], typer.Option(help="Untouched pictures, like those that will be scanned; repeatable.")],
     copies: Annotated[bool, typer.Option("--copies", help="Also count seven copies of each: smaller, saved once more.")] = False,
     device: Device = "auto",
@@ -294,6 +300,7 @@ def calibrate(
     batch: Batch = None,
     side: Side = None,
     accept_licence: AcceptLicence = False,
+    csv: Annotated[Path | None, typer.Option(help="Also write the score of every picture to this file.")] = None,
     no_config: NoConfig = False,
     config: Config = None,
 ) -> ExitCode:
@@ -301,7 +308,7 @@ def calibrate(
     from imgscan.commands.calibrate import calibrate_command
 
     return calibrate_command(
-        model,
+        models,
         pristine=pristine,
         copies=copies,
         device=device,
@@ -309,6 +316,7 @@ def calibrate(
         batch=batch,
         side=side,
         accept_licence=accept_licence,
+        csv_file=csv,
     )
 
 

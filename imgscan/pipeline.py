@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
+from torch import nn
 
 from imgscan.cluster import MANY, ClusterSettings, cluster, cluster_many
 from imgscan.decode import decode, decode_all
@@ -28,7 +29,7 @@ from imgscan.extract import detect, extract, seek
 from imgscan.fuse import fuse
 from imgscan.judge import judge
 from imgscan.localize import localize
-from imgscan.prepare import prepare
+from imgscan.prepare import InputPlan, prepare
 from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought, Source, Timings
 from imgscan.scanner import Scanner
 from imgscan.segment import segment
@@ -55,14 +56,23 @@ def assess(source: Source, scanner: Scanner) -> tuple[Assessed | Skipped, Timing
     timings = Timings()
     with _clock(timings, "decode"):
         picture = decode(source)
-    if isinstance(picture, Skipped):
-        return picture, timings
+    return picture if isinstance(picture, Skipped) else _held(picture, scanner, timings), timings
+
+
+def assess_by_each(source: Source, scanners: Sequence[Scanner]) -> list[Assessed | Skipped]:
+    """One picture, decoded once, by several scanners on the CPU; what they share is computed once."""
+    picture = decode(source)
+    return [picture if isinstance(picture, Skipped) else _held(picture, scanner, scanner.timings) for scanner in scanners]
+
+
+def _held(picture: Picture, scanner: Scanner, timings: Timings) -> Assessed | Skipped:
+    """A picture through the stages after decoding; skipped where memory does not hold it."""
     try:
-        return _one(picture, scanner, timings), timings
+        return _one(picture, scanner, timings)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):  # torch's word for the same
             raise
-        return Skipped(source, f"{picture.width} x {picture.height} pixels do not fit into memory"), timings
+        return Skipped(picture.source, f"{picture.width} x {picture.height} pixels do not fit into memory")
 
 
 def examine(pictures: Iterable[Picture | Skipped], scanner: Scanner) -> Iterator[Assessed | Skipped]:
@@ -82,8 +92,17 @@ def _one(picture: Picture, scanner: Scanner, timings: Timings) -> Assessed:
     found = Sought()
     if scanner.finders:
         with _clock(timings, "seek"):
-            found = seek(scanner.finders, picture)
+            found = _sought(scanner, picture)
     return _conclude(picture, features, clusters, found, scanner, timings)
+
+
+def _sought(scanner: Scanner, picture: Picture) -> Sought:
+    """What each finder adds."""
+    if scanner.shared is None:
+        return seek(scanner.finders, picture)
+    shared = scanner.shared
+    each_found = [shared.once(picture, ("seek", name), partial(seek, (name,), picture)) for name in scanner.finders]
+    return Sought(tuple(twins for one in each_found for twins in one.twins), tuple(odds for one in each_found for odds in one.odds))
 
 
 def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timings) -> Iterator[Features]:
@@ -91,18 +110,29 @@ def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timin
     parts: list[list[Features]] = []
     before = timings.seconds.get("extract", 0.0)
     for network, plan in zip(scanner.networks, scanner.plans, strict=True):
-        with _clock(timings, "prepare"):
-            inputs = [prepare(picture, plan) for picture in pictures]
-        with _clock(timings, "extract"):
-            parts.append(extract(network, inputs, scanner.device, batch=scanner.batch, amp=scanner.amp))
+        answers = partial(_answers_of, network, plan, pictures, scanner, timings)
+        if scanner.shared is not None and len(pictures) == 1:
+            parts.append(scanner.shared.once(pictures[0], (network, plan, scanner.amp, scanner.batch), answers))
+        else:
+            parts.append(answers())
     for name in scanner.detectors:
         with _clock(timings, "extract"):
             parts.append([detect(name, picture) for picture in pictures])
-    timings.forward(pictures, timings.seconds["extract"] - before)
+    timings.forward(pictures, timings.seconds.get("extract", 0.0) - before)
     for one in zip(*parts, strict=True):
         with _clock(timings, "fuse"):
             features = fuse(one, scanner.clustering.grid, scanner.fusing, scanner.heads)
         yield features
+
+
+def _answers_of(
+    network: nn.Module, plan: InputPlan, pictures: Sequence[Picture], scanner: Scanner, timings: Timings
+) -> list[Features]:
+    """What one network says of every picture."""
+    with _clock(timings, "prepare"):
+        inputs = [prepare(picture, plan) for picture in pictures]
+    with _clock(timings, "extract"):
+        return extract(network, inputs, scanner.device, batch=scanner.batch, amp=scanner.amp)
 
 
 def _conclude(

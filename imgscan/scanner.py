@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -20,6 +21,7 @@ from imgscan.licences import check_usable
 from imgscan.localize import LocalizeSettings
 from imgscan.prepare import InputPlan
 from imgscan.records import Evidence, Timings
+from imgscan.shared import Shared
 from imgscan.weights import HEAD, NO_GRID, Card, Model, OperatingPoint, load_network, settings
 
 AUTO = "auto"
@@ -45,6 +47,7 @@ class Scanner:
     fusing: FuseSettings = field(default_factory=FuseSettings)
     heads: bool = False  # the mask heads decide, nothing is clustered
     timings: Timings = field(default_factory=Timings)
+    shared: Shared | None = None  # with scanners that are asked about the same pictures, on the CPU
 
     @property
     def speaks(self) -> Evidence:
@@ -120,12 +123,15 @@ def build_scanner(
     beyond: str | None = None,
     weakest: float | None = None,
     accept_licence: bool = False,
+    shared: Shared | None = None,
 ) -> Scanner:
     """Load the weights of a model and put its cards' settings together; None leaves a setting to the card,
     `batch` and `jobs` to the device and the number of cores.
 
     What is weaker than the model's usual operating point is not marked, unless `everything` is asked for (calibration has to see
     it), nothing was measured for this model, or `weakest`, a score that somebody wants to see, is lower.
+
+    Scanners with the same `shared` share what they have in common.
 
     Raises:
         WeightsError, InputError: see load_network, Card.section and check_usable.
@@ -148,12 +154,9 @@ def build_scanner(
     mute = [card.full_name for card in model.cards if not card.has_head] + list(model.detectors)
     if clustering.method == HEAD and mute:
         raise InputError(f"--cluster {HEAD}: {mute[0]} has no mask head; wanted one of {', '.join(CLUSTERINGS)}")
-    networks = []
-    for card in model.cards:
-        network = load_network(card).to(device)
-        networks.append(network.to(memory_format=torch.channels_last))
+    known = shared or Shared()
     return Scanner(
-        networks=tuple(networks),
+        networks=tuple(known.load((card.path, model.compat, device), partial(_network, card, device)) for card in model.cards),
         plans=tuple(_plan(card, side, beyond) for card in model.cards),
         clustering=clustering,
         localizing=localizing,
@@ -166,7 +169,12 @@ def build_scanner(
         finders=model.finders,
         fusing=settings("fuse", FuseSettings, model.settings.get("fuse", {}), origin),
         heads=clustering.method == HEAD or (len(model.cards) + len(model.detectors) == 1 and not _is_focal(model)),
+        shared=shared if device.type == "cpu" else None,
     )
+
+
+def _network(card: Card, device: torch.device) -> nn.Module:
+    return load_network(card).to(device).to(memory_format=torch.channels_last)
 
 
 def _is_focal(model: Model) -> bool:

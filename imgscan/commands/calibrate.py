@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,12 +17,15 @@ from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError
 from imgscan.find import find
 from imgscan.judge import DEFAULT
-from imgscan.pipeline import scan
+from imgscan.pipeline import assess_by_each, scan
 from imgscan.progress import bar
-from imgscan.records import Skipped, Source
+from imgscan.records import Assessed, Skipped, Source
 from imgscan.report.human import printable
-from imgscan.scanner import build_scanner
+from imgscan.scanner import Scanner, build_scanner
+from imgscan.shared import Shared
+from imgscan.store import replacing
 from imgscan.weights import check_side, find_model
+from imgscan.workers import busy, each
 
 AS_IS = "as they are"  # pictures that are no copies
 # level -> share of untouched pictures that may reach it; `default` is what counts where nobody names another
@@ -43,7 +50,7 @@ def threshold(scores: list[float], rate: float) -> float | None:
 
 
 def calibrate_command(
-    model: str,
+    models: list[str],
     *,
     pristine: list[Path],
     copies: bool,
@@ -52,45 +59,94 @@ def calibrate_command(
     batch: int | None,
     side: int | None,
     accept_licence: bool,
+    csv_file: Path | None,
 ) -> ExitCode:
-    """Print [[operating_points]] for a weights card; a level that the sample is too small for is named on stderr.
+    """Print [[operating_points]] for a weights card, or for those of several models, which compute what they have in common once; a
+    level that the sample is too small for is named on stderr.
 
-    With `copies` the pictures count in the forms of datasets.resaved too: smaller, and saved once more.
+    With `copies` the pictures count in the forms of datasets.resaved too: smaller, and saved once more.  `csv_file` receives every
+    score.
     """
     sources = find(pristine)
     if not sources:
         raise InputError(f"no pictures in {', '.join(map(str, pristine))}; wanted untouched pictures")
-    chosen = find_model(model)
-    check_side(chosen, side)
-    scanner = build_scanner(
-        chosen, device=choose_device(device), batch=batch, jobs=jobs, side=side, everything=True, accept_licence=accept_licence
-    )
-    scores: list[float] = []
-    forms: dict[str, list[float]] = {}
-    skipped = 0
-    photographs = len(sources)
-    with TemporaryDirectory(prefix="imgscan-") as folder, bar("calibrating", photographs * (1 + copies * len(COPIES))) as progress:
+    shared = Shared()
+    scanners: dict[str, Scanner] = {}
+    for model in dict.fromkeys(models):
+        chosen = find_model(model)
+        check_side(chosen, side)
+        scanners[model] = build_scanner(
+            chosen,
+            device=choose_device(device),
+            batch=batch,
+            jobs=jobs,
+            side=side,
+            everything=True,
+            accept_licence=accept_licence,
+            shared=shared,
+        )
+    scores: dict[str, dict[str, list[float]]] = {model: {} for model in scanners}  # model -> form -> scores
+    rows: list[tuple[str, str, str, float]] = []  # model, picture, form, score
+    skipped = False
+    with TemporaryDirectory(prefix="imgscan-") as folder, bar("calibrating", len(sources) * (1 + copies * len(COPIES))) as progress:
+        shown = [_Shown(source.path, AS_IS, source) for source in sources]
         if copies:
-            sources += _copies(sources, Path(folder))
-        for result in scan(sources, scanner):
+            shown += _copies(sources, Path(folder))
+        answered = _scores([one.source for one in shown], list(scanners.values()))
+        for one, answers in zip(shown, answered, strict=True):
             progress.advance()
-            if isinstance(result, Skipped):
-                skipped += 1
-                print(f"imgscan: skipped {printable(str(result.source.path))}: {result.reason}", file=sys.stderr)
-            else:
-                scores.append(result.finding.score)
-                file = result.picture.source.path
-                form = copy_form(file) if Path(folder) in file.parents else AS_IS
-                forms.setdefault(form, []).append(result.finding.score)
+            for reason in dict.fromkeys(answer for answer in answers if isinstance(answer, str)):
+                skipped = True
+                print(f"imgscan: skipped {printable(str(one.source.path))}: {reason}", file=sys.stderr)
+            for model, answer in zip(scanners, answers, strict=True):
+                if isinstance(answer, float):
+                    scores[model].setdefault(one.form, []).append(answer)
+                    rows.append((model, str(one.photograph), one.form, answer))
+    if csv_file is not None:
+        _write_csv(csv_file, rows)
+    for number, (model, forms) in enumerate(scores.items()):
+        if len(scores) > 1:
+            print(f"{'' if number == 0 else chr(10)}# {model}")
+        _show(model, forms, len(sources), copies)
+    return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A photograph, or a copy of it."""
+
+    photograph: Path
+    form: str  # AS_IS, or a name of COPIES
+    source: Source
+
+
+def _scores(sources: Sequence[Source], scanners: Sequence[Scanner]) -> Iterator[Sequence[float | str]]:
+    """Each scanner's score of every picture, or why it has none."""
+    first = scanners[0]
+    if first.device.type == "cpu":
+        yield from each(sources, partial(_scores_of, scanners=scanners), busy(sources, first.jobs))
+    else:
+        yield from zip(*([_score(one) for one in scan(sources, scanner)] for scanner in scanners), strict=True)
+
+
+def _scores_of(source: Source, scanners: Sequence[Scanner]) -> list[float | str]:
+    return [_score(one) for one in assess_by_each(source, scanners)]
+
+
+def _score(result: Assessed | Skipped) -> float | str:
+    return result.reason if isinstance(result, Skipped) else result.finding.score
+
+
+def _show(model: str, forms: dict[str, list[float]], photographs: int, copies: bool) -> None:
+    """The operating points of one model."""
+    scores = [score for some in forms.values() for score in some]
     if copies:
         print(f"# {len(scores)} pictures: {photographs} photographs and {len(COPIES)} copies of each ({', '.join(COPIES)})")
     for level, rate in LEVEL_RATES.items():
         score = threshold(scores, rate)
         if score is None:
-            print(
-                f"imgscan: {level}: {len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {round(1 / rate)}",
-                file=sys.stderr,
-            )
+            few = f"{len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {round(1 / rate)}"
+            print(f"imgscan: {model}: {level}: {few}", file=sys.stderr)
             continue
         reached = {form: sum(s > 0 and s >= score for s in some) for form, some in forms.items()}
         measured = sum(reached.values()) / len(scores)
@@ -98,13 +154,22 @@ def calibrate_command(
         if copies:
             print("# " + ", ".join(f"{form}: {reached[form]} of {len(forms[form])}" for form in (AS_IS, *COPIES) if form in forms))
         print(f'[[operating_points]]\nlevel = "{level}"\nscore = {score}\nfalse_alarms = {measured:.4f}\npictures = {len(scores)}')
-    return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN
 
 
-def _copies(sources: list[Source], folder: Path) -> list[Source]:
+def _copies(sources: list[Source], folder: Path) -> list[_Shown]:
     """The copies of every picture that can be opened; the scan of the original names those that cannot."""
-    made: list[Path] = []
+    made: list[_Shown] = []
     for number, source in enumerate(sources):
         with suppress(OSError):
-            made += resaved(source.path, folder, str(number))
-    return [Source(path, path.name) for path in made]
+            made += [
+                _Shown(source.path, copy_form(one), Source(one, one.name)) for one in resaved(source.path, folder, str(number))
+            ]
+    return made
+
+
+def _write_csv(path: Path, rows: Sequence[tuple[str, str, str, float]]) -> None:
+    """A row per model and picture; OutputError where the file cannot be written."""
+    with replacing(path) as new, new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        lines = csv.writer(file)
+        lines.writerow(["model", "picture", "form", "score"])
+        lines.writerows(rows)

@@ -25,6 +25,7 @@ from imgscan.judge import SCORE_DIGITS
 from imgscan.pipeline import examine
 from imgscan.records import Assessed, Features, Picture, Skipped
 from imgscan.scanner import Scanner, build_scanner, with_clustering
+from imgscan.shared import Shared
 from imgscan.weights import Card, find_model
 
 SET_OPERATIONS: dict[str, Literal["union", "intersection"]] = {"|": "union", "&": "intersection"}
@@ -201,6 +202,7 @@ class ModelOptions:
     beyond: str | None = None
     compat: str | None = None
     accept_licence: bool = False
+    shared: Shared = field(default_factory=Shared)  # by all models that are built with these options
 
 
 def of_model(text: str, options: ModelOptions) -> Contestant:
@@ -227,6 +229,7 @@ def of_model(text: str, options: ModelOptions) -> Contestant:
         side=options.side,
         beyond=options.beyond,
         accept_licence=options.accept_licence,
+        shared=options.shared,
     )
     contestant = of_scanner(model.name, scanner, "+".join(card.sha256 for card in model.cards))
     return replace(contestant, trained_on=frozenset(path for card in model.cards for path in _trained_on(card)))

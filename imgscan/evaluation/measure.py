@@ -138,7 +138,13 @@ def measure(
 
 
 def _answer_one(task: Task, contestants: Sequence[Contestant], protocol: Protocol, figures: bool) -> list[Measured]:
-    return _answer([(task, _show(task))], contestants, protocol, figures)[0]
+    """All contestants under one attack before the next: what they share is held for one picture."""
+    shown = _show(task)
+    found: dict[Question, Measured] = {}
+    for name in shown:
+        part = replace(task, questions=tuple(one for one in task.questions if one.attack == name))
+        found |= {one.question: one for one in _answer([(part, shown)], contestants, protocol, figures)[0]}
+    return [found[question] for question in task.questions]
 
 
 def _show(task: Task) -> dict[str, _Shown | Skipped]:

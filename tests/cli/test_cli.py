@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imgscan.commands.calibrate import calibrate_command
 from imgscan.errors import ExitCode
 from tests.conftest import PHOTOS
 
@@ -348,6 +350,26 @@ def test_calibrate_counts_copies_and_says_of_how_many_photographs(folder: Path, 
     counts = [tuple(map(int, re.fullmatch(r".*: (\d+) of (\d+)", form).groups())) for form in forms.split(", ")]
     assert [some for _, some in counts] == [3] * 8
     assert f"false_alarms = {sum(reached for reached, _ in counts) / 24:.4f}" in done.stdout
+
+
+def test_calibrate_measures_several_models_as_it_measures_each(
+    folder: Path, headed_model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(*models: str, csv_file: Path | None = None) -> str:
+        how = {"device": "cpu", "jobs": 0, "batch": None, "side": None, "accept_licence": False}
+        done = calibrate_command([*models], pristine=[folder], copies=True, csv_file=csv_file, **how)
+        assert done == ExitCode.CLEAN
+        return capsys.readouterr().out.strip()
+
+    one, other, table = headed_model.split("+")[0], headed_model, tmp_path / "scores.csv"
+    both = printed(one, other, csv_file=table)
+    assert both == "\n\n".join(f"# {model}\n{printed(model)}" for model in (one, other))
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert len(rows) == 2 * 24
+    assert {row["picture"] for row in rows} == {str(path) for path in folder.rglob("*.*")}
+    point = float(re.search(r"score = (\S+)", both)[1])
+    reached = [row for row in rows if row["model"] == one and float(row["score"]) >= point]
+    assert f"false_alarms = {len(reached) / 24:.4f}" in both
 
 
 def test_version() -> None:

@@ -1,0 +1,108 @@
+"""Scanners side by side: what they have in common is loaded and computed once, and nobody's answer changes."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from imgscan import pipeline
+from imgscan.decode import decode
+from imgscan.evaluation.contestants import Contestant, ModelOptions, of_model
+from imgscan.evaluation.measure import UNATTACKED, Question, Task, measure, read_set
+from imgscan.evaluation.protocols import find_protocol
+from imgscan.records import Assessed, Picture, Source
+from imgscan.scanner import Scanner, build_scanner
+from imgscan.shared import Shared
+from imgscan.weights import find_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is computed for a picture, in order."""
+    done: list[str] = []
+    extract, seek = pipeline.extract, pipeline.seek
+
+    def counted_extract(network: torch.nn.Module, *rest: object, **named: object) -> object:
+        done.append(type(network).__name__)
+        return extract(network, *rest, **named)  # type: ignore[arg-type]
+
+    def counted_seek(names: tuple[str, ...], picture: Picture) -> object:
+        done.extend(names)
+        return seek(names, picture)
+
+    monkeypatch.setattr(pipeline, "extract", counted_extract)
+    monkeypatch.setattr(pipeline, "seek", counted_seek)
+    return done
+
+
+def scanners(model: str, shared: Shared | None) -> list[Scanner]:
+    """The two networks alone, fused, and fused beside what detectors add."""
+    names = [*model.split("+"), model, f"{model}+adq", f"{model}+copy-move+adq"]
+    return [build_scanner(find_model(name), device=CPU, jobs=0, amp=False, everything=True, shared=shared) for name in names]
+
+
+def test_parts_of_several_models_are_computed_once_a_picture(folder: Path, headed_model: str, asked: list[str]) -> None:
+    both = scanners(headed_model, Shared())
+    for name in ("forged.png", "a/b.jpg"):
+        asked.clear()
+        pipeline.assess_by_each(Source(folder / name, name), both)
+        assert len(asked) == len({*asked}) == 4, "two networks, copy-move and adq"
+
+
+def test_what_is_shared_changes_no_answer(folder: Path, headed_model: str) -> None:
+    """In whichever order the pictures come, and for one that was seen before."""
+    alone, together = scanners(headed_model, None), scanners(headed_model, Shared())
+    for name in ("forged.png", "a/b.jpg", "forged.png"):
+        source = Source(folder / name, name)
+        for one, other in zip(pipeline.assess_by_each(source, alone), pipeline.assess_by_each(source, together), strict=True):
+            assert isinstance(one, Assessed)
+            assert isinstance(other, Assessed)
+            np.testing.assert_array_equal(one.mask.probability, other.mask.probability)
+            np.testing.assert_array_equal(one.mask.forged, other.mask.forged)
+            assert one.finding == other.finding
+
+
+def test_another_size_of_tiles_is_another_answer(folder: Path, headed_model: str, asked: list[str]) -> None:
+    shared = Shared()
+    name = headed_model.split("+")[0]
+    sides = [build_scanner(find_model(name), device=CPU, jobs=0, side=side, shared=shared) for side in (128, 256)]
+    assert sides[0].networks[0] is sides[1].networks[0]
+    pipeline.assess_by_each(Source(folder / "a" / "b.jpg", "b.jpg"), sides)
+    assert len(asked) == 2
+
+
+def test_evaluation_shares_under_every_attack(folder: Path, headed_model: str, asked: list[str]) -> None:
+    how = ModelOptions(CPU, 0)
+    contestants: list[Contestant] = [of_model(name, how) for name in (*headed_model.split("+"), headed_model)]
+    attacks = (UNATTACKED, "jpeg-50", "noise-3")
+    questions = tuple(Question(attack, number) for attack in attacks for number in range(3))
+    (entry, *_) = read_set(str(folder))
+    (answers,) = measure([Task(entry, 0, questions)], contestants, find_protocol("native"), jobs=0, device=CPU)
+    assert [one.question for one in answers] == list(questions)
+    assert len(asked) == 2 * len(attacks)
+
+
+def test_a_picture_is_known_by_being_the_same_object(folder: Path) -> None:
+    """Equal pixels may come from another file; and what was known is forgotten with the next picture."""
+    shared, made = Shared(), iter(range(9))
+    first, second = (decode(Source(folder / "forged.png", "forged.png")) for _ in range(2))
+    assert isinstance(first, Picture)
+    assert isinstance(second, Picture)
+    assert [shared.once(one, "part", lambda: next(made)) for one in (first, first, second, first)] == [0, 0, 1, 2]
+    assert shared.once(first, "another part", lambda: next(made)) == 3
+
+
+def test_networks_go_with_their_last_scanner_and_nothing_travels_to_workers() -> None:
+    shared = Shared()
+    kept = shared.load("a", lambda: torch.nn.Linear(1, 1))
+    assert shared.load("a", lambda: torch.nn.Linear(1, 1)) is kept
+    one, other = pickle.loads(pickle.dumps([shared, shared]))
+    assert one is other
+    del kept
+    assert shared.load("a", lambda: torch.nn.Linear(2, 2)).in_features == 2
