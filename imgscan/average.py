@@ -14,7 +14,7 @@ import torch
 
 from imgscan.errors import InputError
 from imgscan.training.card import keep
-from imgscan.weights import Card, load_network
+from imgscan.weights import Card, load_network, size_of
 
 MEASURED = ("operating_points", "results", "recipe")  # of one of them, and not of their mean
 
@@ -41,7 +41,7 @@ def average(cards: Sequence[Card], out: Path) -> Path:
         raise InputError(f"{len(cards)} weights have no mean; wanted at least two of one network")
     first = cards[0]
     for card in cards[1:]:
-        if (card.network, card.backbone) != (first.network, first.backbone):
+        if (card.network, size_of(card)) != (first.network, size_of(first)):
             raise InputError(
                 f"{card.full_name} is another network than {first.full_name}; wanted weights of one network in one size"
             )

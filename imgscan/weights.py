@@ -358,16 +358,26 @@ def load_state(path: Path) -> dict[str, Tensor]:
     return {k: v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for k, v in state.items()}
 
 
-def build_network(card: Card) -> nn.Module:
-    """The network that a card describes, freshly initialised; WeightsError when there is no such network."""
+def size_of(card: Card) -> Any:
+    """[backbone] as the record of its network's sizes, with what the card leaves to the defaults; WeightsError: no such network."""
     from imgscan.models import NETWORKS
 
     if card.network not in NETWORKS:
         raise WeightsError(f"weights card {card.path}: {unknown('network', card.network, NETWORKS)}")
-    module = NETWORKS[card.network]
     table = {k: tuple(v) if isinstance(v, list) else v for k, v in card.backbone.items()}
     try:
-        network: nn.Module = module.build(module.Size(**table))
+        return NETWORKS[card.network].Size(**table)
+    except TypeError as error:
+        raise WeightsError(f"weights card {card.path}: [backbone] does not describe a {card.network}: {error}") from error
+
+
+def build_network(card: Card) -> nn.Module:
+    """The network that a card describes, freshly initialised; WeightsError when there is no such network."""
+    from imgscan.models import NETWORKS
+
+    size = size_of(card)
+    try:
+        network: nn.Module = NETWORKS[card.network].build(size)
     except (TypeError, KeyError, InputError) as error:
         raise WeightsError(f"weights card {card.path}: [backbone] does not describe a {card.network}: {error}") from error
     return network

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from imgscan.average import average
 from imgscan.commands.models import average_command
 from imgscan.errors import ExitCode, InputError
-from imgscan.weights import Card, file_sha256, load_network, read_card
+from imgscan.weights import Card, file_sha256, load_network, read_card, size_of
 
 
 @pytest.fixture
@@ -45,6 +45,16 @@ def test_what_has_no_mean(cards: tuple[Card, Card], tmp_path: Path) -> None:
         average([cards[0], other], tmp_path)
     with pytest.raises(InputError, match="not one network"):
         average_command(["focal-fusion", "focal-fusion"], tmp_path, accept_licence=False)
+
+
+def test_cards_may_leave_different_things_to_the_defaults(cards: tuple[Card, Card], tmp_path: Path) -> None:
+    """Older cards do not name what did not exist yet."""
+    plain, named = (replace(card, backbone=card.backbone.copy()) for card in cards)
+    plain.backbone.pop("parts", None)
+    named.backbone["parts"] = list(size_of(plain).parts)
+    assert average([plain, named], tmp_path / "mean").exists()
+    with pytest.raises(InputError, match="another network"):
+        average([plain, replace(named, backbone=named.backbone | {"parts": ["rgb"]})], tmp_path)
 
 
 def test_a_mean_of_one_network_with_itself_is_that_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
