@@ -358,6 +358,20 @@ def load_state(path: Path) -> dict[str, Tensor]:
     return {k: v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for k, v in state.items()}
 
 
+def save_state(state: dict[str, Tensor], path: Path, header: dict[str, str] | None = None) -> None:
+    """A .safetensors file that whoever may read the files of this folder may read; safetensors leaves it to its owner alone.
+
+    Raises:
+        OSError, SafetensorError: it cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    path.touch()
+    usual = path.stat().st_mode
+    save_file(state, path, metadata=header)
+    path.chmod(usual)
+
+
 def size_of(card: Card) -> Any:
     """[backbone] as the record of its network's sizes, with what the card leaves to the defaults; WeightsError: no such network."""
     from imgscan.models import NETWORKS

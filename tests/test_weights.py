@@ -8,7 +8,7 @@ from imgscan import DEFAULT_MODEL, weights
 from imgscan.errors import InputError, WeightsError
 from imgscan.judge import judge  # noqa: F401 - the stages import without torch models
 from imgscan.prepare import InputPlan
-from imgscan.weights import cards, file_sha256, find_model, load_network, read_card
+from imgscan.weights import cards, file_sha256, find_model, load_network, load_state, read_card, save_state
 
 
 @pytest.fixture
@@ -181,3 +181,11 @@ def test_a_grid_where_mask_heads_decide_is_refused() -> None:
         model.with_clustering(None, 32)
     assert model.with_clustering("hdbscan", 32).settings["clustering"]["grid"] == 32
     assert model.with_clustering("hdbscan", None).points == (), "the thresholds are the heads'"
+
+
+def test_written_weights_can_be_read_by_whom_other_files_can(tmp_path: Path) -> None:
+    """safetensors makes files that only their owner reads; a run's folder is often shared."""
+    (tmp_path / "plain").write_text("")
+    save_state({"a": torch.zeros(2)}, tmp_path / "weights.safetensors", {"step": "3"})
+    assert (tmp_path / "weights.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert torch.equal(load_state(tmp_path / "weights.safetensors")["a"], torch.zeros(2))

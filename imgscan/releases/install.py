@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from imgscan import __version__
@@ -24,7 +23,7 @@ from imgscan.releases.convert import Converted, convert, is_sams
 from imgscan.releases.read import StateFile, read_state
 from imgscan.releases.table import REFUSED, RELEASES, Release
 from imgscan.toml import to_toml
-from imgscan.weights import Card, file_sha256, installed, load_network, read_card
+from imgscan.weights import Card, file_sha256, installed, load_network, read_card, save_state
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -194,7 +193,7 @@ def _keep(table: dict[str, Any], weights: dict[str, Tensor] | Path) -> Card:
         if isinstance(weights, Path):
             shutil.copyfile(weights, file)
         else:
-            save_file(weights, file, metadata={"format": "pt"})
+            save_state(weights, file, {"format": "pt"})
         table = table | {"file": file.name, "sha256": file_sha256(file), "bytes": file.stat().st_size}
         card.write_text(to_toml(table), "utf-8", errors="replace")
         read_card(card)  # what is kept can be read

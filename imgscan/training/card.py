@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from imgscan import __version__
@@ -17,7 +17,7 @@ from imgscan.models import NETWORKS
 from imgscan.store import replacing
 from imgscan.toml import to_toml
 from imgscan.training.checkpoint import Run
-from imgscan.weights import HEAD, file_sha256
+from imgscan.weights import HEAD, file_sha256, save_state
 
 _HALF = 65_504.0  # float16's largest number
 
@@ -88,7 +88,7 @@ def keep(state: dict[str, Tensor], table: dict[str, Any], out: Path) -> Path:
     file, card = out / "weights.safetensors", out / "weights.toml"
     try:
         with replacing(file) as new:
-            save_file(half, new)
+            save_state(half, new)
         with replacing(card) as new:
             new.write_text(to_toml(table | {"file": file.name, "sha256": file_sha256(file)}), "utf-8", errors="replace")
     except SafetensorError as error:

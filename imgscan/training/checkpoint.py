@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from imgscan.errors import InputError, OutputError
 from imgscan.training.recipe import Recipe, with_settings
 from imgscan.training.schedule import Plateau
+from imgscan.weights import save_state
 
 
 @dataclass
@@ -61,7 +61,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str]
     """A safetensors file under a temporary name, moved into place; OutputError says that `what` cannot be written."""
     new = path.with_name(path.name + ".new")
     try:
-        save_file({k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}, new, metadata=header)
+        save_state({k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}, new, header)
         new.replace(path)
     except (OSError, SafetensorError) as error:
         new.unlink(missing_ok=True)
