@@ -102,12 +102,12 @@ def calibrate_command(
                 if isinstance(answer, float):
                     scores[model].setdefault(one.form, []).append(answer)
                     rows.append((model, str(one.photograph), one.form, answer))
-    if csv_file is not None:
-        _write_csv(csv_file, rows)
     for number, (model, forms) in enumerate(scores.items()):
         if len(scores) > 1:
             print(f"{'' if number == 0 else chr(10)}# {model}")
         _show(model, forms, len(sources), copies)
+    if csv_file is not None:  # after what was measured is on stdout: the file may fail
+        _write_csv(csv_file, rows)
     return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN
 
 
