@@ -50,10 +50,13 @@ def average(cards: Sequence[Card], out: Path) -> Path:
     for name, tensor in states[0].items():
         floats = tensor.dtype.is_floating_point
         mean[name] = torch.stack([state[name] for state in states]).mean(0) if floats else tensor.contiguous()
+    learned = [card.data.get("training", {}) for card in cards]
+    data = "+".join(dict.fromkeys(one["data"] for one in learned if isinstance(one.get("data"), str)))  # evaluate warns of it
     table = {key: value for key, value in first.data.items() if key not in MEASURED} | {
         "tag": "mean",
         "default": False,
         "licence": "; ".join(dict.fromkeys(card.licence for card in cards)),
-        "training": {"mean_of": {f"{card.full_name} {card.sha256[:12]}": str(card.file) for card in cards}},
+        "training": ({"data": data} if data else {})
+        | {"mean_of": {f"{card.full_name} {card.sha256[:12]}": str(card.file) for card in cards}},
     }
     return keep(mean, table, out)

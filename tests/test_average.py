@@ -47,6 +47,14 @@ def test_what_has_no_mean(cards: tuple[Card, Card], tmp_path: Path) -> None:
         average_command(["focal-fusion", "focal-fusion"], tmp_path, accept_licence=False)
 
 
+def test_a_mean_says_what_its_parts_learned_from(cards: tuple[Card, Card], tmp_path: Path) -> None:
+    """Or `evaluate` could not warn whom it measures on training data."""
+    learned = [replace(card, data=card.data | {"training": some}) for card, some in zip(cards, ({"data": "a+b"}, {}), strict=True)]
+    both = [*learned, replace(cards[0], data=cards[0].data | {"training": {"data": "c"}}), learned[0]]
+    assert read_card(average(both, tmp_path / "mean")).data["training"]["data"] == "a+b+c"
+    assert "data" not in read_card(average([learned[1], learned[1]], tmp_path / "none")).data["training"]
+
+
 def test_cards_may_leave_different_things_to_the_defaults(cards: tuple[Card, Card], tmp_path: Path) -> None:
     """Older cards do not name what did not exist yet."""
     plain, named = (replace(card, backbone=card.backbone.copy()) for card in cards)
