@@ -210,7 +210,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("step", ["save_file", "file_sha256", "to_toml", "read_card"])
+@pytest.mark.parametrize("step", ["save_state", "file_sha256", "to_toml", "read_card"])
 def test_what_fails_while_writing_leaves_the_weights_before(
     step: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -299,7 +299,7 @@ def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "save_state", full)
     with pytest.raises(ImgscanError, match=r"No space left.*the one before is still there"):
         checkpoint.save(run, tmp_path / "checkpoint.safetensors")
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
