@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from imgscan.networks import build_network, load_network
 from imgscan.prepare import InputPlan
-from imgscan.weights import Card, build_network, load_network
+from imgscan.weights import Card
 
 OPENED = ("trunk", "backbone", "encoder", "encoder_srm")  # parts that are shown by their children
 BAR = 24  # characters of the longest bar

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from imgscan.errors import InputError
+from imgscan.networks import load_network, size_of
 from imgscan.training.card import keep
-from imgscan.weights import Card, load_network, size_of
+from imgscan.weights import Card
 
 MEASURED = ("operating_points", "results", "recipe")  # of one of them, and not of their mean
 

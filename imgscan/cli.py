@@ -289,7 +289,7 @@ def calibrate(
         list[str],
         typer.Argument(
             metavar="MODEL",
-            help="Models as for scan --model; what several have in common is computed once.",
+            help="Models as for scan --model; what several have in common is computed once (on a CPU).",
             autocompletion=completion.models,
         ),
     ],

@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from imgscan.errors import InputError, OutputError, unknown
 from imgscan.models.segmentation import Segmentation
+from imgscan.networks import load_network
 from imgscan.prepare import InputPlan
 from imgscan.store import replacing
 from imgscan.toml import to_toml
-from imgscan.weights import Card, load_network
+from imgscan.weights import Card
 
 AGREEMENT = 1e-4  # largest difference from torch, in any number of any output
 SMALL = 128  # pixels, about the side of what is traced and compared where any size fits

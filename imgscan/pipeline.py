@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ from imgscan.prepare import InputPlan, prepare
 from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought, Source, Timings
 from imgscan.scanner import Scanner
 from imgscan.segment import segment
+from imgscan.shared import Made
 from imgscan.workers import busy, each, end_with_parent
 
 AHEAD = 4  # batches decoded and grouped by size before the network sees them
@@ -96,25 +97,26 @@ def _one(picture: Picture, scanner: Scanner, timings: Timings) -> Assessed:
     return _conclude(picture, features, clusters, found, scanner, timings)
 
 
+def _once(scanner: Scanner, picture: Picture, key: Hashable, make: Callable[[], Made]) -> Made:
+    """What a part says, which scanners that share it are told once; on a GPU, where pictures come in batches, nobody shares."""
+    return make() if scanner.shared is None else scanner.shared.once(picture, key, make)
+
+
 def _sought(scanner: Scanner, picture: Picture) -> Sought:
     """What each finder adds."""
-    if scanner.shared is None:
-        return seek(scanner.finders, picture)
-    shared = scanner.shared
-    each_found = [shared.once(picture, ("seek", name), partial(seek, (name,), picture)) for name in scanner.finders]
+    each_found = [_once(scanner, picture, ("seek", name), partial(seek, (name,), picture)) for name in scanner.finders]
     return Sought(tuple(twins for one in each_found for twins in one.twins), tuple(odds for one in each_found for odds in one.odds))
 
 
 def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timings) -> Iterator[Features]:
     """The fused features of several pictures."""
+    if not pictures:
+        return
     parts: list[list[Features]] = []
     before = timings.seconds.get("extract", 0.0)
     for network, plan in zip(scanner.networks, scanner.plans, strict=True):
         answers = partial(_answers_of, network, plan, pictures, scanner, timings)
-        if scanner.shared is not None and len(pictures) == 1:
-            parts.append(scanner.shared.once(pictures[0], (network, plan, scanner.amp, scanner.batch), answers))
-        else:
-            parts.append(answers())
+        parts.append(_once(scanner, pictures[0], (network, plan, scanner.amp, scanner.batch), answers))
     for name in scanner.detectors:
         with _clock(timings, "extract"):
             parts.append([detect(name, picture) for picture in pictures])

@@ -19,10 +19,11 @@ from imgscan.fuse import FuseSettings
 from imgscan.judge import usual_score
 from imgscan.licences import check_usable
 from imgscan.localize import LocalizeSettings
+from imgscan.networks import load_network
 from imgscan.prepare import InputPlan
 from imgscan.records import Evidence, Timings
 from imgscan.shared import Shared
-from imgscan.weights import HEAD, NO_GRID, Card, Model, OperatingPoint, load_network, settings
+from imgscan.weights import HEAD, NO_GRID, Card, Model, OperatingPoint, settings
 
 AUTO = "auto"
 MOST_JOBS = 8  # by default: each holds the activations of a forward pass, or a batch of decoded pictures

@@ -14,7 +14,7 @@ Made = TypeVar("Made")
 
 
 class Shared:
-    """Fusions of the same networks, measured side by side, cost what their parts cost, each once.
+    """Fusions of the same networks, measured side by side on the CPU, cost what their parts cost, each once.
 
     It remembers the picture that was asked about last, so whoever wants to gain asks all scanners about one picture before the
     next.  What it hands out belongs to nobody; nothing of it may be changed.  A pickled one arrives empty.

@@ -1,4 +1,4 @@
-"""Weights and their cards: what is known of a set of weights without importing torch, and how it becomes a network.
+"""Weights and their cards: what is known of a set of weights without importing torch; networks.py makes networks of them.
 
 `NAME@TAG` picks a card `NAME.TAG.toml` of the first folder of places.py that has one; without a tag the card marked
 `default = true`; `NAME@path/to/file` takes a card (.toml) or a .safetensors with its card beside it.  `a+b` names several networks
@@ -17,7 +17,7 @@ from imgscan.errors import InputError, WeightsError, unknown
 from imgscan.places import Place, places
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    pass
 
 ALIASES = {
     "focal-fusion": "focal-hrnet+focal-vit",
@@ -343,81 +343,3 @@ def file_sha256(path: Path) -> str:
     """64 hexadecimal digits of a file's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def load_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file, as float32 where they are floats."""
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"weights {path}: cannot be read: {error}") from error
-    return {k: v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for k, v in state.items()}
-
-
-def save_state(state: dict[str, Tensor], path: Path, header: dict[str, str] | None = None) -> None:
-    """A .safetensors file that whoever may read the files of this folder may read; safetensors leaves it to its owner alone.
-
-    Raises:
-        OSError, SafetensorError: it cannot be written.
-    """
-    from safetensors.torch import save_file
-
-    path.touch()
-    usual = path.stat().st_mode
-    save_file(state, path, metadata=header)
-    path.chmod(usual)
-
-
-def size_of(card: Card) -> Any:
-    """[backbone] as the record of its network's sizes, with what the card leaves to the defaults; WeightsError: no such network."""
-    from imgscan.models import NETWORKS
-
-    if card.network not in NETWORKS:
-        raise WeightsError(f"weights card {card.path}: {unknown('network', card.network, NETWORKS)}")
-    table = {k: tuple(v) if isinstance(v, list) else v for k, v in card.backbone.items()}
-    try:
-        return NETWORKS[card.network].Size(**table)
-    except TypeError as error:
-        raise WeightsError(f"weights card {card.path}: [backbone] does not describe a {card.network}: {error}") from error
-
-
-def build_network(card: Card) -> nn.Module:
-    """The network that a card describes, freshly initialised; WeightsError when there is no such network."""
-    from imgscan.models import NETWORKS
-
-    size = size_of(card)
-    try:
-        network: nn.Module = NETWORKS[card.network].build(size)
-    except (TypeError, KeyError, InputError) as error:
-        raise WeightsError(f"weights card {card.path}: [backbone] does not describe a {card.network}: {error}") from error
-    return network
-
-
-def load_network(card: Card) -> nn.Module:
-    """The network of a card with its weights, in eval mode on the CPU.
-
-    Raises:
-        WeightsError: the file is missing, is not the one the card describes, or does not fit key for key and shape for shape.
-    """
-    if not card.file.is_file():
-        raise WeightsError(f"weights of {card.full_name}: {card.file} is missing; the card {card.path} names it")
-    digest = file_sha256(card.file)
-    if digest != card.sha256:
-        raise WeightsError(
-            f"weights {card.file}: sha256 is {digest[:12]}..., the card says {card.sha256[:12]}...; the file was altered"
-        )
-    network = build_network(card)
-    state = load_state(card.file)
-    wanted = network.state_dict()
-    missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
-    shapes = [k for k in wanted if k in state and wanted[k].shape != state[k].shape]
-    if missing or extra or shapes:
-        problem = f"{len(missing)} keys missing, {len(extra)} unknown, {len(shapes)} of another shape"
-        first = (missing + extra + shapes)[0]
-        raise WeightsError(f"weights {card.file}: not those of the network on the card ({problem}; first {first})")
-    network.load_state_dict(state)
-    return network.eval()

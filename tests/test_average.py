@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from imgscan.average import average
 from imgscan.commands.models import average_command
 from imgscan.errors import ExitCode, InputError
-from imgscan.weights import Card, file_sha256, load_network, read_card, size_of
+from imgscan.networks import load_network, size_of
+from imgscan.weights import Card, file_sha256, read_card
 
 
 @pytest.fixture

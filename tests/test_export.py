@@ -13,7 +13,8 @@ import torch
 from imgscan import export as exporting
 from imgscan.errors import InputError, OutputError
 from imgscan.export import export
-from imgscan.weights import Card, find_model, load_network, read_card
+from imgscan.networks import load_network
+from imgscan.weights import Card, find_model, read_card
 
 NEEDS_ONNX = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),

@@ -7,8 +7,9 @@ from safetensors.torch import load_file, save_file
 from imgscan import DEFAULT_MODEL, weights
 from imgscan.errors import InputError, WeightsError
 from imgscan.judge import judge  # noqa: F401 - the stages import without torch models
+from imgscan.networks import load_network, load_state, save_state
 from imgscan.prepare import InputPlan
-from imgscan.weights import cards, file_sha256, find_model, load_network, load_state, read_card, save_state
+from imgscan.weights import cards, file_sha256, find_model, read_card
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from imgscan.records import Assessed, Skipped, Source
 from imgscan.report.human import printable
 from imgscan.scanner import Scanner, build_scanner
 from imgscan.shared import Shared
-from imgscan.store import replacing
+from imgscan.store import write_rows
 from imgscan.weights import check_side, find_model
 from imgscan.workers import busy, each
 
@@ -61,11 +60,11 @@ def calibrate_command(
     accept_licence: bool,
     csv_file: Path | None,
 ) -> ExitCode:
-    """Print [[operating_points]] for a weights card, or for those of several models, which compute what they have in common once; a
-    level that the sample is too small for is named on stderr.
+    """Print [[operating_points]] for a weights card, or for those of several models; a level that the sample is too small for is
+    named on stderr.
 
-    With `copies` the pictures count in the forms of datasets.resaved too: smaller, and saved once more.  `csv_file` receives every
-    score.
+    What models have in common is computed once on a CPU.  With `copies` the pictures count in the forms of datasets.resaved too:
+    smaller, and saved once more.  `csv_file` receives every score.
     """
     sources = find(pristine)
     if not sources:
@@ -107,7 +106,7 @@ def calibrate_command(
             print(f"{'' if number == 0 else chr(10)}# {model}")
         _show(model, forms, len(sources), copies)
     if csv_file is not None:  # after what was measured is on stdout: the file may fail
-        _write_csv(csv_file, rows)
+        write_rows(csv_file, ["model", "picture", "form", "score"], rows)
     return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN
 
 
@@ -165,11 +164,3 @@ def _copies(sources: list[Source], folder: Path) -> list[_Shown]:
                 _Shown(source.path, copy_form(one), Source(one, one.name)) for one in resaved(source.path, folder, str(number))
             ]
     return made
-
-
-def _write_csv(path: Path, rows: Sequence[tuple[str, str, str, float]]) -> None:
-    """A row per model and picture; OutputError where the file cannot be written."""
-    with replacing(path) as new, new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        lines = csv.writer(file)
-        lines.writerow(["model", "picture", "form", "score"])
-        lines.writerows(rows)

@@ -21,7 +21,7 @@ from imgscan.datasets.entries import read_rgb
 from imgscan.datasets.families import Families
 from imgscan.datasets.synth import draw_untouched
 from imgscan.errors import InputError
-from imgscan.store import replacing
+from imgscan.store import write_rows
 
 _COLUMNS = ["photo", "score"]
 
@@ -45,10 +45,7 @@ def hardest(scored: Sequence[tuple[Path, float]], share: float) -> list[tuple[Pa
 
 def write_hard(path: Path, scored: Sequence[tuple[Path, float]]) -> None:
     """Write photographs with their scores; OutputError when that cannot be done."""
-    with replacing(path) as new, new.open("w", encoding="utf-8", newline="", errors="surrogateescape") as file:
-        table = csv.writer(file)
-        table.writerow(_COLUMNS)
-        table.writerows((photo, f"{score:.4f}") for photo, score in scored)
+    write_rows(path, _COLUMNS, ((photo, f"{score:.4f}") for photo, score in scored))
 
 
 def read_hard(path: Path, photos: Sequence[Path]) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -18,7 +17,7 @@ from imgscan.evaluation.measure import PictureScores
 from imgscan.evaluation.pixel import PixelMetrics
 from imgscan.evaluation.protocols import Protocol
 from imgscan.evaluation.summary import Mean, SetScores
-from imgscan.store import replacing
+from imgscan.store import write_rows
 
 SHORT = {
     "auc": "pixel AUC",
@@ -144,15 +143,14 @@ def write_csv(path: Path, protocol: Protocol, rows: Sequence[Row]) -> None:
     """
     names = [one.name for one in fields(PixelMetrics)]
     facts = ["protocol", "attack", "model", "data", "picture", "forged_picture", "score", "area_marked"]
-    with replacing(path) as new, new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        lines = csv.writer(file)
-        lines.writerow([*facts, *names, "sha256", "weights", "imgscan"])
-        for row in rows:
-            one = row.scores
-            values = [protocol.name, row.attack, row.model, row.data, one.name, int(one.forged), one.strength, one.area]
-            values += [getattr(one.metrics, name) for name in names]
-            values += [one.sha256, row.weights, __version__]
-            lines.writerow(["" if value is None else value for value in values])
+
+    def cells(row: Row) -> list[object]:
+        one = row.scores
+        values = [protocol.name, row.attack, row.model, row.data, one.name, int(one.forged), one.strength, one.area]
+        values += [getattr(one.metrics, name) for name in names]
+        return [*values, one.sha256, row.weights, __version__]
+
+    write_rows(path, [*facts, *names, "sha256", "weights", "imgscan"], map(cells, rows))
 
 
 def number(value: float | None) -> str:

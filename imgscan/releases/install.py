@@ -18,12 +18,13 @@ from imgscan import __version__
 from imgscan.errors import InputError, OutputError, WeightsError, unknown
 from imgscan.models import NETWORKS
 from imgscan.models.resnet import ResidualTrunk
+from imgscan.networks import load_network, save_state
 from imgscan.places import user_folder
 from imgscan.releases.convert import Converted, convert, is_sams
 from imgscan.releases.read import StateFile, read_state
 from imgscan.releases.table import REFUSED, RELEASES, Release
 from imgscan.toml import to_toml
-from imgscan.weights import Card, file_sha256, installed, load_network, read_card, save_state
+from imgscan.weights import Card, file_sha256, installed, read_card
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -14,10 +14,11 @@ from torch import Tensor
 from imgscan import __version__
 from imgscan.errors import OutputError
 from imgscan.models import NETWORKS
+from imgscan.networks import save_state
 from imgscan.store import replacing
 from imgscan.toml import to_toml
 from imgscan.training.checkpoint import Run
-from imgscan.weights import HEAD, file_sha256, save_state
+from imgscan.weights import HEAD, file_sha256
 
 _HALF = 65_504.0  # float16's largest number
 

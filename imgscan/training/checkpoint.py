@@ -12,9 +12,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from imgscan.errors import InputError, OutputError
+from imgscan.networks import save_state
 from imgscan.training.recipe import Recipe, with_settings
 from imgscan.training.schedule import Plateau
-from imgscan.weights import save_state
 
 
 @dataclass

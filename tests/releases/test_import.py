@@ -12,12 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from imgscan import weights
 from imgscan.errors import InputError, OutputError, WeightsError
+from imgscan.networks import load_network
 from imgscan.releases import install
 from imgscan.releases.convert import looks_like, match, recognise
 from imgscan.releases.install import import_weights, wanted_by
 from imgscan.releases.read import StateFile
 from imgscan.releases.table import RELEASES
-from imgscan.weights import file_sha256, find_model, load_network
+from imgscan.weights import file_sha256, find_model
 from tests.releases.conftest import released, save
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
