@@ -234,7 +234,7 @@ def evaluate(
     compat: Compat = None,
     accept_licence: AcceptLicence = False,
     side: Side = None,
-    beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile or shrink.")] = None,
+    beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile, shrink or both.")] = None,
     out: Annotated[
         Path, typer.Option(help="Folder that remembers what was measured (measured.jsonl) and receives --figures.")
     ] = Path("imgscan-evaluation"),

@@ -12,6 +12,7 @@ from torch import nn
 
 from imgscan.detectors import DETECTORS
 from imgscan.errors import WorkerError
+from imgscan.fuse import with_overview
 from imgscan.jpeg import Luma, read_luma
 from imgscan.models.segmentation import Segmentation
 from imgscan.records import Features, Map, Picture, Placement, Sought, Tensor
@@ -32,8 +33,17 @@ def extract(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, 
         amp: bf16 autocast.
 
     Returns:
-        Per picture its features on the CPU, tiles joined; with the probability of a mask head where there is one.
+        Per picture its features on the CPU, tiles joined; with the probability of a mask head where there is one, to which
+        the picture's overview adds.
     """
+    small = [one.overview for one in inputs if one.overview is not None]
+    if small:
+        alone = extract(network, [replace(one, overview=None) for one in inputs] + small, device, batch=batch, amp=amp)
+        overviews = iter(alone[len(inputs) :])
+        return [
+            features if one.overview is None else _seen_twice(features, next(overviews))
+            for one, features in zip(inputs, alone[: len(inputs)], strict=True)
+        ]
     by_size: dict[tuple[int, ...], list[tuple[int, int]]] = {}  # size -> picture number, tile number
     for number, one in enumerate(inputs):
         by_size.setdefault(tuple(one.tiles.shape[2:]), []).extend((number, t) for t in range(len(one.tiles)))
@@ -56,6 +66,13 @@ def extract(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, 
             features = replace(features, probability=Map(values[0].contiguous(), cell))
         found.append(features)
     return found
+
+
+def _seen_twice(features: Features, overview: Features) -> Features:
+    """Features of tiles, which alone are clustered, with what a mask head says of them and of the whole picture."""
+    if features.probability is None or overview.probability is None:
+        return features
+    return replace(features, probability=with_overview(features.probability, overview.probability))
 
 
 _fitting: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()  # most pixels that once fitted into the device's memory

@@ -102,8 +102,8 @@ Side = Annotated[
     int | None,
     typer.Option(
         min=64,
-        help="Longest side in pixels that a network sees at once; what is larger goes in tiles. By default as the card says, with "
-        "which its thresholds were measured.",
+        help="Longest side in pixels that a network sees at once; what is larger goes in tiles, and shrunk besides where the card "
+        "says so. By default as the card says, with which its thresholds were measured.",
     ),
 ]
 Compat = Annotated[

@@ -1,17 +1,20 @@
 """Prepare: a `Picture` as one network wants it, and the way back.
 
 The input size decides more than the network: shrinking destroys the traces a forensic network looks for.  So the compact
-networks get native pixels; beyond a limit the picture is cut into overlapping tiles (or shrunk, where a card says so).  The
-official sizes get what they were trained on, 1024 x 1024 with the aspect ignored.
+networks get native pixels; beyond a limit the picture is cut into overlapping tiles, or shrunk, or, where a card says so, both: a
+tile inside a large forgery, or beside it, has nothing to compare with.  The official sizes get what they were trained on,
+1024 x 1024 with the aspect ignored.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from imgscan.opencv import resize_bilinear
 from imgscan.records import Picture, Placement, Tensor
@@ -22,8 +25,9 @@ class InputPlan:
     """[input] of a weights card."""
 
     mode: Literal["native", "resize"]  # resize: always to side x side, as the released FOCAL does
-    side: int  # native: longest side in pixels of what is shown to the network at once; resize: the size
-    beyond: Literal["tile", "shrink"] = "tile"  # native: what happens to larger pictures
+    side: int  # native: longest side in pixels of a tile; resize: the size
+    whole: int = 0  # native: longest side of a picture that is shown as a whole, where that is more than `side`
+    beyond: Literal["tile", "shrink", "both"] = "tile"  # native: what happens to larger pictures
     multiple: int = 32  # sides of the input are multiples of this
     overlap: int = 128  # pixels shared by neighbouring tiles
     resampler: Literal["torch", "opencv"] = "torch"  # resize: opencv to the bit, as the released code, or within a grey level of it
@@ -33,40 +37,57 @@ def prepare(picture: Picture, plan: InputPlan) -> Tensor:
     """Cut, shrink and pad.
 
     Returns:
-        T x 3 x h x w uint8 tiles that start at multiples of `plan.multiple`, so that 8x8 blocks stay where they are.
+        T x 3 x h x w uint8 tiles that start at multiples of `plan.multiple`, so that 8x8 blocks stay where they are; where tiles
+        and the shrunk picture both count, with the latter as their overview.
     """
     rgb = torch.from_numpy(picture.rgb).permute(2, 0, 1)
     height, width = picture.height, picture.width
+    most = max(plan.side, plan.whole)
     if plan.mode == "resize":
-        scaled = (plan.side, plan.side)
-    elif plan.beyond == "shrink" and max(height, width) > plan.side:
-        ratio = plan.side / max(height, width)
-        scaled = (max(1, round(height * ratio)), max(1, round(width * ratio)))
-    else:
-        scaled = (height, width)
-    if plan.mode == "resize" and plan.resampler == "opencv":
-        rgb = torch.from_numpy(resize_bilinear(picture.rgb, *scaled)).permute(2, 0, 1)
-    elif scaled != (height, width):
-        # The released FOCAL resizes with cv2's bilinear, which does not antialias; nor does this.
-        small = F.interpolate(rgb[None].float(), size=scaled, mode="bilinear", align_corners=False)[0]
-        rgb = small.round().to(torch.uint8)
+        size = (plan.side, plan.side)
+        exact = plan.resampler == "opencv"
+        small = torch.from_numpy(resize_bilinear(picture.rgb, *size)).permute(2, 0, 1) if exact else _resized(rgb, size)
+        return _cut(small, picture, plan, plan.side)
+    if max(height, width) <= most:
+        return _cut(rgb, picture, plan, most)
+    ratio = most / max(height, width)
+    scaled = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+    if plan.beyond == "shrink":
+        return _cut(_resized(rgb, scaled), picture, plan, most)
+    tiles = _cut(rgb, picture, plan, plan.side)
+    if plan.beyond == "tile":
+        return tiles
+    smooth = np.array(Image.fromarray(picture.rgb).resize(scaled[::-1], Image.Resampling.LANCZOS))
+    return replace(tiles, overview=_cut(torch.from_numpy(smooth).permute(2, 0, 1), picture, plan, most))
+
+
+def _resized(rgb: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """The released FOCAL resizes with cv2's bilinear, which does not antialias; nor does this."""
+    if tuple(rgb.shape[1:]) == size:
+        return rgb
+    return F.interpolate(rgb[None].float(), size=size, mode="bilinear", align_corners=False)[0].round().to(torch.uint8)
+
+
+def _cut(rgb: torch.Tensor, picture: Picture, plan: InputPlan, side: int) -> Tensor:
+    """3 x H x W, the picture or the picture scaled, padded and in tiles of at most `side` pixels."""
+    scaled = (rgb.shape[1], rgb.shape[2])
     canvas = (_up(scaled[0], plan.multiple), _up(scaled[1], plan.multiple))
     down, right = canvas[0] - scaled[0], canvas[1] - scaled[1]
     if down or right:
         rgb = F.pad(rgb[None].float(), (0, right, 0, down), mode="replicate")[0].to(torch.uint8)
-    tile = (_tile(canvas[0], plan), _tile(canvas[1], plan))
+    tile = (_tile(canvas[0], plan, side), _tile(canvas[1], plan, side))
     corners = tuple((y, x) for y in _starts(canvas[0], tile[0], plan) for x in _starts(canvas[1], tile[1], plan))
     tiles = torch.stack([rgb[:, y : y + tile[0], x : x + tile[1]] for y, x in corners])
-    return Tensor(tiles.contiguous(), Placement(height, width, scaled, canvas, tile, corners))
+    return Tensor(tiles.contiguous(), Placement(picture.height, picture.width, scaled, canvas, tile, corners))
 
 
 def _up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def _tile(length: int, plan: InputPlan) -> int:
+def _tile(length: int, plan: InputPlan, most: int) -> int:
     """The length of a tile along one side: as few as fit, all about equally long, so that they overlap no more than asked for."""
-    side = _up(plan.side, plan.multiple)
+    side = _up(most, plan.multiple)
     if length <= side:
         return length
     count = -(-(length - plan.overlap) // (side - plan.overlap))

@@ -82,6 +82,7 @@ class Tensor:
 
     tiles: torch.Tensor  # T x 3 x h x w uint8; T = len(placement.corners)
     placement: Placement
+    overview: Tensor | None = None  # the picture once more, shrunk to one tile: a second opinion of the mask head
 
 
 @dataclass(frozen=True)

@@ -70,11 +70,11 @@ def _plan(card: Card, side: int | None, beyond: str | None) -> InputPlan:
             raise InputError(
                 f"{card.full_name} always sees {table.get('side')} x {table.get('side')} pixels; no other size fits it"
             )
-        if beyond not in (None, "tile", "shrink"):
-            raise InputError(f"--beyond {beyond}: wanted tile or shrink")
-        table |= {k: v for k, v in (("side", side), ("beyond", beyond)) if v is not None}
+        if beyond not in (None, "tile", "shrink", "both"):
+            raise InputError(f"--beyond {beyond}: wanted tile, shrink or both")
+        table |= {k: v for k, v in (("side", side), ("whole", side), ("beyond", beyond)) if v is not None}
     plan = card.check("input", InputPlan, table)
-    if plan.mode == "native" and plan.beyond == "tile" and plan.side < plan.overlap + plan.multiple:
+    if plan.mode == "native" and plan.beyond != "shrink" and plan.side < plan.overlap + plan.multiple:
         origin = f"weights card {card.path}: [input] side {plan.side}" if side is None else f"--side {side}"
         raise InputError(
             f"{origin}: tiles of {card.full_name} overlap by {plan.overlap} pixels; wanted at least {plan.overlap + plan.multiple}"
@@ -156,9 +156,12 @@ def build_scanner(
     if clustering.method == HEAD and mute:
         raise InputError(f"--cluster {HEAD}: {mute[0]} has no mask head; wanted one of {', '.join(CLUSTERINGS)}")
     known = shared or Shared()
+    heads = clustering.method == HEAD or (len(model.cards) + len(model.detectors) == 1 and not _is_focal(model))
+    plans = tuple(_plan(card, side, beyond) for card in model.cards)
     return Scanner(
         networks=tuple(known.load((card.path, model.compat, device), partial(_network, card, device)) for card in model.cards),
-        plans=tuple(_plan(card, side, beyond) for card in model.cards),
+        # Only mask heads have a second opinion.
+        plans=plans if heads else tuple(replace(plan, beyond="tile") if plan.beyond == "both" else plan for plan in plans),
         clustering=clustering,
         localizing=localizing,
         points=model.points,
@@ -169,7 +172,7 @@ def build_scanner(
         detectors=model.detectors,
         finders=model.finders,
         fusing=settings("fuse", FuseSettings, model.settings.get("fuse", {}), origin),
-        heads=clustering.method == HEAD or (len(model.cards) + len(model.detectors) == 1 and not _is_focal(model)),
+        heads=heads,
         shared=shared if device.type == "cpu" else None,
     )
 

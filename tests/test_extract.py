@@ -1,6 +1,7 @@
 """What a device's memory does not hold at once goes through in halves; detectors are shown the file where it says more."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,27 @@ def test_features_finer_than_four_pixels_are_averaged() -> None:
     torch.testing.assert_close(features.vectors, expected)
     assert features.probability is not None
     assert features.probability.values.shape == (64, 64), "the map stays as it is"
+
+
+def test_an_overview_speaks_through_the_mask_head_alone() -> None:
+    """A tile of one grey level and an overview of another: the head says the odds of the level, the features do not change."""
+
+    class Level(nn.Module):
+        def forward(self, tiles: torch.Tensor) -> Segmentation:
+            odds = nn.functional.avg_pool2d(tiles[:, :1], 8) * 255  # the grey level
+            return Segmentation(torch.cat([torch.zeros_like(odds), odds.log()], 1), (), nn.functional.avg_pool2d(tiles, 8))
+
+    placement = Placement(64, 64, (64, 64), (64, 64), (64, 64), ((0, 0),))
+    shrunk = Placement(64, 64, (32, 32), (32, 32), (32, 32), ((0, 0),))
+    tile = Tensor(torch.full((1, 3, 64, 64), 36, dtype=torch.uint8), placement)
+    overview = Tensor(torch.full((1, 3, 32, 32), 4, dtype=torch.uint8), shrunk)
+    plain, both = extract(Level(), [tile, replace(tile, overview=overview)], CPU, batch=8, amp=False)
+    assert plain.probability is not None
+    assert both.probability is not None
+    torch.testing.assert_close(plain.probability.values, torch.full((8, 8), 36 / 37))
+    torch.testing.assert_close(both.probability.values, torch.full((8, 8), 16 / 17))  # roots 6 and 2, their mean 4
+    assert both.probability.cell == (8.0, 8.0)
+    torch.testing.assert_close(both.vectors, plain.vectors)
 
 
 def test_what_a_file_says_beyond_its_pixels() -> None:

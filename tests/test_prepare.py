@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,33 @@ def test_shrinking_keeps_the_aspect_and_says_how_large_a_cell_is() -> None:
     features = join(torch.rand(1, 2, 8, 16), tensor.placement)
     assert features.vectors.shape == (2, 6, 12)  # 50 and 100 scaled pixels in cells of 8, half a cell and less dropped
     assert features.cell == (32.0, 32.0)
+
+
+BOTH = InputPlan("native", 128, whole=192, beyond="both", overlap=32)
+
+
+def test_a_picture_is_shown_whole_as_long_as_it_fits() -> None:
+    tensor = prepare(picture(100, 192), BOTH)
+    assert tensor.tiles.shape == (1, 3, 128, 192)
+    assert tensor.overview is None
+
+
+def test_a_larger_one_is_shown_in_tiles_and_shrunk() -> None:
+    one = picture(100, 384)
+    tensor = prepare(one, BOTH)
+    tiles = prepare(one, replace(BOTH, beyond="tile"))
+    assert tiles.overview is None
+    assert (tensor.tiles == tiles.tiles).all()
+    assert max(tensor.tiles.shape[2:]) <= 128
+    assert tensor.overview is not None
+    assert tensor.overview.placement.scaled == (50, 192)
+    assert tensor.overview.tiles.shape == (1, 3, 64, 192)
+    flat = replace(one, rgb=np.full_like(one.rgb, 77))
+    assert (prepare(flat, BOTH).overview.tiles == 77).all()  # type: ignore[union-attr]
+
+
+def test_shrinking_is_to_what_can_be_shown_whole() -> None:
+    assert prepare(picture(100, 384), replace(BOTH, beyond="shrink")).placement.scaled == (50, 192)
 
 
 def test_resize_ignores_the_aspect_and_does_not_antialias() -> None:

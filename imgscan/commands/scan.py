@@ -142,9 +142,12 @@ def scan_command(options: ScanOptions) -> ExitCode:
 
 
 def _measured_sides(options: ScanOptions, model: Model) -> list[int]:
-    """The sides that the thresholds were measured with, where --side asks for another; else none."""
-    sides = {card.data["input"]["side"] for card in model.cards} if options.side is not None and model.points else set()
-    return sorted(sides) if sides - {options.side} else []
+    """The sides, of tiles and of pictures seen whole, that the thresholds were measured with, where --side asks for another; else
+    none."""
+    if options.side is None or not model.points:
+        return []
+    sides = {card.data["input"].get(name, options.side) for card in model.cards for name in ("side", "whole")}
+    return sorted(sides - {options.side}) and sorted(sides)
 
 
 def _run(
