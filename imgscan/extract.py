@@ -36,14 +36,13 @@ def extract(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, 
         Per picture its features on the CPU, tiles joined; with the probability of a mask head where there is one, to which
         the picture's overview adds.
     """
-    small = [one.overview for one in inputs if one.overview is not None]
-    if small:
-        alone = extract(network, [replace(one, overview=None) for one in inputs] + small, device, batch=batch, amp=amp)
-        overviews = iter(alone[len(inputs) :])
-        return [
-            features if one.overview is None else _seen_twice(features, next(overviews))
-            for one, features in zip(inputs, alone[: len(inputs)], strict=True)
-        ]
+    views = [view for one in inputs for view in (one, one.overview) if view is not None]
+    said = iter(_said(network, views, device, batch, amp))
+    return [next(said) if one.overview is None else _seen_twice(next(said), next(said)) for one in inputs]
+
+
+def _said(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, batch: int, amp: bool) -> list[Features]:
+    """What a network says of the tiles of each input, joined."""
     by_size: dict[tuple[int, ...], list[tuple[int, int]]] = {}  # size -> picture number, tile number
     for number, one in enumerate(inputs):
         by_size.setdefault(tuple(one.tiles.shape[2:]), []).extend((number, t) for t in range(len(one.tiles)))

@@ -32,6 +32,17 @@ def tiny_scanner(tiny_model: str, batch: int = 2, jobs: int = 0) -> Scanner:
     return build_scanner(find_model(tiny_model), device=CPU, batch=batch, jobs=jobs, amp=False)
 
 
+def test_side_is_the_most_a_network_sees_at_once() -> None:
+    """Of tiles and of whole pictures; a picture is shown shrunk besides only where mask heads decide."""
+    model = find_model("focal-hrnet")
+    own, narrow = (build_scanner(model, device=CPU, jobs=0, side=side).plans[0] for side in (None, 256))
+    assert (own.side, own.whole, own.beyond) == (512, 768, "both")
+    assert (narrow.side, narrow.whole, narrow.beyond) == (256, 256, "both")
+    assert build_scanner(model, device=CPU, jobs=0, beyond="tile").plans[0].beyond == "tile"
+    clustered = build_scanner(model.with_clustering("hdbscan", None), device=CPU, jobs=0)
+    assert clustered.plans[0].beyond == "tile"
+
+
 def test_every_picture_comes_back_in_order_at_its_own_size(folder: Path, tiny_model: str) -> None:
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     results = list(scan(find([folder]), tiny_scanner(tiny_model)))

@@ -132,7 +132,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
     if measured:
         _say(
             f"imgscan: --side {options.side}: the thresholds and their false-alarm rates were measured with "
-            f"{' and '.join(map(str, measured))}; "
+            f"{' and '.join(map(str, measured))} pixels at once; "
             f"imgscan calibrate --side {options.side} measures them"
         )
     for name, facts in licence_facts(chosen.cards, options.accept_licence).items():
@@ -142,8 +142,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
 
 
 def _measured_sides(options: ScanOptions, model: Model) -> list[int]:
-    """The sides, of tiles and of pictures seen whole, that the thresholds were measured with, where --side asks for another; else
-    none."""
+    """What tiles and whole pictures measured at most when the thresholds were, where --side asks for something else; else none."""
     if options.side is None or not model.points:
         return []
     sides = {card.data["input"].get(name, options.side) for card in model.cards for name in ("side", "whole")}

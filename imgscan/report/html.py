@@ -82,7 +82,9 @@ def _threshold_text(run: Line) -> str:
     name = "the default" if point["level"] == "default" else f"level {point['level']}"
     share = f"{100 * point['false_alarms']:g} % of {point['pictures']} untouched pictures"
     sides = " and ".join(map(str, run.get("measured_sides", ())))
-    doubt = f" That was with --side {sides}; this scan had another, and the rate may be another too." if sides else ""
+    doubt = (
+        f" That was with {sides} pixels at once; this scan had another --side, and the rate may be another too." if sides else ""
+    )
     return f"A finding is a score of {point['score']:g} or more ({name}), which {share} reached when it was measured{least}.{doubt}"
 
 

@@ -75,7 +75,7 @@ RUN["properties"] |= {
     "measured_sides": {
         "type": "array",
         "items": _COUNT,
-        "description": "pixels; what the thresholds were measured with where the scan had another --side, else empty",
+        "description": "pixels at once that the thresholds were measured with where the scan had another --side, else empty",
     },
 }
 ASSESSED = _object(
