@@ -129,8 +129,8 @@ def build_scanner(
     """Load the weights of a model and put its cards' settings together; None leaves a setting to the card,
     `batch` and `jobs` to the device and the number of cores.
 
-    What is weaker than the model's usual operating point is not marked, unless `everything` is asked for (calibration has to see
-    it), nothing was measured for this model, or `weakest`, a score that somebody wants to see, is lower.
+    What is weaker than the model's usual operating point (beside a copy: than `likely`) is not marked, unless `everything` is asked
+    for (calibration has to see it), nothing was measured for this model, or `weakest`, which somebody wants to see, is lower.
 
     Scanners with the same `shared` share what they have in common.
 
@@ -149,7 +149,11 @@ def build_scanner(
     localizing = settings("localize", LocalizeSettings, model.settings.get("localize", {}), origin)
     if model.points and not everything:
         usual = usual_score(model.points)
-        localizing = replace(localizing, strength=usual if weakest is None else min(usual, weakest))
+        if weakest is None or weakest >= usual:
+            likely = max((point.score for point in model.points if point.level == "likely"), default=usual)
+            localizing = replace(localizing, strength=usual, beside=likely)
+        else:  # what somebody wants to see is shown, whatever else the picture has
+            localizing = replace(localizing, strength=weakest)
     if amp is None:  # the released code computes in float32
         amp = model.compat is None and bf16_is_fast(device) and all(card.data.get("bf16", False) for card in model.cards)
     mute = [card.full_name for card in model.cards if not card.has_head] + list(model.detectors)

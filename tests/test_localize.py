@@ -147,6 +147,20 @@ def test_what_was_found_only_adds() -> None:
     assert unsure.probability[31, 41] == pytest.approx(0.79)
 
 
+@pytest.mark.parametrize(("strongest", "score", "seen"), [(0.9, 0.85, False), (0.9, 0.79, True), (0.96, 0.85, True)])
+def test_beside_a_copy_the_network_has_to_be_surer(strongest: float, score: float, seen: bool) -> None:
+    """0.9 counts from 0.8 on, but from 0.95 on where a copy of 0.8 or more is marked; then the weaker region is marked with it."""
+    probability = np.full((40, 60), 0.1, np.float32)
+    probability[5:15, 5:15], probability[5:15, 40:50] = strongest, 0.6
+    features, clusters = flat(probability)
+    settings = LocalizeSettings(strength=0.8, beside=0.95, together=True)
+    mask = localize(features, clusters, 40, 60, settings, Sought((twins(score, (30, 10, 4, 4), (30, 40, 4, 4)),)))
+    boxes = {region.box for region in mask.regions}
+    assert ((5, 5, 15, 15) in boxes) == ((40, 5, 50, 15) in boxes) == seen
+    assert ((10, 30, 14, 34) in boxes) == (score > 0.8)
+    assert mask.strongest == pytest.approx(max(strongest, score)), "the picture is as suspect as before"
+
+
 def test_what_touches_is_one_region() -> None:
     probability = np.full((40, 60), 0.1, np.float32)
     probability[5:15, 5:15] = 0.9

@@ -32,6 +32,15 @@ def tiny_scanner(tiny_model: str, batch: int = 2, jobs: int = 0) -> Scanner:
     return build_scanner(find_model(tiny_model), device=CPU, batch=batch, jobs=jobs, amp=False)
 
 
+def test_beside_a_copy_the_level_likely_counts() -> None:
+    """Unless somebody asks to see what is weaker than usual."""
+    model = find_model("focal-hrnet")
+    scores = {point.level: point.score for point in model.points}
+    usual, weak = (build_scanner(model, device=CPU, jobs=0, weakest=least).localizing for least in (None, scores["possible"]))
+    assert (usual.strength, usual.beside) == (scores["default"], scores["likely"])
+    assert (weak.strength, weak.beside) == (scores["possible"], 0)
+
+
 def test_side_is_the_most_a_network_sees_at_once() -> None:
     """Of tiles and of whole pictures; a picture is shown shrunk besides only where mask heads decide."""
     model = find_model("focal-hrnet")

@@ -145,8 +145,9 @@ def _measured_sides(options: ScanOptions, model: Model) -> list[int]:
     """What tiles and whole pictures measured at most when the thresholds were, where --side asks for something else; else none."""
     if options.side is None or not model.points:
         return []
-    sides = {card.data["input"].get(name, options.side) for card in model.cards for name in ("side", "whole")}
-    return sorted(sides - {options.side}) and sorted(sides)
+    plans = [card.data["input"] for card in model.cards]
+    sides = {plan["side"] for plan in plans} | {plan["whole"] for plan in plans if "whole" in plan}
+    return sorted(sides) if sides - {options.side} else []
 
 
 def _run(
