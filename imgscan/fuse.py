@@ -105,6 +105,14 @@ def with_overview(tiles: Map, overview: Map) -> Map:
 
     The root of the odds is the mean of the two roots: who sees something outweighs who sees nothing, for a tile may lie within the
     forgery, and a small forgery is lost when the picture is shrunk.  The silence of one costs the other no more than 2 ln 2 nats.
+    No paper has this; man/open-weights.md has what it is worth.
+
+    Args:
+        tiles: h x w, 0..1.
+        overview: of the same picture, with cells of its own.
+
+    Returns:
+        h x w, 0..1, with the cells of `tiles`.
     """
     rows, columns = tiles.values.shape
     cell = overview.cell[0] / tiles.cell[0], overview.cell[1] / tiles.cell[1]

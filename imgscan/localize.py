@@ -35,7 +35,7 @@ class LocalizeSettings:
     threshold: float = 0.5  # of its probability: where regions begin
     peak: float = 0.0  # a region is as strong as its strongest pixels, as many as this share of the picture; 0: as all of them
     together: bool = False  # where one region is strong enough, the weaker ones are marked too
-    beside: float = 0.0  # what is strong enough where a copy is marked, if more than `strength`; the operating point `likely`
+    beside: float = 0.0  # in place of `strength`, if more, beside what a detector alone has marked; the operating point `likely`
 
 
 def localize(
@@ -81,24 +81,22 @@ def localize(
             level = 127 / 255 if settings.grey else 0.5
             part = enlarge(torch.from_numpy(outside).float(), features.cell, height, width) > level
     most = round(peak * height * width)
-    copied = copies(found.twins, probability)
-    sure = [one for one in copied if one.score > FOUND]
     regions = _regions(part, probability, settings, lambda values: region_strength(values, most))
-    # `strength` is for pictures of which nothing else is known; a copy that is marked says already why this one is suspected.
-    beside = any(one.score >= settings.strength for one in sure)
-    marked = _strong(regions, max(settings.strength, settings.beside) if beside else settings.strength, together)
-    seen = marked
-    if odds is not None and features.probability is not None:
-        seen = [one for one in marked if region_strength(own[one.box][one.inside], most) > FOUND]
+    copied = copies(found.twins, probability)
     scores = np.zeros((height, width), np.float32)
     for one in copied:
         scores[one.part.box] = np.where(one.part.inside, np.maximum(scores[one.part.box], one.score), scores[one.part.box])
     if odds is not None and features.probability is None:
         scores = np.maximum(scores, np.where(odds > 0, _logistic(odds), 0))
-    if scores.any():
-        alone = _regions(scores > FOUND, scores, settings, lambda values: float(values.max()))  # however small
-        regions += alone
-        marked, probability = marked + _strong(alone, settings.strength, together=False), np.maximum(probability, scores)
+    alone = _regions(scores > FOUND, scores, settings, lambda values: float(values.max()))  # however small
+    added = _strong(alone, settings.strength, together=False)
+    # `strength` is for pictures of which nothing else is known; what a detector marked says already why this one is suspect.
+    marked = _strong(regions, max(settings.strength, settings.beside) if added else settings.strength, together)
+    seen = marked
+    if odds is not None and features.probability is not None:
+        seen = [one for one in marked if region_strength(own[one.box][one.inside], most) > FOUND]
+    regions, marked, probability = regions + alone, marked + added, np.maximum(probability, scores)
+    sure = [one for one in copied if one.score > FOUND]
     strongest = max((region.strength for region in regions), default=0.0)
     return replace(_mask(probability, marked, _Reasons(speaks, _union(seen, (height, width)), odds, sure)), strongest=strongest)
 

@@ -129,8 +129,9 @@ def build_scanner(
     """Load the weights of a model and put its cards' settings together; None leaves a setting to the card,
     `batch` and `jobs` to the device and the number of cores.
 
-    What is weaker than the model's usual operating point (beside a copy: than `likely`) is not marked, unless `everything` is asked
-    for (calibration has to see it), nothing was measured for this model, or `weakest`, which somebody wants to see, is lower.
+    What is weaker than the model's usual operating point (beside a copy that is marked: than `likely`) is not marked, unless
+    `everything` is asked for (calibration has to see it), nothing was measured for this model, or `weakest`, which somebody wants to
+    see, is lower.
 
     Scanners with the same `shared` share what they have in common.
 
@@ -150,7 +151,7 @@ def build_scanner(
     if model.points and not everything:
         usual = usual_score(model.points)
         if weakest is None or weakest >= usual:
-            likely = max((point.score for point in model.points if point.level == "likely"), default=usual)
+            likely = next((point.score for point in model.points if point.level == "likely"), usual)
             localizing = replace(localizing, strength=usual, beside=likely)
         else:  # what somebody wants to see is shown, whatever else the picture has
             localizing = replace(localizing, strength=weakest)

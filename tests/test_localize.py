@@ -161,6 +161,15 @@ def test_beside_a_copy_the_network_has_to_be_surer(strongest: float, score: floa
     assert mask.strongest == pytest.approx(max(strongest, score)), "the picture is as suspect as before"
 
 
+def test_a_copy_too_small_to_be_marked_asks_nothing_of_the_network() -> None:
+    probability = np.full((40, 60), 0.1, np.float32)
+    probability[5:15, 5:15] = 0.9
+    features, clusters = flat(probability)
+    settings = LocalizeSettings(strength=0.8, beside=0.95, smallest=20 / 2400)
+    mask = localize(features, clusters, 40, 60, settings, Sought((twins(0.95, (30, 10, 4, 4), (30, 40, 4, 4)),)))
+    assert [region.box for region in mask.regions] == [(5, 5, 15, 15)]
+
+
 def test_what_touches_is_one_region() -> None:
     probability = np.full((40, 60), 0.1, np.float32)
     probability[5:15, 5:15] = 0.9
