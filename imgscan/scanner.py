@@ -130,8 +130,8 @@ def build_scanner(
     `batch` and `jobs` to the device and the number of cores.
 
     What is weaker than the model's usual operating point (beside a copy that is marked: than `likely`) is not marked, unless
-    `everything` is asked for (calibration has to see it), nothing was measured for this model, or `weakest`, which somebody wants to
-    see, is lower.
+    `everything` is asked for (calibration has to see it), nothing was measured for this model, or `weakest`, which somebody wants
+    to see, is lower.
 
     Scanners with the same `shared` share what they have in common.
 
