@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from imgscan.detectors import DETECTORS
 from imgscan.errors import WorkerError
-from imgscan.fuse import with_overview
+from imgscan.fuse import against_control, with_overview
 from imgscan.jpeg import Luma, read_luma
 from imgscan.models.segmentation import Segmentation
 from imgscan.records import Features, Map, Picture, Placement, Sought, Tensor
@@ -34,11 +34,19 @@ def extract(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, 
 
     Returns:
         Per picture its features on the CPU, tiles joined; with the probability of a mask head where there is one, to which
-        the picture's overview adds.
+        the picture's overview adds, and from which its control takes.
     """
-    views = [view for one in inputs for view in (one, one.overview) if view is not None]
+    views = [view for one in inputs for view in (one, one.overview, one.control) if view is not None]
     said = iter(_said(network, views, device, batch, amp))
-    return [next(said) if one.overview is None else _seen_twice(next(said), next(said)) for one in inputs]
+    found = []
+    for one in inputs:
+        features = next(said)
+        if one.overview is not None:
+            features = _weighed(features, next(said), with_overview)
+        if one.control is not None:
+            features = _weighed(features, next(said), against_control)
+        found.append(features)
+    return found
 
 
 def _said(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, batch: int, amp: bool) -> list[Features]:
@@ -67,11 +75,11 @@ def _said(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, ba
     return found
 
 
-def _seen_twice(features: Features, overview: Features) -> Features:
-    """Features of tiles, which alone are clustered, with what a mask head says of them and of the whole picture."""
-    if features.probability is None or overview.probability is None:
+def _weighed(features: Features, other: Features, by: Callable[[Map, Map], Map]) -> Features:
+    """Features, which alone are clustered, with what a mask head says of them and of another view of the picture."""
+    if features.probability is None or other.probability is None:
         return features
-    return replace(features, probability=with_overview(features.probability, overview.probability))
+    return replace(features, probability=by(features.probability, other.probability))
 
 
 _fitting: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()  # most pixels that once fitted into the device's memory

@@ -14,6 +14,7 @@ from imgscan.localize import enlarge
 from imgscan.records import Features, Map
 
 _SURE = 1e-6  # probabilities nearer to 0 or 1 count as that far from it
+CONTENT = -2.0  # nats: from these log odds on, what a mask head says of the control counts against what it says of the picture
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,8 @@ def agreed(maps: Sequence[Map | None]) -> Map:
     if len(there) == 1:
         return there[0]
     finest = max(there, key=lambda one: one.values.numel())
-    rows, columns = finest.values.shape
-    logits = torch.zeros(rows, columns)
-    for one in there:
-        cell = one.cell[0] / finest.cell[0], one.cell[1] / finest.cell[1]
-        logits += torch.from_numpy(enlarge(torch.logit(one.values, _SURE), cell, rows, columns))
-    return Map(torch.sigmoid(logits / len(there)), finest.cell)
+    logits = torch.stack([_on_grid(one, finest) for one in there])
+    return Map(torch.sigmoid(logits.mean(0)), finest.cell)
 
 
 def with_overview(tiles: Map, overview: Map) -> Map:
@@ -114,8 +111,29 @@ def with_overview(tiles: Map, overview: Map) -> Map:
     Returns:
         h x w, 0..1, with the cells of `tiles`.
     """
-    rows, columns = tiles.values.shape
-    cell = overview.cell[0] / tiles.cell[0], overview.cell[1] / tiles.cell[1]
-    seen = torch.from_numpy(enlarge(torch.logit(overview.values, _SURE), cell, rows, columns))
-    halves = torch.stack([torch.logit(tiles.values, _SURE), seen]) / 2
+    halves = torch.stack([torch.logit(tiles.values, _SURE), _on_grid(overview, tiles)]) / 2
     return replace(tiles, values=torch.sigmoid(2 * (torch.logsumexp(halves, 0) - math.log(2))))
+
+
+def against_control(picture: Map, control: Map) -> Map:
+    """What a mask head says of a picture, less what it says of a copy in which no trace is left.
+
+    The head has learned what is pasted most, and suspects a face or a red flower for what it is; so it does in the copy.  What
+    its log odds there exceed CONTENT by is taken off.  No paper has this; man/open-weights.md has what it is worth.
+
+    Args:
+        picture: h x w, 0..1.
+        control: of the same picture, with cells of its own.
+
+    Returns:
+        h x w, 0..1, with the cells of `picture`.
+    """
+    content = _on_grid(control, picture)
+    return replace(picture, values=torch.sigmoid(torch.logit(picture.values, _SURE) - (content - CONTENT).clamp(min=0)))
+
+
+def _on_grid(one: Map, other: Map) -> torch.Tensor:
+    """The log odds of one map on the grid of another one of the same picture."""
+    rows, columns = other.values.shape
+    cell = one.cell[0] / other.cell[0], one.cell[1] / other.cell[1]
+    return torch.from_numpy(enlarge(torch.logit(one.values, _SURE), cell, rows, columns))

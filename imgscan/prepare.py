@@ -8,6 +8,7 @@ tile inside a large forgery, or beside it, has nothing to compare with.  The off
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +19,9 @@ from PIL import Image
 
 from imgscan.opencv import resize_bilinear
 from imgscan.records import Picture, Placement, Tensor
+
+CONTROL_SIZE = 0.5  # sides of the control, of the picture's
+SMALLEST = 64  # pixels a side that any network judges
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class InputPlan:
     multiple: int = 32  # sides of the input are multiples of this
     overlap: int = 128  # pixels shared by neighbouring tiles
     resampler: Literal["torch", "opencv"] = "torch"  # resize: opencv to the bit, as the released code, or within a grey level of it
+    control: int = 0  # native: JPEG quality of the control, a copy without traces (`_control`); 0: none
 
 
 def prepare(picture: Picture, plan: InputPlan) -> Tensor:
@@ -38,8 +43,14 @@ def prepare(picture: Picture, plan: InputPlan) -> Tensor:
 
     Returns:
         T x 3 x h x w uint8 tiles that start at multiples of `plan.multiple`, so that 8x8 blocks stay where they are; where tiles
-        and the shrunk picture both count, with the latter as their overview.
+        and the shrunk picture both count, with the latter as their overview; with the control that the plan wants.
     """
+    shown = _shown(picture, plan)
+    return replace(shown, control=_control(picture, plan)) if plan.control and plan.mode == "native" else shown
+
+
+def _shown(picture: Picture, plan: InputPlan) -> Tensor:
+    """The picture itself, and its overview."""
     rgb = torch.from_numpy(picture.rgb).permute(2, 0, 1)
     height, width = picture.height, picture.width
     most = max(plan.side, plan.whole)
@@ -59,6 +70,20 @@ def prepare(picture: Picture, plan: InputPlan) -> Tensor:
         return tiles
     smooth = np.array(Image.fromarray(picture.rgb).resize(scaled[::-1], Image.Resampling.LANCZOS))
     return replace(tiles, overview=_cut(torch.from_numpy(smooth).permute(2, 0, 1), picture, plan, most))
+
+
+def _control(picture: Picture, plan: InputPlan) -> Tensor:
+    """The picture at half its size, or at the most that is shown at once, saved at a low JPEG quality.
+
+    What is pictured stays, its traces do not: neither those of the camera nor those of a forgery.
+    """
+    most = max(plan.side, plan.whole)
+    ratio = max(min(CONTROL_SIZE, most / max(picture.height, picture.width)), SMALLEST / min(picture.height, picture.width))
+    size = (round(picture.width * ratio), round(picture.height * ratio)) if ratio < 1 else (picture.width, picture.height)
+    file = io.BytesIO()
+    small = Image.fromarray(picture.rgb).resize(size, Image.Resampling.BICUBIC)
+    small.save(file, "JPEG", quality=plan.control)
+    return _cut(torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1), picture, plan, most)
 
 
 def _resized(rgb: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

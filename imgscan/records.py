@@ -83,6 +83,7 @@ class Tensor:
     tiles: torch.Tensor  # T x 3 x h x w uint8; T = len(placement.corners)
     placement: Placement
     overview: Tensor | None = None  # the picture once more, shrunk to one tile: a second opinion of the mask head
+    control: Tensor | None = None  # a copy without traces: what the mask head suspects there it suspects for what is pictured
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,11 @@ def _plan(card: Card, side: int | None, beyond: str | None) -> InputPlan:
     return plan
 
 
+def _seen_once(plan: InputPlan) -> InputPlan:
+    """Without further views of the picture, of which only mask heads say something."""
+    return replace(plan, beyond="tile" if plan.beyond == "both" else plan.beyond, control=0)
+
+
 def parse_grid(text: str | None) -> int | None:
     """--grid: None (as the card says), AUTO as 0, or a number of cells from 8 to 256; InputError for anything else."""
     if text is None:
@@ -165,8 +170,7 @@ def build_scanner(
     plans = tuple(_plan(card, side, beyond) for card in model.cards)
     return Scanner(
         networks=tuple(known.load((card.path, model.compat, device), partial(_network, card, device)) for card in model.cards),
-        # Only mask heads have a second opinion.
-        plans=plans if heads else tuple(replace(plan, beyond="tile") if plan.beyond == "both" else plan for plan in plans),
+        plans=plans if heads else tuple(_seen_once(plan) for plan in plans),
         clustering=clustering,
         localizing=localizing,
         points=model.points,

