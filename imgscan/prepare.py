@@ -22,6 +22,7 @@ from imgscan.records import Picture, Placement, Tensor
 
 CONTROL_SIZE = 0.5  # sides of the control, of the picture's
 SMALLEST = 64  # pixels a side that any network judges
+JPEG_SIDE = 65_500  # pixels a side that libjpeg saves
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,9 @@ def _control(picture: Picture, plan: InputPlan) -> Tensor:
     What is pictured stays, its traces do not: neither those of the camera nor those of a forgery.
     """
     most = max(plan.side, plan.whole)
-    ratio = max(min(CONTROL_SIZE, most / max(picture.height, picture.width)), SMALLEST / min(picture.height, picture.width))
-    size = (round(picture.width * ratio), round(picture.height * ratio)) if ratio < 1 else (picture.width, picture.height)
+    short, long = sorted((picture.height, picture.width))
+    ratio = min(1, max(min(CONTROL_SIZE, most / long), SMALLEST / short), JPEG_SIDE / long)
+    size = (round(picture.width * ratio), round(picture.height * ratio))
     file = io.BytesIO()
     small = Image.fromarray(picture.rgb).resize(size, Image.Resampling.BICUBIC)
     small.save(file, "JPEG", quality=plan.control)

@@ -109,6 +109,7 @@ def test_shrinking_is_to_what_can_be_shown_whole() -> None:
         ((190, 192), (95, 96)),
         ((640, 768), (160, 192)),  # no more than is shown at once
         ((64, 1000), (64, 1000)),
+        ((65_600, 64), (65_500, 64)),  # more cannot be saved
     ],
 )
 def test_the_control_is_small_and_never_too_small(size: tuple[int, int], control: tuple[int, int]) -> None:
