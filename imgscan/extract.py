@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -34,17 +34,19 @@ def extract(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, 
 
     Returns:
         Per picture its features on the CPU, tiles joined; with the probability of a mask head where there is one, to which
-        the picture's overview adds, and from which its control takes.
+        the picture's overview adds, and with the verdict of that, from which its control takes.
     """
     views = [view for one in inputs for view in (one, one.overview, one.control) if view is not None]
     said = iter(_said(network, views, device, batch, amp))
     found = []
     for one in inputs:
         features = next(said)
-        if one.overview is not None:
-            features = _weighed(features, next(said), with_overview)
-        if one.control is not None:
-            features = _weighed(features, next(said), against_control)
+        overview = None if one.overview is None else next(said).probability
+        control = None if one.control is None else next(said).probability
+        if features.probability is not None and overview is not None:
+            features = replace(features, probability=with_overview(features.probability, overview))
+        if features.probability is not None and control is not None:
+            features = replace(features, verdict=against_control(features.probability, control))
         found.append(features)
     return found
 
@@ -73,13 +75,6 @@ def _said(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, ba
             features = replace(features, probability=Map(values[0].contiguous(), cell))
         found.append(features)
     return found
-
-
-def _weighed(features: Features, other: Features, by: Callable[[Map, Map], Map]) -> Features:
-    """Features, which alone are clustered, with what a mask head says of them and of another view of the picture."""
-    if features.probability is None or other.probability is None:
-        return features
-    return replace(features, probability=by(features.probability, other.probability))
 
 
 _fitting: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()  # most pixels that once fitted into the device's memory

@@ -47,7 +47,7 @@ def by_first(parts: Sequence[Features]) -> Features:
     for part in others:
         near = F.interpolate(part.vectors[None], size=first.vectors.shape[1:], mode="nearest")[0]
         joined.append(F.normalize(near, dim=0))
-    return Features(torch.cat(joined), first.cell, first.probability if not others else None)
+    return replace(first, vectors=torch.cat(joined)) if not others else Features(torch.cat(joined), first.cell)
 
 
 def by_average(parts: Sequence[Features], grid: int, heads: bool = False) -> Features:
@@ -62,7 +62,7 @@ def by_average(parts: Sequence[Features], grid: int, heads: bool = False) -> Fea
         heads: the mask heads decide; all parts have one.  False: they are left out, and the features are clustered.
 
     Returns:
-        (sum of D) x h x w; with `heads` their common probability.
+        (sum of D) x h x w; with `heads` their common probability, and verdict where one of them has its own.
 
     Raises:
         ValueError: no parts, a grid under 8, or a part without the head that has to decide.
@@ -82,7 +82,11 @@ def by_average(parts: Sequence[Features], grid: int, heads: bool = False) -> Fea
     height = max(p.cell[0] * p.vectors.shape[1] for p in parts)
     width = max(p.cell[1] * p.vectors.shape[2] for p in parts)
     fused = torch.cat(joined) / len(joined) ** 0.5
-    return Features(fused, (height / rows, width / columns), agreed([p.probability for p in parts]) if heads else None)
+    features = Features(fused, (height / rows, width / columns))
+    if not heads:
+        return features
+    verdict = agreed([p.verdict or p.probability for p in parts]) if any(p.verdict for p in parts) else None
+    return replace(features, probability=agreed([p.probability for p in parts]), verdict=verdict)
 
 
 def agreed(maps: Sequence[Map | None]) -> Map:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from imgscan.records import Box, Clusters, Evidence, Features, Mask, Part, Region, Sought, Twins
+from imgscan.records import Box, Clusters, Evidence, Features, Map, Mask, Part, Region, Sought, Twins
 
 FOUND = 0.5
 """What a detector has found and is less sure of is not marked."""
@@ -58,15 +58,17 @@ def localize(
         height, width: of the picture, pixels.
         settings: what is too weak or too small to be marked.
         found: what is there twice only adds: marks of its own, and a higher probability where it has one.  Log odds are added to
-            those of a mask head; where clusters decide, they too only add.
+            those of a mask head; where clusters decide, they too only add.  Where the features have a verdict, it decides which
+            regions count and how strong they are, and the probability how far they reach.
         speaks: what it is evidence of when the features alone mark something.
     """
     weighed = [enlarge(one.values, one.cell, height, width, one.corner) for one in found.odds]
     odds = np.asarray(np.sum(weighed, axis=0), np.float32) if weighed else None
+    verdict = None
     if features.probability is not None:
-        own = probability = enlarge(features.probability.values, features.probability.cell, height, width)
-        if odds is not None:
-            probability = _logistic(_logits(probability) + odds)
+        probability = _weighed(features.probability, odds, height, width)
+        verdict = None if features.verdict is None else _weighed(features.verdict, odds, height, width)
+        own = _weighed(features.verdict or features.probability, None, height, width)
         part, peak, together = probability > settings.threshold, settings.peak, settings.together
     else:
         pristine = torch.from_numpy(clusters.labels == 0)
@@ -81,7 +83,14 @@ def localize(
             level = 127 / 255 if settings.grey else 0.5
             part = enlarge(torch.from_numpy(outside).float(), features.cell, height, width) > level
     most = round(peak * height * width)
-    regions = _regions(part, probability, settings, lambda values: region_strength(values, most))
+
+    def strength(values: npt.NDArray[np.float32]) -> float:
+        return region_strength(values, most)
+
+    if verdict is None:
+        regions = _regions(part, probability, settings, strength)
+    else:
+        regions = _around(part, _regions(verdict > settings.threshold, verdict, settings, strength))
     copied = copies(found.twins, probability)
     scores = np.zeros((height, width), np.float32)
     for one in copied:
@@ -125,6 +134,12 @@ def copies(found: Sequence[Twins], probability: npt.NDArray[np.float32]) -> list
     return copied
 
 
+def _weighed(said: Map, odds: npt.NDArray[np.float32] | None, height: int, width: int) -> npt.NDArray[np.float32]:
+    """A mask head's probability in pixels, with log odds added to it."""
+    probability = enlarge(said.values, said.cell, height, width)
+    return probability if odds is None else _logistic(_logits(probability) + odds)
+
+
 def _logit(values: npt.NDArray[np.float32]) -> float:
     """The mean logit of probabilities; of none, that of 1/2."""
     return float(_logits(values).mean()) if values.size else 0.0
@@ -162,6 +177,17 @@ def _regions(
         for box, inside in _connected(part)
         if inside.sum() >= settings.smallest * part.size
     ]
+
+
+def _around(part: npt.NDArray[np.bool_], seeds: Sequence[_Marked]) -> list[_Marked]:
+    """The connected regions of `part` that hold some of the seeds, each as strong as the strongest of its own."""
+    numbered, _ = ndimage.label(part)
+    strengths: dict[int, float] = {}
+    for seed in seeds:
+        number = int(numbered[seed.box][seed.inside].max())
+        strengths[number] = max(seed.strength, strengths.get(number, 0.0))
+    boxes = ndimage.find_objects(numbered)
+    return [_Marked(strength, boxes[n - 1], numbered[boxes[n - 1]] == n) for n, strength in sorted(strengths.items()) if n]
 
 
 def _connected(part: npt.NDArray[np.bool_]) -> Iterator[tuple[tuple[slice, slice], npt.NDArray[np.bool_]]]:

@@ -102,6 +102,7 @@ class Features:
     vectors: torch.Tensor  # D x h x w float32, unit vectors along D
     cell: tuple[float, float]  # height, width of a cell in pixels of the picture: h * cell[0] covers it
     probability: Map | None = None  # of a network with a mask head
+    verdict: Map | None = None  # the same less what is suspected in a control: what decides whether, not how far; None: no control
 
 
 @dataclass(frozen=True)

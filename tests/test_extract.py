@@ -106,14 +106,17 @@ def test_an_overview_speaks_through_the_mask_head_alone() -> None:
     torch.testing.assert_close(both.vectors, plain.vectors)
 
 
-def test_what_the_control_is_suspected_of_is_taken_off() -> None:
+def test_what_the_control_is_suspected_of_is_taken_off_the_verdict() -> None:
     """Odds of 36, and in the control of 2: what exceeds e^-2 there, 2 e^2 times, goes.  With an overview, of the root of both."""
     tile, control = grey(64, 36), grey(32, 2)
     inputs = [replace(tile, control=control), replace(tile, overview=grey(32, 4), control=control), tile]
     alone, both, plain = extract(Level(), inputs, CPU, batch=8, amp=False)
-    for features, odds in ((alone, 36 / (2 * math.e**2)), (both, 16 / (2 * math.e**2)), (plain, 36)):
+    assert plain.verdict is None
+    for features, odds, less in ((alone, 36, 36 / (2 * math.e**2)), (both, 16, 16 / (2 * math.e**2))):
         assert features.probability is not None
+        assert features.verdict is not None
         torch.testing.assert_close(features.probability.values, torch.full((8, 8), odds / (odds + 1)))
+        torch.testing.assert_close(features.verdict.values, torch.full((8, 8), less / (less + 1)))
         torch.testing.assert_close(features.vectors, plain.vectors)
 
 

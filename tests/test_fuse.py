@@ -67,6 +67,18 @@ def test_one_mask_head_is_left_as_it_is_and_none_are_heard_unless_asked() -> Non
     assert fuse([one], 64).probability is None
 
 
+def test_who_has_no_control_is_taken_at_its_word() -> None:
+    """Verdicts by hand: the mean of logits 2, of which 1 is left, and 3."""
+    one, other = headed(4, 2, 4, 4.0, torch.full((2, 4), 2.0)), headed(4, 2, 4, 4.0, torch.full((2, 4), 3.0))
+    assert fuse([one, other], 64, heads=True).verdict is None
+    one = replace(one, verdict=Map(torch.full((2, 4), 1.0).sigmoid(), (4.0, 4.0)))
+    fused = fuse([one, other], 64, heads=True)
+    assert fused.probability is not None
+    assert fused.verdict is not None
+    torch.testing.assert_close(fused.probability.values.logit(), torch.full((2, 4), 2.5))
+    torch.testing.assert_close(fused.verdict.values.logit(), torch.full((2, 4), 2.0))
+
+
 def test_a_part_without_a_head_cannot_decide() -> None:
     with pytest.raises(ValueError, match="1 of 2 parts have no mask head"):
         fuse([headed(4, 2, 4, 4.0, torch.zeros(2, 4)), features(4, 2, 4, 4.0)], 64, heads=True)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,6 +102,34 @@ def test_weaker_regions_go_or_stay_together_with_a_strong_one() -> None:
     nothing = localize(features, clusters, 20, 20, LocalizeSettings(strength=0.95, together=True))
     assert not nothing.forged.any()
     assert nothing.strongest == alone.strongest == alone.regions[0].strength, "what is too weak to be marked is known all the same"
+
+
+def doubted() -> tuple[Features, Clusters]:
+    """`headed`, of whose first region a control leaves 12 pixels at 0.7 and 4 at 0.5, and nothing of the second."""
+    features, clusters = headed()
+    values = torch.full((20, 20), 0.05)
+    values[3:6, 3:7] = 0.7
+    values[3:7, 9] = 0.5
+    return replace(features, verdict=Map(values, (1.0, 1.0))), clusters
+
+
+def test_the_verdict_says_whether_and_the_probability_how_far() -> None:
+    features, clusters = doubted()
+    mask = localize(features, clusters, 20, 20, LocalizeSettings(threshold=0.45, strength=0.6, together=True))
+    assert [(region.area, round(region.strength, 4)) for region in mask.regions] == [(40, 0.7)]
+    assert mask.strongest == pytest.approx(0.7)
+    np.testing.assert_allclose(mask.probability, headed()[0].probability.values)  # type: ignore[union-attr]
+    nothing = localize(features, clusters, 20, 20, LocalizeSettings(threshold=0.45, strength=0.71, together=True))
+    assert not nothing.forged.any()
+    assert nothing.strongest == pytest.approx(0.7)
+
+
+def test_a_verdict_too_small_to_count_marks_nothing() -> None:
+    """Of the first region 12 pixels of 400 are left, which is less than a twentieth."""
+    features, clusters = doubted()
+    mask = localize(features, clusters, 20, 20, LocalizeSettings(threshold=0.45, smallest=0.05))
+    assert not mask.forged.any()
+    assert mask.strongest == 0
 
 
 def test_strength_by_hand() -> None:
