@@ -79,7 +79,7 @@ def test_another_side_is_recorded_and_taken_for_another_scan(folder: Path, tiny_
 
 
 def test_another_side_than_the_thresholds_were_measured_with_is_said(tmp_path: Path) -> None:
-    small = PHOTOS.parent / "example" / "untouched-kitten.jpg"
+    small = PHOTOS.parent / "example" / "untouched-garden.jpg"
     for flags, said in ((("--side", "768"), True), ((), False)):
         out = tmp_path / str(said)
         done = run("scan", small, "--model", "focal-hrnet", *flags, "--out", out)
