@@ -68,7 +68,6 @@ def localize(
     if features.probability is not None:
         probability = _weighed(features.probability, odds, height, width)
         verdict = None if features.verdict is None else _weighed(features.verdict, odds, height, width)
-        own = _weighed(features.verdict or features.probability, None, height, width)
         part, peak, together = probability > settings.threshold, settings.peak, settings.together
     else:
         pristine = torch.from_numpy(clusters.labels == 0)
@@ -76,7 +75,7 @@ def localize(
         vectors = F.normalize(features.vectors, dim=0) if settings.grey else features.vectors
         centre = F.normalize(vectors[:, pristine].mean(1), dim=0)
         distance = ((1 - torch.einsum("dhw,d->hw", vectors, centre)) / 2).clamp(0, 1)
-        own = probability = enlarge(distance, features.cell, height, width)
+        probability = enlarge(distance, features.cell, height, width)
         outside = clusters.labels > 0
         part, peak, together = np.zeros((height, width), bool), 0.0, False
         if 0 < outside.mean() <= settings.share:
@@ -102,7 +101,8 @@ def localize(
     # `strength` is for pictures of which nothing else is known; what a detector marked says already why this one is suspect.
     marked = _strong(regions, max(settings.strength, settings.beside) if added else settings.strength, together)
     seen = marked
-    if odds is not None and features.probability is not None:
+    if odds is not None and features.probability is not None:  # what the heads alone say of it
+        own = _weighed(features.verdict or features.probability, None, height, width)
         seen = [one for one in marked if region_strength(own[one.box][one.inside], most) > FOUND]
     regions, marked, probability = regions + alone, marked + added, np.maximum(probability, scores)
     sure = [one for one in copied if one.score > FOUND]

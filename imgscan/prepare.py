@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from imgscan.decode import SMALLEST_SIDE
 from imgscan.opencv import resize_bilinear
 from imgscan.records import Picture, Placement, Tensor
 
 CONTROL_SIZE = 0.5  # sides of the control, of the picture's
-SMALLEST = 64  # pixels a side that any network judges
 JPEG_SIDE = 65_500  # pixels a side that libjpeg saves
 
 
@@ -80,7 +80,7 @@ def _control(picture: Picture, plan: InputPlan) -> Tensor:
     """
     most = max(plan.side, plan.whole)
     short, long = sorted((picture.height, picture.width))
-    ratio = min(1, max(min(CONTROL_SIZE, most / long), SMALLEST / short), JPEG_SIDE / long)
+    ratio = min(1, max(min(CONTROL_SIZE, most / long), SMALLEST_SIDE / short), JPEG_SIDE / long)
     size = (round(picture.width * ratio), round(picture.height * ratio))
     file = io.BytesIO()
     small = Image.fromarray(picture.rgb).resize(size, Image.Resampling.BICUBIC)
