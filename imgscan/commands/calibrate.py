@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +48,19 @@ def threshold(scores: list[float], rate: float) -> float | None:
     return max(round((under + above) / 2, 4), math.floor(under * 10_000 + 1) / 10_000)
 
 
+def strictest(forms: Mapping[str, list[float]], rate: float) -> float | None:
+    """A score that at most `rate` of the pictures in all forms together reach, and of those as they are at most `rate` too.
+
+    Copies that were saved once more raise few alarms: with them alone in the count, pictures as they are would raise more than
+    the rate that is promised.
+
+    None when all forms together are too few; where those as they are are, all forms decide.
+    """
+    together = threshold([score for some in forms.values() for score in some], rate)
+    as_is = threshold(forms.get(AS_IS, []), rate)
+    return together if together is None or as_is is None else max(together, as_is)
+
+
 def calibrate_command(
     models: list[str],
     *,
@@ -63,8 +76,8 @@ def calibrate_command(
     """Print [[operating_points]] for a weights card, or for those of several models; a level that the sample is too small for is
     named on stderr.
 
-    What models have in common is computed once on a CPU.  With `copies` the pictures count in the forms of datasets.resaved too:
-    smaller, and saved once more.  `csv_file` receives every score.
+    What models have in common is computed once on a CPU.  With `copies` the pictures count in the forms of datasets.resaved too,
+    smaller and saved once more: see `strictest`.  `csv_file` receives every score.
     """
     sources = find(pristine)
     if not sources:
@@ -142,7 +155,7 @@ def _show(model: str, forms: dict[str, list[float]], photographs: int, copies: b
     if copies:
         print(f"# {len(scores)} pictures: {photographs} photographs and {len(COPIES)} copies of each ({', '.join(COPIES)})")
     for level, rate in LEVEL_RATES.items():
-        score = threshold(scores, rate)
+        score = strictest(forms, rate)
         if score is None:
             few = f"{len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {round(1 / rate)}"
             print(f"imgscan: {model}: {level}: {few}", file=sys.stderr)
