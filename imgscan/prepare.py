@@ -21,7 +21,8 @@ from imgscan.decode import SMALLEST_SIDE
 from imgscan.opencv import resize_bilinear
 from imgscan.records import Picture, Placement, Tensor
 
-CONTROL_SIZE = 0.5  # sides of the control, of the picture's
+CONTROL_SIZE = 0.5  # sides of the control, of the picture's, ...
+CONTROL_SIDE = 256  # ... but its longest side as many pixels, where the picture has them
 JPEG_SIDE = 65_500  # pixels a side that libjpeg saves
 
 
@@ -76,11 +77,13 @@ def _shown(picture: Picture, plan: InputPlan) -> Tensor:
 def _control(picture: Picture, plan: InputPlan) -> Tensor:
     """The picture at half its size, or at the most that is shown at once, saved at a low JPEG quality.
 
-    What is pictured stays, its traces do not: neither those of the camera nor those of a forgery.
+    What is pictured stays, its traces do not: neither those of the camera nor those of a forgery.  Of a small picture too much of
+    what is pictured would go: its longest side keeps CONTROL_SIDE.
     """
     most = max(plan.side, plan.whole)
     short, long = sorted((picture.height, picture.width))
-    ratio = min(1, max(min(CONTROL_SIZE, most / long), SMALLEST_SIDE / short), JPEG_SIDE / long)
+    wanted = min(max(CONTROL_SIZE, CONTROL_SIDE / long), most / long)
+    ratio = min(1, max(wanted, SMALLEST_SIDE / short), JPEG_SIDE / long)
     size = (round(picture.width * ratio), round(picture.height * ratio))
     file = io.BytesIO()
     small = Image.fromarray(picture.rgb).resize(size, Image.Resampling.BICUBIC)

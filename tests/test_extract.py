@@ -107,17 +107,23 @@ def test_an_overview_speaks_through_the_mask_head_alone() -> None:
 
 
 def test_what_the_control_is_suspected_of_is_taken_off_the_verdict() -> None:
-    """Odds of 36, and in the control of 2: what exceeds e^-2 there, 2 e^2 times, goes.  With an overview, of the root of both."""
-    tile, control = grey(64, 36), grey(32, 2)
-    inputs = [replace(tile, control=control), replace(tile, overview=grey(32, 4), control=control), tile]
-    alone, both, plain = extract(Level(), inputs, CPU, batch=8, amp=False)
+    """Odds of 36, with an overview of 16; in the control 1: what exceeds e^-2, e^2 times, goes.  Of 9: e^2.5 times."""
+    tile, control = grey(64, 36), grey(32, 1)
+    inputs = [replace(tile, control=control), replace(tile, overview=grey(32, 4), control=control)]
+    alone, both, seam, plain = extract(Level(), [*inputs, replace(tile, control=grey(32, 9)), tile], CPU, batch=8, amp=False)
     assert plain.verdict is None
-    for features, odds, less in ((alone, 36, 36 / (2 * math.e**2)), (both, 16, 16 / (2 * math.e**2))):
+    for features, odds, less in ((alone, 36, 36 / math.e**2), (both, 16, 16 / math.e**2), (seam, 36, 36 / math.e**2.5)):
         assert features.probability is not None
         assert features.verdict is not None
         torch.testing.assert_close(features.probability.values, torch.full((8, 8), odds / (odds + 1)))
         torch.testing.assert_close(features.verdict.values, torch.full((8, 8), less / (less + 1)))
         torch.testing.assert_close(features.vectors, plain.vectors)
+
+
+def test_what_exceeds_e_to_the_minus_2_in_the_control_is_taken_off() -> None:
+    picture, control = (torch.sigmoid(torch.tensor([[logit]])) for logit in (1.5, -1.25))
+    verdict = against_control(Map(picture, (8.0, 8.0)), Map(control, (8.0, 8.0)))
+    torch.testing.assert_close(torch.logit(verdict.values), torch.tensor([[0.75]]))
 
 
 def test_a_control_that_nothing_is_suspected_in_changes_nothing() -> None:

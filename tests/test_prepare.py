@@ -103,17 +103,22 @@ def test_shrinking_is_to_what_can_be_shown_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "control"),
+    ("whole", "size", "control"),
     [
-        ((100, 192), (64, 123)),  # half would be 50 rows, and no network judges fewer than 64
-        ((190, 192), (95, 96)),
-        ((640, 768), (160, 192)),  # no more than is shown at once
-        ((64, 1000), (64, 1000)),
-        ((65_600, 64), (65_500, 64)),  # more cannot be saved
+        (768, (760, 768), (380, 384)),
+        (768, (1000, 1200), (500, 600)),
+        (768, (800, 1600), (384, 768)),  # no more than is shown at once
+        (768, (240, 384), (160, 256)),  # no less than 256 ...
+        (768, (150, 250), (150, 250)),  # ... of those that the picture has
+        (768, (70, 600), (64, 549)),  # half would be 35 rows, and no network judges fewer than 64
+        (192, (100, 192), (100, 192)),
+        (192, (640, 768), (160, 192)),
+        (192, (64, 1000), (64, 1000)),
+        (192, (65_600, 64), (65_500, 64)),  # more cannot be saved
     ],
 )
-def test_the_control_is_small_and_never_too_small(size: tuple[int, int], control: tuple[int, int]) -> None:
-    tensor = prepare(picture(*size), replace(BOTH, control=30))
+def test_the_control_is_small_and_never_too_small(whole: int, size: tuple[int, int], control: tuple[int, int]) -> None:
+    tensor = prepare(picture(*size), replace(BOTH, whole=whole, control=30))
     assert tensor.control is not None
     assert tensor.control.placement.scaled == control
     assert (tensor.control.placement.height, tensor.control.placement.width) == size
@@ -122,15 +127,15 @@ def test_the_control_is_small_and_never_too_small(size: tuple[int, int], control
 
 def test_the_control_has_what_is_pictured_and_no_trace() -> None:
     """Noise of one pixel goes, a bright square stays."""
-    one = picture(192, 192)
+    one = picture(384, 384)
     rgb = one.rgb // 16 + 100
-    rgb[64:128, 64:128] += 100
+    rgb[128:256, 128:256] += 100
     small = prepare(replace(one, rgb=rgb), replace(BOTH, control=30)).control
     assert small is not None
-    seen = small.tiles[0, :, :96, :96].float()
-    inside, outside = seen[:, 36:60, 36:60], seen[:, :28]
+    seen = small.tiles[0, :, :192, :192].float()
+    inside, outside = seen[:, 72:120, 72:120], seen[:, :56]
     assert abs(float(inside.mean() - outside.mean()) - 100) < 4
-    assert float(inside.std()) < 2 < float(torch.from_numpy(rgb[64:128, 64:128]).float().std())
+    assert float(inside.std()) < 2 < float(torch.from_numpy(rgb[128:256, 128:256]).float().std())
 
 
 def test_resize_ignores_the_aspect_and_does_not_antialias() -> None:
