@@ -51,10 +51,10 @@ def threshold(scores: list[float], rate: float) -> float | None:
 def strictest(forms: Mapping[str, list[float]], rate: float) -> float | None:
     """A score that at most `rate` of the pictures in all forms together reach, and of those as they are at most `rate` too.
 
-    Copies that were saved once more raise few alarms: with them alone in the count, pictures as they are would raise more than
-    the rate that is promised.
+    Copies that were saved once more raise few alarms: in one count with them, pictures as they are may raise more than the rate
+    that is promised.
 
-    None when all forms together are too few; where those as they are are, all forms decide.
+    None when all forms together are too few; where only those as they are are too few, all forms decide.
     """
     together = threshold([score for some in forms.values() for score in some], rate)
     as_is = threshold(forms.get(AS_IS, []), rate)
