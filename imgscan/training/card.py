@@ -21,6 +21,9 @@ from imgscan.training.checkpoint import Run
 from imgscan.weights import HEAD, file_sha256
 
 _HALF = 65_504.0  # float16's largest number
+# How FOCAL with a mask head is shown pictures and decides, as chosen for what ships: train/README.md.
+SHOWN = {"whole": 768, "beyond": "both", "control": 30}
+DECIDES = {"threshold": 0.3, "peak": 0.005, "together": True}
 
 
 def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: int) -> Path:
@@ -46,6 +49,7 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
     focal, trained = run.recipe.method == "focal", run.recipe.data
     native = (data == "synth" or trained.fit == "crop") and model.multiple < 1024
     side = max(512 if focal else 256, trained.side) if native else trained.side
+    headed = getattr(model, "head", None) is not None
     table: dict[str, Any] = {
         "name": section.network,
         "tag": "mine",
@@ -59,8 +63,9 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
         "bf16": focal and section.size != "official",
         "backbone": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(size).items()},
         "input": {"mode": "native" if native else "resize", "side": side, "multiple": model.multiple}
-        | ({"overlap": 64} if native else {}),
-        **({"clustering": {"method": HEAD}} if getattr(model, "head", None) is not None else {}),
+        | ({"overlap": 64} if native else {})
+        | (SHOWN if native and headed else {}),
+        **({"clustering": {"method": HEAD}, "localize": dict(DECIDES)} if headed else {}),
         "training": {
             "imgscan": __version__,
             "data": data,

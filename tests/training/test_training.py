@@ -36,6 +36,7 @@ from imgscan.training.schedule import Plateau, rate_at
 from imgscan.training.sequence import _order, _Shares, fit
 from imgscan.training.validation import validation_samples
 from imgscan.training.world import World
+from imgscan.weights import find_model
 from tests.conftest import PHOTOS
 
 CPU = torch.device("cpu")
@@ -190,6 +191,16 @@ def test_a_card_scans_as_it_was_trained(tmp_path: Path, network: str, data: str,
     card = tomllib.loads(write_weights(run, tmp_path, data, [PHOTOS], 4).read_text())
     assert card["input"]["mode"] == mode
     assert card["input"]["side"] == (256 if mode == "native" else 64)
+
+
+def test_a_trained_mask_head_decides_as_what_ships(tmp_path: Path) -> None:
+    """[input] and [localize] of its card are those of focal-hrnet@open."""
+    recipe = with_settings(tiny(), {"model": {"size": "tiny-headed"}}, "test")
+    card = tomllib.loads(write_weights(loop.start(recipe, CPU), tmp_path, "synth", [PHOTOS], 4).read_text())
+    shipped = find_model("focal-hrnet@open").cards[0].data
+    assert card["input"] == shipped["input"]
+    assert card["localize"].items() <= shipped["localize"].items()
+    assert card["localize"].keys() | {"smallest", "share"} == shipped["localize"].keys()
 
 
 def test_epochs_and_validations_in_steps() -> None:
