@@ -15,7 +15,7 @@ from imgscan.records import Features, Map
 
 _SURE = 1e-6  # probabilities nearer to 0 or 1 count as that far from it
 CONTENT = -2.0  # nats: from these log odds on, what a mask head says of the control counts against what it says of the picture, ...
-MOST = 2.5  # nats: ... and at most so much: a hard seam is seen in the control too
+MOST_CONTENT = 2.5  # nats: ... and at most so much: a hard seam is seen in the control too
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ def against_control(picture: Map, control: Map) -> Map:
     """What a mask head says of a picture, less what it says of a copy in which no trace is left.
 
     The head has learned what is pasted most, and suspects a face or a red flower for what it is; so it does in the copy.  What
-    its log odds there exceed CONTENT by is taken off, up to MOST.  No paper has this; man/open-weights.md has what it is worth.
+    its log odds there exceed CONTENT by is taken off, up to MOST_CONTENT.  No paper has this; man/open-weights.md has what it is
+    worth.
 
     Args:
         picture: h x w, 0..1.
@@ -133,7 +134,7 @@ def against_control(picture: Map, control: Map) -> Map:
     Returns:
         h x w, 0..1, with the cells of `picture`.
     """
-    content = (_on_grid(control, picture) - CONTENT).clamp(0, MOST)
+    content = (_on_grid(control, picture) - CONTENT).clamp(0, MOST_CONTENT)
     return replace(picture, values=torch.sigmoid(torch.logit(picture.values, _SURE) - content))
 
 

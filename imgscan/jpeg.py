@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+MOST_SIDE = 65_500  # pixels a side that libjpeg saves
 # Tables K.1 and K.2 of ITU-T T.81 (luminance and chrominance), row by row.
 _LUMA_TABLE = (
     (16, 11, 10, 16, 24, 40, 51, 61),

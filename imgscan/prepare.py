@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from PIL import Image
 
 from imgscan.decode import SMALLEST_SIDE
+from imgscan.jpeg import MOST_SIDE
 from imgscan.opencv import resize_bilinear
 from imgscan.records import Picture, Placement, Tensor
 
 CONTROL_SIZE = 0.5  # sides of the control, of the picture's, ...
 CONTROL_SIDE = 256  # ... but its longest side as many pixels, where the picture has them
-JPEG_SIDE = 65_500  # pixels a side that libjpeg saves
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _control(picture: Picture, plan: InputPlan) -> Tensor:
     most = max(plan.side, plan.whole)
     short, long = sorted((picture.height, picture.width))
     wanted = min(max(CONTROL_SIZE, CONTROL_SIDE / long), most / long)
-    ratio = min(1, max(wanted, SMALLEST_SIDE / short), JPEG_SIDE / long)
+    ratio = min(1, max(wanted, SMALLEST_SIDE / short), MOST_SIDE / long)
     size = (round(picture.width * ratio), round(picture.height * ratio))
     file = io.BytesIO()
     small = Image.fromarray(picture.rgb).resize(size, Image.Resampling.BICUBIC)

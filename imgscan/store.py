@@ -21,6 +21,7 @@ from scipy import ndimage
 from imgscan.errors import InputError, OutputError
 from imgscan.features_file import FeaturesFile, is_complete
 from imgscan.find import real
+from imgscan.jpeg import MOST_SIDE
 from imgscan.records import Assessed, Mask, Picture, Source
 
 _SHADE = np.array([255, 32, 32], np.float32)  # of the forged region on the overlay
@@ -29,7 +30,6 @@ _SOURCE = np.array([0, 220, 255], np.uint8)  # that of what a marked copy equals
 MOST_NAME = 255  # bytes of a file's name, on nearly every file system
 MOST_PATH = 2048  # bytes of a name with its folders: what is left of Linux's 4,096 is for the output folder
 SUFFIXES = {"masks": ".png", "overlays": ".jpg"}  # overlays are for people: a PNG takes twenty times as long, four times the space
-JPEG_SIDE = 65_500  # pixels, the most that libjpeg takes
 TRIM_EVERY = 20  # pictures
 
 
@@ -190,7 +190,7 @@ class Store:
     def _write(self, result: Assessed) -> dict[str, str]:
         name = result.finding.picture.name
         mask, shown = Image.fromarray(result.mask.forged.astype(np.uint8) * 255), overlay(result.picture, result.mask)
-        shown.thumbnail((JPEG_SIDE, JPEG_SIDE))
+        shown.thumbnail((MOST_SIDE, MOST_SIDE))
         digests = {
             "mask_sha256": _save(mask, output_path(self.out, "masks", name), "PNG"),
             "overlay_sha256": _save(shown, output_path(self.out, "overlays", name), "JPEG", quality=90),

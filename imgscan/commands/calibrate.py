@@ -48,7 +48,7 @@ def threshold(scores: list[float], rate: float) -> float | None:
     return max(round((under + above) / 2, 4), math.floor(under * 10_000 + 1) / 10_000)
 
 
-def strictest(forms: Mapping[str, list[float]], rate: float) -> float | None:
+def threshold_of_forms(forms: Mapping[str, list[float]], rate: float) -> float | None:
     """A score that at most `rate` of the pictures in all forms together reach, and of those as they are at most `rate` too.
 
     Copies that were saved once more raise few alarms: in one count with them, pictures as they are may raise more than the rate
@@ -77,7 +77,7 @@ def calibrate_command(
     named on stderr.
 
     What models have in common is computed once on a CPU.  With `copies` the pictures count in the forms of datasets.resaved too,
-    smaller and saved once more: see `strictest`.  `csv_file` receives every score.
+    smaller and saved once more: see `threshold_of_forms`.  `csv_file` receives every score.
     """
     sources = find(pristine)
     if not sources:
@@ -155,7 +155,7 @@ def _show(model: str, forms: dict[str, list[float]], photographs: int, copies: b
     if copies:
         print(f"# {len(scores)} pictures: {photographs} photographs and {len(COPIES)} copies of each ({', '.join(COPIES)})")
     for level, rate in LEVEL_RATES.items():
-        score = strictest(forms, rate)
+        score = threshold_of_forms(forms, rate)
         if score is None:
             few = f"{len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {round(1 / rate)}"
             print(f"imgscan: {model}: {level}: {few}", file=sys.stderr)

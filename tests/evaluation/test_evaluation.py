@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imgscan.commands.calibrate import AS_IS, strictest, threshold
+from imgscan.commands.calibrate import AS_IS, threshold, threshold_of_forms
 from imgscan.datasets.entries import Entry
 from imgscan.decode import decode
 from imgscan.detectors import DETECTORS
@@ -364,7 +364,7 @@ def test_copies_do_not_hide_what_pictures_as_they_are_raise() -> None:
     """Two of 20 pictures are at 0.9 and 0.8; of 60 with their copies that is the 5 % that may be, of the 20 it is 10 %."""
     as_is, copies = [0.9, 0.8] + [0.1] * 18, [0.6] + [0.1] * 39
     assert threshold(as_is + copies, 0.05) == pytest.approx(0.35)
-    assert strictest({AS_IS: as_is, "q75": copies}, 0.05) == pytest.approx(0.85)
-    assert strictest({AS_IS: copies, "q75": as_is}, 0.05) == pytest.approx(0.35)
-    assert strictest({AS_IS: as_is[:9], "q75": copies}, 0.05) == pytest.approx(0.7), "9 pictures cannot show 5 %"
-    assert strictest({AS_IS: as_is, "q75": copies}, 0.01) is None
+    assert threshold_of_forms({AS_IS: as_is, "q75": copies}, 0.05) == pytest.approx(0.85)
+    assert threshold_of_forms({AS_IS: copies, "q75": as_is}, 0.05) == pytest.approx(0.35)
+    assert threshold_of_forms({AS_IS: as_is[:9], "q75": copies}, 0.05) == pytest.approx(0.7), "9 pictures cannot show 5 %"
+    assert threshold_of_forms({AS_IS: as_is, "q75": copies}, 0.01) is None
