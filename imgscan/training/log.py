@@ -46,8 +46,13 @@ class Log:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._events is not None:
+        if self._events is None:
+            return
+        try:
             self._events.close()
+        except OSError as failed:
+            if error is None:
+                raise self._unwritable(failed) from failed
 
     def line(
         self, *, step: int, epoch: int, loss: float | None, rate: float, seconds: float, pace: float, score: float | None
@@ -68,13 +73,18 @@ class Log:
                 )
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-        if self._events is not None:
-            if loss is not None:
+        try:
+            if self._events is not None and loss is not None:
                 self._events.add_scalar("train/loss", loss, step)
                 self._events.add_scalar("train/rate", rate, step)
                 self._events.add_scalar("train/pictures_per_second", pace, step)
-            if score is not None:
+            if self._events is not None and score is not None:
                 self._events.add_scalar("validation/auc", score, step)
+        except OSError as error:  # of an earlier line: TensorBoard writes in a thread of its own
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        return OutputError(f"{self.out / 'events'}: cannot be written: {error.strerror or error}")
 
     def remark(self, remarks: list[str]) -> None:
         """Enter pictures that could not be read, by any process, into the ledger; InputError when there are more than allowed.

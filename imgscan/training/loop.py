@@ -11,7 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,7 @@ def train(
     if world.size > 1:
         trainee = DistributedDataParallel(trainee, find_unused_parameters=_has_idle_parameters(recipe))
     trainee.train()
-    data = batches(
+    given = batches(
         samples,
         settings,
         workers=recipe.data.workers,
@@ -187,7 +187,8 @@ def train(
     began = last_save = last_report = time.monotonic()
     before, logged = run.seconds, run.step
     losses: list[float] = []
-    with Log(out, recipe.data.unreadable, world) as log:
+    # Closed also where an error's traceback would keep it: loader processes that nobody ends would hold up the end of this one.
+    with Log(out, recipe.data.unreadable, world) as log, closing(given) as data:
         log.remark([f"{path}: cannot be opened" for path in getattr(samples, "unreadable", [])])
         if run.step == 0:  # where it starts from: a run that never leaves this learns nothing
             run.last = validate(run.shipped, recipe, validation, world, log)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
@@ -137,8 +137,8 @@ class _Shares(Sampler[list[int]]):
 
 def batches(
     samples: Samples, train: TrainSection, *, workers: int, rank: int, size: int, first: int, pin: bool
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[str]]]:
-    """This process' batches from step `first` on, `accumulate` of them a step.
+) -> Generator[tuple[torch.Tensor, torch.Tensor, list[str]], None, None]:
+    """This process' batches from step `first` on, `accumulate` of them a step; closing it ends the loader processes.
 
     Yields:
         rgb B x 3 x side x side uint8, labels B x side x side uint8, B remarks on what could not be read ("": nothing).

@@ -205,6 +205,18 @@ def test_sigterm_saves_and_exits_143(tmp_path: Path, roots: list[object]) -> Non
     assert (tmp_path / "weights.toml").exists()
 
 
+def test_events_that_cannot_be_written_end_the_run(tmp_path: Path, roots: list[object]) -> None:
+    """As on a full disk.  TensorBoard fails in a thread of its own, and loader processes ignore the signal that would end them."""
+    pytest.importorskip("tensorboard")
+    flags = [*TINY, "--set", "train.steps=100000", "--set", "data.workers=1"]
+    process = start("ncl", *roots, "--size", "small", *flags, "--out", tmp_path, group=True)
+    wait_for(tmp_path / "checkpoint.safetensors")
+    shutil.rmtree(tmp_path / "events")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INCOMPLETE, err
+    assert f"{tmp_path / 'events'}: cannot be written: No such file or directory" in err
+
+
 @pytest.mark.slow
 def test_two_processes_take_the_steps_of_one_with_twice_the_batch(tmp_path: Path, roots: list[object]) -> None:
     """The ViT has no batch norm; untouched pictures and draws are off, so the mean over processes is that over the batch."""
