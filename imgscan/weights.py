@@ -40,6 +40,9 @@ class OperatingPoint:
     score: float  # pictures at or above it are findings of that level
     false_alarms: float  # measured share of untouched pictures at or above it
     pictures: int  # how many untouched pictures that is measured on
+    # Where copies of photographs, smaller or saved once more, are among these:
+    as_is: float | None = None  # share of the photographs as they are at or above it
+    photographs: int | None = None  # how many photographs they are
 
 
 @dataclass(frozen=True)

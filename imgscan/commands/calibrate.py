@@ -166,6 +166,8 @@ def _show(model: str, forms: dict[str, list[float]], photographs: int, copies: b
         if copies:
             print("# " + ", ".join(f"{form}: {reached[form]} of {len(forms[form])}" for form in (AS_IS, *COPIES) if form in forms))
         print(f'[[operating_points]]\nlevel = "{level}"\nscore = {score}\nfalse_alarms = {measured:.4f}\npictures = {len(scores)}')
+        if copies and (own := len(forms.get(AS_IS, []))):
+            print(f"as_is = {reached[AS_IS] / own:.4f}\nphotographs = {own}")
 
 
 def _copies(sources: list[Source], folder: Path) -> list[_Shown]:

@@ -173,7 +173,7 @@ def _run(
         "model": model.name,
         "weights": weights,
         "compat": model.compat,
-        "operating_points": [asdict(point) for point in model.points],
+        "operating_points": [{k: v for k, v in asdict(point).items() if v is not None} for point in model.points],
         "bf16": scanner.amp,
         "input": [asdict(plan) for plan in scanner.plans],
         "fuse": asdict(scanner.fusing),

@@ -80,12 +80,19 @@ def _threshold_text(run: Line) -> str:
     if point is None:
         return f"A finding is {f'of level {level} or above' if score is None else f'a score of {score:g} or more'}{least}."
     name = "the default" if point["level"] == "default" else f"level {point['level']}"
-    share = f"{100 * point['false_alarms']:g} % of {point['pictures']} untouched pictures"
+    share = f"{_percent(point['false_alarms'])} of {point['pictures']} untouched pictures"
+    if point.get("photographs"):
+        as_is = f"{_percent(point['as_is'])} of {point['photographs']} untouched photographs"
+        share = f"{as_is}, and with smaller and resaved copies of them {share},"
     sides = " and ".join(map(str, run.get("measured_sides", ())))
     doubt = (
         f" That was with {sides} pixels at once; this scan had another --side, and the rate may be another too." if sides else ""
     )
     return f"A finding is a score of {point['score']:g} or more ({name}), which {share} reached when it was measured{least}.{doubt}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
 
 
 def _table(record: Record, findings: Sequence[Line]) -> str:

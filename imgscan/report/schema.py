@@ -78,6 +78,10 @@ RUN["properties"] |= {
         "description": "pixels at once that the thresholds were measured with where the scan had another --side, else empty",
     },
 }
+RUN["properties"]["operating_points"]["items"]["properties"] |= {
+    "as_is": _SHARE | {"description": "share of the photographs as they are, where smaller and resaved copies of them count too"},
+    "photographs": _COUNT | {"description": "how many these are"},
+}
 ASSESSED = _object(
     type={"const": "result"},
     status={"const": "assessed"},

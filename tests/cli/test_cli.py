@@ -352,6 +352,7 @@ def test_calibrate_counts_copies_and_says_of_how_many_photographs(folder: Path, 
     counts = [tuple(map(int, re.fullmatch(r".*: (\d+) of (\d+)", form).groups())) for form in forms.split(", ")]
     assert [some for _, some in counts] == [3] * 8
     assert f"false_alarms = {sum(reached for reached, _ in counts) / 24:.4f}" in done.stdout
+    assert f"as_is = {counts[0][0] / 3:.4f}\nphotographs = 3\n" in done.stdout
 
 
 def test_calibrate_measures_several_models_as_it_measures_each(

@@ -342,6 +342,14 @@ def test_thumbnails_shrink_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(page) < 40_000
 
 
+def test_the_page_says_what_photographs_and_what_copies_of_them_reached() -> None:
+    point = {"level": "possible", "score": 0.4178, "false_alarms": 0.0142, "pictures": 1408, "as_is": 0.0170, "photographs": 176}
+    run = {**RUN, "operating_points": [point]}
+    jsonschema.validate(run, schema(), jsonschema.Draft202012Validator)
+    said = "1.7 % of 176 untouched photographs, and with smaller and resaved copies of them 1.4 % of 1408 untouched pictures,"
+    assert f"(level possible), which {said} reached when it was measured." in html.render(to_record([run, SUMMARY]))
+
+
 def test_a_page_of_thousands_of_rows_stays_small() -> None:
     lines = [RUN, *(assessed(f"{number}.jpg") for number in range(5000)), SUMMARY]
     assert len(html.render(to_record(lines))) < 1_500_000
