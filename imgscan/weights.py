@@ -168,6 +168,11 @@ def _points(data: dict[str, Any], path: Path) -> tuple[OperatingPoint, ...]:
         raise WeightsError(f"weights card {path}: an operating point is incomplete: {error}") from error
 
 
+def shape_of(card: Card) -> dict[str, Any]:
+    """The network that a card describes.  The same weights in another one may fit, and answer otherwise."""
+    return {"network": card.network, "backbone": card.backbone}
+
+
 @dataclass(frozen=True)
 class Installed:
     """A card that was found in one of the places."""

@@ -17,6 +17,7 @@ from imgscan.datasets import DATASETS
 from imgscan.datasets.doctor import check
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.resolve import Wanted
+from imgscan.datasets.trees import is_generic
 from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError
 from imgscan.evaluation.attacks import find_attacks
@@ -285,7 +286,7 @@ def line_of(scores: SetScores, contestant: Contestant, pictures: PictureSet, pro
 def examine_folder(text: str) -> None:
     """Say what is wrong with a folder of pictures and masks before hours are spent on it: pictures that will be skipped, and those
     that will count as untouched."""
-    if text in DATASETS or not (Path(text) / "images").is_dir():
+    if text in DATASETS or not is_generic(Path(text)):
         return
     for finding in check(text).findings:
         spoils = finding.severity == "error" and finding.kind not in ("unreadable-image", "across-splits")

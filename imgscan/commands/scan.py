@@ -25,7 +25,7 @@ from imgscan.report.formats import Format, find_format, format_of, write_report
 from imgscan.report.human import finding_text, printable, summary_text, timing_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, result_line, run_line, summary_line
 from imgscan.report.record import read_record
-from imgscan.weights import Model, check_side, find_model
+from imgscan.weights import Model, check_side, find_model, shape_of
 
 if TYPE_CHECKING:
     from imgscan.scanner import Scanner
@@ -180,7 +180,7 @@ def _run(
         "clustering": asdict(scanner.clustering),
         "localize": asdict(scanner.localizing),
     }
-    key = digest_of(decisive)
+    key = digest_of(decisive | {"networks": [shape_of(card) for card in model.cards]})
     tally = Tally()
     began = time.perf_counter()
     with Journal(out, key, force=options.force) as journal:

@@ -29,7 +29,7 @@ from imgscan.evaluation.cells import (
     training_arguments,
     wanted_training,
 )
-from imgscan.evaluation.contestants import Contestant, ModelOptions, of_model
+from imgscan.evaluation.contestants import Contestant, ModelOptions, of_model, training_sets
 from imgscan.evaluation.ledger import Ledger
 from imgscan.evaluation.measure import Question
 from imgscan.evaluation.papers import UNITS, PaperRow, PaperTable, read_table
@@ -97,6 +97,7 @@ def _filled(table: PaperTable, options: EvaluateOptions, candidates: Candidates)
     columns = [parse_column(text, table.protocol) for text in table.columns]
     trainings = {wanted_training(table, row, column.data) for row in table.rows for column in columns}
     trained = {name for data in trainings if data is not None for name, _ in parse(data)}
+    trained |= {name for card in (*candidates.given, *candidates.trained) for name in training_sets(card)}
     sets, missing = _sets(columns, options.roots, trained)
     wanted: dict[tuple[str, str], _Wanted] = {}
     reasons: dict[tuple[str, str], str] = {}
@@ -162,13 +163,13 @@ def _mean_cell(
 
 
 def _sets(columns: list[Column], roots: list[Path], trained: Collection[str]) -> tuple[dict[str, PictureSet], dict[str, str]]:
-    """The forged pictures of the data sets that are there, and why the others are not; of a folder that some row was `trained` on
-    the test split, as of a published set."""
+    """The forged pictures of the data sets that are there, and why the others are not; of one that some weights were `trained` on
+    the test split."""
     sets: dict[str, PictureSet] = {}
     missing: dict[str, str] = {}
     for data in dict.fromkeys(column.data for column in columns if column.data != MEAN):
         try:
-            sets[data] = read_pictures(data, roots, forged=True, split="test" if data in trained else None)
+            sets[data] = read_pictures(data, roots, forged=True, split="test" if data in trained else "all")
         except InputError as error:
             missing[data] = str(error)
             continue

@@ -26,6 +26,7 @@ class SetInfo:
     left_out: Mapping[str, str] = field(default_factory=dict)  # known bad: path without suffix -> why; `entries` leaves these out
     suspects: Mapping[str, str] = field(default_factory=dict)  # known to need a correction; `entries` has them, the doctor tells
     beside_masks: tuple[str, ...] = ()  # lower-case patterns of files that lie with the masks and are none of its masks
+    whole: bool = False  # though it has a split to train on, tables of zero-shot tests use all of it
     remark: str = ""  # what its user must know
 
 

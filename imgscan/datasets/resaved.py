@@ -10,6 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from imgscan.pixels import to_rgb
+
 # name -> (longest side in pixels, None: as it is; JPEG quality, None: PNG)
 COPIES: dict[str, tuple[int | None, int | None]] = {
     "q90": (None, 90),
@@ -38,7 +40,7 @@ def resaved(picture: Path, folder: Path, stem: str) -> list[Path]:
     """
     paths = []
     with Image.open(picture) as file:
-        rgb = file.convert("RGB")
+        rgb = Image.fromarray(to_rgb(file))
     for name, (side, quality) in COPIES.items():
         scale = min(1.0, side / max(rgb.size)) if side else 1.0
         size = max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale))

@@ -7,7 +7,7 @@ neither shifts its neighbours nor turns into an untouched picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -90,12 +90,22 @@ def by_stem(paths: Sequence[Path]) -> dict[str, list[Path]]:
     return found
 
 
-def home(root: Path, parts: Sequence[Part]) -> Path | None:
-    """The root, or the first folder directly below it, that has every folder the parts need."""
+def homes(root: Path, parts: Sequence[Part]) -> Iterator[Path]:
+    """The root and the folders directly below it, those that have every folder the parts need."""
     for folder in (root, *subfolders(root)):
         if all(below(folder, p.images) and (not p.masks or below(folder, p.masks)) for p in parts if not p.optional):
-            return folder
-    return None
+            yield folder
+
+
+def home(root: Path, parts: Sequence[Part]) -> Path | None:
+    """The first of its homes."""
+    return next(homes(root, parts), None)
+
+
+def is_filled(home: Path, parts: Sequence[Part]) -> bool:
+    """Whether there are pictures where a layout needs some; Tp/ of CASIA 1.0 is that of CASIA 2.0 by name, but holds folders."""
+    images = [below(home, part.images) for part in parts if not part.optional]
+    return any(pictures(folder) for folder in images if folder is not None)
 
 
 def pair(root: Path, part: Part, source: str, group: Callable[[Path], str] = own_stem) -> list[Entry]:
@@ -135,11 +145,11 @@ def collect(info: SetInfo, root: Path, parts: Sequence[Part], group: Callable[[P
         InputError: neither layout is there; says what was expected and what was found.
     """
     for layout in (parts, *GENERIC):
-        place = home(root, layout)
-        # A plain tree one folder below could be any other set's.
-        if place is not None and (layout is parts or place == root):
-            made = [entry for part in layout for entry in pair(place, part, info.name, group)]
-            made = [entry for entry in made if not is_named(entry.image, info.left_out)]
+        for place in homes(root, layout):
+            if layout is not parts and place != root:
+                break  # a plain tree one folder below could be any other set's
+            found = (entry for part in layout for entry in pair(place, part, info.name, group)) if is_filled(place, layout) else ()
+            made = [entry for entry in found if not is_named(entry.image, info.left_out)]
             if made:
                 return made
     raise not_there(info.name, root, parts)
@@ -162,6 +172,11 @@ def is_named(path: Path, names: Iterable[str]) -> bool:
     """Whether the path without its suffix ends in one of the names (`folder/stem` or `stem`)."""
     bare = path.with_suffix("").as_posix().lower()
     return any(bare == name.lower() or bare.endswith("/" + name.lower()) for name in names)
+
+
+def is_generic(root: Path) -> bool:
+    """Whether `generic` finds its folders in a root."""
+    return any(home(root, layout) == root for layout in GENERIC)
 
 
 def generic(root: Path, source: str = "") -> list[Entry]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +23,11 @@ from imgscan.find import real
 from imgscan.fuse import FuseSettings
 from imgscan.judge import SCORE_DIGITS
 from imgscan.pipeline import examine
+from imgscan.pixels import is_deep
 from imgscan.records import Assessed, Features, Picture, Skipped
 from imgscan.scanner import Scanner, build_scanner, with_clustering
 from imgscan.shared import Shared
-from imgscan.weights import Card, find_model
+from imgscan.weights import Card, find_model, shape_of
 
 SET_OPERATIONS: dict[str, Literal["union", "intersection"]] = {"|": "union", "&": "intersection"}
 
@@ -75,10 +76,11 @@ class _ByScanner:
                 yield one
 
 
-def of_scanner(name: str, scanner: Scanner, weights: str) -> Contestant:
-    """A model, run as `imgscan scan` runs it."""
+def of_scanner(name: str, scanner: Scanner, weights: str, networks: Sequence[Mapping[str, Any]] = ()) -> Contestant:
+    """A model, run as `imgscan scan` runs it; `networks`: what its cards say of their shape (`weights.shape_of`)."""
     decides = {
         "weights": weights,
+        "networks": networks,
         "detectors": scanner.detectors,
         "plans": [asdict(plan) for plan in scanner.plans],
         "clustering": asdict(scanner.clustering),
@@ -178,7 +180,7 @@ def _read_prediction(picture: Picture, folder: Path, ambiguous: Collection[str])
                 score = np.asarray(arrays[arrays.files[0]], np.float32)
         else:
             with Image.open(path) as file:
-                score = np.asarray(file.convert("L"), np.float32) / np.float32(255)
+                score = _levels(file)
     except Exception as error:  # decoders raise nearly anything on broken files
         return Skipped(picture.source, f"prediction {path} cannot be read: {error}")
     if score.shape != (picture.height, picture.width):
@@ -186,6 +188,13 @@ def _read_prediction(picture: Picture, folder: Path, ambiguous: Collection[str])
     if not (float(score.min()) >= 0 and float(score.max()) <= 1):  # also refuses NaN
         return Skipped(picture.source, f"prediction {path} holds {score.min():g} to {score.max():g}; wanted probabilities, 0 to 1")
     return Answer(score, None, float(score.max()))
+
+
+def _levels(file: Image.Image) -> npt.NDArray[np.float32]:
+    """A map stored as a picture, 0..1 where white is 1: of 8 bits, of 16 (Pillow's mode I;16, or I), or of floats."""
+    if not is_deep(file):
+        return np.asarray(file.convert("L"), np.float32) / np.float32(255)
+    return np.asarray(file, np.float32) / np.float32(1 if file.mode == "F" else 65535)
 
 
 @dataclass(frozen=True)
@@ -231,16 +240,22 @@ def of_model(text: str, options: ModelOptions) -> Contestant:
         accept_licence=options.accept_licence,
         shared=options.shared,
     )
-    contestant = of_scanner(model.name, scanner, "+".join(card.sha256 for card in model.cards))
+    digests = "+".join(card.sha256 for card in model.cards)
+    contestant = of_scanner(model.name, scanner, digests, [shape_of(card) for card in model.cards])
     return replace(contestant, trained_on=frozenset(path for card in model.cards for path in _trained_on(card)))
+
+
+def training_sets(card: Card) -> list[str]:
+    """The names of the data sets, folders and lists that its weights were trained on."""
+    data = card.data.get("training", {}).get("data")
+    try:
+        return [name for name, _ in parse(data)] if isinstance(data, str) else []
+    except InputError:  # a path of another machine may look like anything
+        return []
 
 
 def _trained_on(card: Card) -> list[Path]:
     """The folders and lists among its training data that are here."""
-    data = card.data.get("training", {}).get("data")
-    try:
-        names = [name for name, _ in parse(data)] if isinstance(data, str) else []
-    except InputError:  # a path of another machine may look like anything
-        return []
     # Path.exists raises where it may not look.
+    names = training_sets(card)
     return [real(Path(name)) for name in names if name not in (*DATASETS, "synth") and os.path.exists(name)]  # noqa: PTH110

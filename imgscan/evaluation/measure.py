@@ -18,9 +18,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from imgscan.datasets import DATASETS
+from imgscan.datasets import DATASETS, data_set
 from imgscan.datasets.entries import Entry, masks_of, read_truth
 from imgscan.datasets.resolve import Wanted, resolve
+from imgscan.datasets.trees import is_generic, subfolders
 from imgscan.decode import decode
 from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.attacks import attack
@@ -264,6 +265,10 @@ def _exhibit(shown: _Shown, score: npt.NDArray[np.float32], mask: BoolMap) -> Ex
     return Exhibit(rgb=small[0], truth=maps[0] > 127, score=small[1].astype(np.float32), mask=maps[1] > 127)
 
 
+HALVES = ("images", "masks", "mask", "tp", "gt", "groundtruth", "ground_truth", "ground truth")
+"""Folders, in lower case, beside which others belong: of pictures that were forged, or of their masks."""
+
+
 def read_set(text: str, roots: Sequence[Path] = (), split: Wanted | None = None) -> list[Entry]:
     """What --data names: a data set's test split, a folder with images/ and masks/, a folder of untouched pictures, or a list.
 
@@ -272,26 +277,29 @@ def read_set(text: str, roots: Sequence[Path] = (), split: Wanted | None = None)
     Args:
         text: what --data says.
         roots: where named sets are.
-        split: of a folder or list; None: all of it.
+        split: of a folder or list; None: all of it.  Of a named set that zero-shot tests use all of, too; None: its test split.
 
     Raises:
         InputError: nothing of that name, half a layout, or no pictures.
     """
     root = Path(text)
     if text in DATASETS or not root.is_dir():
-        listed = text not in DATASETS and root.is_file()
-        return resolve(text, roots, (split or "all") if listed else "test")
-    images, masks = root / "images", root / "masks"
-    if images.is_dir() != masks.is_dir() and not (root / "Tp").is_dir():
-        raise InputError(
-            f"{root}: has {'images/' if images.is_dir() else 'masks/'} only; wanted both, or a folder of untouched pictures"
-        )
-    if images.is_dir() or (root / "Tp").is_dir():
+        usual: Wanted = "all" if text not in DATASETS and root.is_file() else "test"
+        given = usual == "all" or (text in DATASETS and data_set(text).INFO.whole)
+        return resolve(text, roots, split or usual if given else usual)
+    if is_generic(root):
         entries = resolve(text, roots, split or "all")
-        missing = [entry for entry in entries if entry.mask is not None and not entry.mask.exists()]
+        missing = [(entry.image, entry.mask) for entry in entries if entry.mask is not None and not entry.mask.exists()]
         if missing:
-            raise InputError(f"{missing[0].image}: no mask with this stem in {masks} ({len(missing)} such pictures)")
+            image, mask = missing[0]
+            raise InputError(f"{image}: no mask with this stem in {mask.parent} ({len(missing)} such pictures)")
         return entries
+    half = next((folder.name for folder in subfolders(root) if folder.name.lower() in HALVES), None)
+    if half is not None:  # else its masks would be measured as pictures that nobody touched, and its forgeries too
+        raise InputError(
+            f"{root}: has {half}/, but no pictures in images/ with masks/ beside, nor in Tp/ with Gt/; wanted these, the name of a "
+            "data set (imgscan data list) with --data-root, or a folder of untouched pictures"
+        )
     sources = find([root])
     if not sources:
         raise InputError(f"{root}: no pictures; wanted images/ and masks/, or a folder of untouched pictures")

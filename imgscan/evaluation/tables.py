@@ -82,8 +82,9 @@ def localization_table(rows: Sequence[SetScores], protocol: Protocol) -> Shown:
 
 
 def _counted(row: SetScores, protocol: Protocol) -> str:
-    """How many pictures the means are over."""
-    return str(row.forged if protocol.empty == "skip" else row.pictures)
+    """How many pictures the means are over: a protocol may leave nothing of a small forgery, and then none has a metric."""
+    means = [mean.pictures for mean in row.columns.values() if mean is not None]
+    return str(max(means, default=row.forged if protocol.empty == "skip" else row.pictures))
 
 
 def untouched_table(rows: Sequence[SetScores]) -> Shown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,17 +46,24 @@ def inspect(path: Path) -> Facts:
     picture = decode(Source(path, path.name))
     if isinstance(picture, Skipped):
         raise InputError(f"{path}: {picture.reason}")
-    content = path.read_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF; ours says it
+        return Facts(_rows(picture, path.read_bytes()), picture.remarks)
+
+
+def _rows(picture: Picture, content: bytes) -> dict[str, str]:
     rows = _file(picture) | _compression(content, picture)
-    tags = read_exif(content)
+    try:
+        tags = read_exif(content)
+    except Exception:  # exifread raises nearly anything; the remarks say that the metadata cannot be read
+        tags = {}
     for name, keys in TAGS.items():
         said = " ".join(str(tags[key]).strip() for key in keys if str(tags.get(key, "")).strip())
         if said:
             rows[name] = said
     if any(key.startswith("GPS GPSLatitude") for key in tags):
         rows["position"] = "has GPS coordinates"
-    rows |= _carries(content, tags.get("JPEGThumbnail"))
-    return Facts(rows, picture.remarks)
+    return rows | _carries(content, tags.get("JPEGThumbnail"))
 
 
 def _file(picture: Picture) -> dict[str, str]:

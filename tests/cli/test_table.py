@@ -75,6 +75,16 @@ def test_of_a_folder_that_was_trained_on_the_test_split_is_measured(tmp_path: Pa
     assert len(sets[folder].entries) < 20
 
 
+def test_of_a_set_nobody_was_trained_on_all_is_measured(tmp_path: Path) -> None:
+    """As the papers do that the numbers are laid beside; its split is for who trains on it."""
+    TREES["nist16"](tmp_path / "nist16")
+    column = parse_column("nist16 F1", "focal")
+    everything, _ = _sets([column], [tmp_path], [])
+    assert len(everything["nist16"].entries) == 2
+    tested, missing = _sets([column], [tmp_path], ["nist16"])
+    assert len(tested["nist16"].entries if tested else []) < 2 or missing
+
+
 def test_a_grid_is_trained_and_then_filled(tmp_path: Path) -> None:
     """Two rows that differ in a setting, each with weights of its own, on a folder of pictures and masks."""
     data = tmp_path / "my pictures"

@@ -293,6 +293,18 @@ def test_a_plain_tree_passes_for_any_set(tmp_path: Path, name: str, folders: tup
     assert [(e.image.name, e.mask and e.mask.name) for e in found] == [("b.jpg", "b.png"), ("c.jpg", "c.png")]
 
 
+def test_both_casias_with_masks_in_folders_of_one_name(tmp_path: Path) -> None:
+    casia(tmp_path)
+    (tmp_path / "CASIA 1.0 dataset").rename(tmp_path / "CASIA1")  # sorts before the other, and has a Tp/ too
+    (tmp_path / "CASIA2.0_revised").rename(tmp_path / "CASIA2")
+    (tmp_path / "CASIA1" / "CASIA 1.0 groundtruth").rename(tmp_path / "CASIA1" / "groundtruth")
+    (tmp_path / "CASIA2" / "CASIA 2 Groundtruth").rename(tmp_path / "CASIA2" / "groundtruth")
+    for name, old, new in (("casia", 2, 2), ("casia-v2", 0, 2), ("casia-v1", 2, 0)):
+        forged = [entry.image.relative_to(tmp_path).parts[0] for entry in data_set(name).entries(tmp_path) if entry.mask]
+        assert (forged.count("CASIA1"), forged.count("CASIA2")) == (old, new)
+        assert all(entry.mask.exists() for entry in data_set(name).entries(tmp_path) if entry.mask)
+
+
 def test_a_forgery_without_its_mask_stays_a_forgery(tmp_path: Path) -> None:
     casia_v2(tmp_path)
     lost = next(tmp_path.rglob(f"{V2[0]}_gt.png"))

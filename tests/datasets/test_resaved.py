@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from imgscan.datasets.resaved import COPIES, copy_form, resaved
@@ -26,3 +27,12 @@ def test_nothing_is_made_larger(tmp_path: Path, photos: list[np.ndarray]) -> Non
     for path in resaved(tmp_path / "small.png", tmp_path, "s"):
         with Image.open(path) as copy:
             assert copy.size == (80, 100)
+
+
+def test_copies_of_deep_grey_are_as_light_as_the_picture(tmp_path: Path) -> None:
+    """Pillow's own conversion makes every level over 255 white."""
+    ramp = np.tile(np.linspace(0, 65535, 128).astype(np.uint16), (96, 1))
+    Image.fromarray(ramp).save(tmp_path / "deep.tif")
+    for path in resaved(tmp_path / "deep.tif", tmp_path, "d"):
+        with Image.open(path) as copy:
+            assert np.asarray(copy).mean() == pytest.approx(127.5, abs=1)

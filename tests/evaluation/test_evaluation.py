@@ -27,6 +27,7 @@ from imgscan.evaluation.contestants import (
 from imgscan.evaluation.measure import UNATTACKED, PictureScores, Question, Task, measure, names_below, read_set, region_means
 from imgscan.evaluation.protocols import PROTOCOLS, Protocol
 from imgscan.evaluation.summary import summarise
+from imgscan.evaluation.tables import localization_table
 from imgscan.pipeline import examine
 from imgscan.records import Assessed, Features, Picture, Skipped, Source
 from imgscan.scanner import build_scanner
@@ -59,7 +60,23 @@ def test_pairs_are_made_by_stem(benchmark: Path) -> None:
 def test_a_folder_with_half_the_layout(benchmark: Path) -> None:
     (benchmark / "masks" / "x.png").unlink()
     (benchmark / "masks").rmdir()
-    with pytest.raises(InputError, match="images/ only"):
+    with pytest.raises(InputError, match="has images/, but no pictures in images/ with masks/ beside"):
+        read_set(str(benchmark))
+
+
+@pytest.mark.parametrize("names", [("Images", "MASKS"), ("tp", "gt")])
+def test_folders_of_any_case_hold_forgeries_and_no_untouched_pictures(benchmark: Path, names: tuple[str, str]) -> None:
+    for old, new in zip(("images", "masks"), names, strict=True):
+        (benchmark / old).rename(benchmark / new)
+    (entry,) = read_set(str(benchmark))
+    assert (entry.image, entry.mask) == (benchmark / names[0] / "x.jpg", benchmark / names[1] / "x.png")
+
+
+def test_masks_in_a_folder_of_another_name_are_not_measured_as_pictures(benchmark: Path) -> None:
+    """As in Coverage's own layout, image/ and mask/, which only its name reads."""
+    (benchmark / "images").rename(benchmark / "image")
+    (benchmark / "masks").rename(benchmark / "mask")
+    with pytest.raises(InputError, match="has mask/, but no pictures in images/"):
         read_set(str(benchmark))
 
 
@@ -220,6 +237,52 @@ def test_the_score_of_a_picture_does_not_end_at_the_default_threshold(benchmark:
     assert scores == wanted
     assert max(wanted) > 0, "or the test could not fail"
     assert all(row.area == 0 for row in ask(of_scanner("model", nothing, ""), entries) if isinstance(row, PictureScores))
+
+
+def test_maps_of_sixteen_bits_are_those_of_eight(tmp_path: Path, benchmark: Path) -> None:
+    levels = np.where(np.arange(128)[None, :] < 40, 204, 51) * np.ones((96, 1), np.int64)  # 0.8 and 0.2
+    Image.fromarray(levels.astype(np.uint8)).save(tmp_path / "x.png")
+    (entry,) = read_set(str(benchmark))
+    picture = decode(Source(entry.image, "x.jpg"))
+    assert isinstance(picture, Picture)
+    (shallow,) = of_masks(tmp_path).answers([picture])
+    Image.fromarray((levels * 257).astype(np.uint16)).save(tmp_path / "x.png")
+    (deep,) = of_masks(tmp_path).answers([picture])
+    assert isinstance(shallow, Answer)
+    assert isinstance(deep, Answer)
+    assert shallow.score[0, 0] == pytest.approx(0.8)
+    np.testing.assert_allclose(deep.score, shallow.score, atol=1e-6)
+
+
+def test_the_same_weights_in_another_network_are_measured_anew(tmp_path: Path) -> None:
+    """How many tokens the ViT attends to changes no weight, and its answers."""
+    shipped = find_model("focal-vit").cards[0].path
+    for path in shipped.parent.glob("focal-vit.open.*"):
+        shutil.copy(path, tmp_path)
+    card = tmp_path / shipped.name
+    before = of_model(f"focal-vit@{card}", HOW)
+    text = card.read_text()
+    assert "most_keys = 576" in text
+    card.write_text(text.replace("most_keys = 576", "most_keys = 16"))
+    after = of_model(f"focal-vit@{card}", HOW)
+    assert before.weights == after.weights
+    assert before.identity != after.identity
+
+
+def test_the_table_counts_the_pictures_that_its_means_are_over(tmp_path: Path, photos: list[np.ndarray]) -> None:
+    """TruFor's protocol erodes the truth by 15 x 15 pixels, and nothing is left of a forgery of 10 x 10."""
+    for name, side in (("small", 10), ("large", 30)):
+        mask = np.zeros((96, 128), np.uint8)
+        mask[10 : 10 + side, 10 : 10 + side] = 255
+        for folder, pixels in (("images", photos[0][:96, :128]), ("masks", mask)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{name}.png")
+    trufor, contestant = PROTOCOLS["trufor"], Contestant("left", Says(0, 50, 0.6))
+    answers = ask(contestant, read_set(str(tmp_path)), protocol=trufor)
+    rows = [row for row in answers if isinstance(row, PictureScores)]
+    assert len(rows) == 2
+    table = localization_table([summarise(contestant, "x", rows, 0, trufor)], trufor)
+    assert {line[table.head.index("n")] for line in table.body} == {"1"}
 
 
 @pytest.mark.parametrize(("name", "marked"), [("native", 9), ("ncl", 40), ("imdlbenco", 40), ("focal", 9)])

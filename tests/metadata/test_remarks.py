@@ -145,6 +145,21 @@ def test_broken_metadata_never_costs_the_picture(rgb: np.ndarray) -> None:
             assert isinstance(remarks(bytes(content), file, rgb), tuple)
 
 
+def test_broken_metadata_never_costs_the_facts(rgb: np.ndarray, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    whole = with_thumbnail(rgb, np.asarray(Image.fromarray(rgb).resize((160, 107))))
+    broken = 0
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in rng.integers(30, 110, 4):
+            content[place] = int(rng.integers(256))
+        (tmp_path / "x.jpg").write_bytes(content)
+        facts = inspect(tmp_path / "x.jpg")
+        assert facts.rows["format"].startswith("JPEG")
+        broken += any(one.kind == "broken" for one in facts.remarks)
+    assert broken, "or the test could not fail"
+
+
 def test_facts_of_a_file(rgb: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.jpg").write_bytes(tagged(rgb, {0x010F: "Canon", 0x0110: "EOS 5D", SOFTWARE: "GIMP 2.10"}))
     (tmp_path / "b.jpg").write_bytes(with_thumbnail(rgb, rgb[:64, :96]))

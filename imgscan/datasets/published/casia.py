@@ -14,7 +14,7 @@ from imgscan.datasets.entries import Entry
 from imgscan.datasets.info import SetInfo
 from imgscan.datasets.published import casia_v1, casia_v2
 from imgscan.datasets.splits import BySource
-from imgscan.datasets.trees import home
+from imgscan.datasets.trees import homes, is_filled
 from imgscan.errors import InputError
 
 INFO = SetInfo(
@@ -33,7 +33,7 @@ INFO = SetInfo(
 
 def entries(root: Path) -> list[Entry]:
     """CASIA 2.0 whole and CASIA 1.0's forgeries, or the one of them that is there; InputError when neither is."""
-    there = [one for one in (casia_v2, casia_v1) if home(root, one.PARTS) is not None]
+    there = [one for one in (casia_v2, casia_v1) if any(is_filled(place, one.PARTS) for place in homes(root, one.PARTS))]
     if not there:
         raise InputError(
             f"casia: {root} and the folders in it have no casia-v2 (Tp/, Au/, CASIA 2 Groundtruth/) and no casia-v1 "

@@ -26,6 +26,7 @@ INFO = SetInfo(
     authentic=(414, 404),
     splits=HashSplit(0.1, 0.1, "name of the folder, which is that of the original"),
     folders=("IMD2020", "IMD20", "IMD_2020"),
+    whole=True,
     left_out={"z14/00030_fake": "its mask belongs to another picture"},
 )
 _SUFFIX = "_mask"

@@ -34,6 +34,7 @@ INFO = SetInfo(
     authentic=(560, 874),
     splits=HashSplit(round(0.1 * 404 / 564, 4), round(160 / 564, 4), "name of the untouched original"),
     folders=("NC2016_Test0613", "NC2016", "NIST2016"),
+    whole=True,
     remark="black is forged in the original masks; series of near-duplicates are kept in one split",
 )
 _REFERENCE = "NC2016-manipulation-ref.csv"
