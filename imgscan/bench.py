@@ -132,7 +132,8 @@ def whole_scan(sources: Sequence[Source], scanner: Scanner, out: Path) -> list[T
     features = FeaturesFile(out, key="bench", model="bench", weights="")
     with Store(out, features=features) as store:
         for line in results(sources, {}, scanner, store):
-            features.note(line)
+            if line["status"] == "assessed":
+                features.note(line)
         store.finish()
     seconds = time.perf_counter() - began
     alone = network_rate(scanner)
@@ -197,8 +198,8 @@ def official(device: torch.device, side: int = 1024) -> list[Timed]:
     ]
 
 
-def memory(counts: Sequence[int], model: str) -> list[Timed]:
-    """Peak memory of scans of more and more small pictures, in processes of their own."""
+def memory(counts: Sequence[int], model: str, device: str = "auto", jobs: int | None = None, licence: bool = False) -> list[Timed]:
+    """Peak memory of scans of more and more small pictures, in processes of their own; `licence`: its terms are accepted."""
     lines: list[Timed] = []
     with TemporaryDirectory() as folder:
         root = Path(folder)
@@ -210,7 +211,8 @@ def memory(counts: Sequence[int], model: str) -> list[Timed]:
             for path in names[:count]:
                 path.rename(part / path.name)
             began = time.perf_counter()
-            code = f"from imgscan.bench import scan_folder; print(*scan_folder({str(part)!r}, {model!r}))"
+            how = str(part), model, device, jobs, licence
+            code = f"from imgscan.bench import scan_folder; print(*scan_folder(*{how!r}))"
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
             if done.returncode:
                 raise WorkerError(f"the scan of {count} pictures failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
@@ -231,13 +233,13 @@ def memory(counts: Sequence[int], model: str) -> list[Timed]:
     return lines
 
 
-def scan_folder(folder: str, model: str) -> tuple[int, int]:
+def scan_folder(folder: str, model: str, device: str, jobs: int | None, licence: bool) -> tuple[int, int]:
     """Scan a folder and say the peak memory of this process and of its largest worker, MB."""
     from imgscan.devices import choose_device
     from imgscan.scanner import build_scanner
     from imgscan.weights import find_model
 
-    scanner = build_scanner(find_model(model), device=choose_device("auto"))
+    scanner = build_scanner(find_model(model), device=choose_device(device), jobs=jobs, accept_licence=licence)
     with TemporaryDirectory() as out:
         whole_scan(find([Path(folder)]), scanner, Path(out))
     return peak_memory(), peak_memory(of_workers=True)

@@ -18,7 +18,7 @@ from imgscan.jpeg import quantization_table
 from imgscan.metadata.remarks import remarks
 from imgscan.pixels import as_stored, orientation_of, to_rgb
 from imgscan.records import Picture, Skipped, Source
-from imgscan.workers import as_is, end_with_parent
+from imgscan.workers import alive, as_is, end_with_parent
 
 MAX_PIXELS = 178_000_000  # larger files are refused: Pillow takes them for decompression bombs
 SMALLEST_SIDE = 64  # pixels; a smaller picture has too few 8x8 blocks to compare
@@ -99,7 +99,7 @@ def decode_all(sources: Sequence[Source], jobs: int) -> Iterator[Picture | Skipp
         sources: from find.
         jobs: worker processes; 0 decodes in this process.
     """
-    return iter(
+    return alive(
         DataLoader(
             _Sources(sources),
             batch_size=None,

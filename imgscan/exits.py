@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -45,7 +46,7 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
             raise
         except Exception as error:
             if os.environ.get("IMGSCAN_TRACEBACK"):
-                raise
+                traceback.print_exc()
             _say(f"imgscan: internal error: {type(error).__name__}: {error} (IMGSCAN_TRACEBACK=1 shows where)")
             code = ExitCode.INCOMPLETE
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -85,4 +86,5 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    with suppress(OSError):  # nobody reads stderr any more; the exit code still has to be told
+        print(text, file=sys.stderr)

@@ -123,11 +123,11 @@ def find(
     for path in paths:
         if not os.path.lexists(path):
             raise InputError(f"{path}: no such file or folder; wanted a picture or a folder of pictures")
-        whole = path.is_dir()
+        whole = os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where it may not look
         passed: list[Source] = []
         for source in _walk(path, avoid, passed) if whole else [Source(path, _name(path, path.parent))]:
             # A folder among them is one that cannot be read: nobody knows whether what is to be included is in there.
-            sealed = whole and os.path.isdir(source.path)  # noqa: PTH112 - Path.is_dir raises where it may not look
+            sealed = whole and os.path.isdir(source.path)  # noqa: PTH112
             if chosen.excludes(source.name) if sealed else not chosen.takes(source.name, named=not whole):
                 continue
             file = real(source.path)
@@ -165,7 +165,9 @@ def _walk(root: Path, avoid: Path | None, passed: list[Source]) -> Iterator[Sour
         folders[:] = sorted(f for f in folders if f not in skipped and real(here / f) != avoid)
         for file in sorted(files):
             path = here / file
-            claims = path.suffix.lower() in PICTURE_SUFFIXES and (path.is_file() or not path.exists())
+            claims = path.suffix.lower() in PICTURE_SUFFIXES and (
+                os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113
+            )
             source = Source(path, _name(path, root))
             start = b"" if claims else _start(path)
             if claims or start is None or _is_picture(start):  # what may not be read has to be reported, not passed over

@@ -27,8 +27,9 @@ def _config(ctx: typer.Context, file: Path | None) -> Path | None:
     if not ctx.resilient_parsing:
         try:
             configure(ctx, file=file, files=not without)
-        except ImgscanError as error:
-            print(f"imgscan: {error}", file=sys.stderr)
+        except (ImgscanError, OSError) as error:  # OSError: the working directory is gone, or one above it may not be looked at
+            said = error if isinstance(error, ImgscanError) else f"no configuration can be looked for: {error}"
+            print(f"imgscan: {said}", file=sys.stderr)
             raise typer.Exit(int(ExitCode.INCOMPLETE)) from None
     return file
 

@@ -25,6 +25,7 @@ from torch import nn
 
 from imgscan.cluster import MANY, ClusterSettings, cluster, cluster_many
 from imgscan.decode import decode, decode_all
+from imgscan.errors import WorkerError
 from imgscan.extract import detect, extract, seek
 from imgscan.fuse import fuse
 from imgscan.judge import judge
@@ -34,7 +35,7 @@ from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Soug
 from imgscan.scanner import Scanner
 from imgscan.segment import segment
 from imgscan.shared import Made
-from imgscan.workers import busy, each, end_with_parent
+from imgscan.workers import KILLED, busy, each, end_with_parent, was_killed
 
 AHEAD = 4  # batches decoded and grouped by size before the network sees them
 SAMPLE = 24  # pictures that the network is timed on alone, for -v
@@ -172,6 +173,10 @@ def _batch_by_batch(pictures: Iterable[Picture | Skipped], scanner: Scanner) -> 
                     yield _finish(waiting.popleft(), scanner)
             while waiting:
                 yield _finish(waiting.popleft(), scanner)
+        except RuntimeError as error:
+            if not was_killed(error):
+                raise
+            raise WorkerError(KILLED) from error
         finally:
             processes.shutdown(cancel_futures=True)
 

@@ -189,7 +189,8 @@ def _unlock(descriptor: int | None) -> None:
 def _digest(source: Source) -> str | None:
     if source.content is not None:
         return hashlib.sha256(source.content).hexdigest()
-    return _file_digest(source.path)
+    # A pipe can be read once, and decoding has to read it.
+    return _file_digest(source.path) if os.path.isfile(source.path) else None  # noqa: PTH113 - Path.is_file may raise
 
 
 def _file_digest(path: Path) -> str | None:

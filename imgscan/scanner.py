@@ -100,8 +100,8 @@ def parse_grid(text: str | None) -> int | None:
 
 def with_clustering(model: Model, method: str | None, grid: int | None, seconds: float, device: torch.device) -> Model:
     """The model with --cluster and --grid; a grid of 0 is the finest that is clustered within `seconds` a picture here."""
-    if grid != 0 or (not model.cards and len(model.detectors) == 1):  # a detector alone is not clustered
-        return model.with_clustering(method, grid or None)
+    if grid != 0 or not model.clusters:
+        return model.with_clustering(method, grid)
     chosen = model.with_clustering(method, None)
     plain = settings("clustering", ClusterSettings, chosen.settings.get("clustering", {}), model.name)
     if plain.method == HEAD:
@@ -166,7 +166,7 @@ def build_scanner(
     if clustering.method == HEAD and mute:
         raise InputError(f"--cluster {HEAD}: {mute[0]} has no mask head; wanted one of {', '.join(CLUSTERINGS)}")
     known = shared or Shared()
-    heads = clustering.method == HEAD or (len(model.cards) + len(model.detectors) == 1 and not _is_focal(model))
+    heads = clustering.method == HEAD or not model.clusters
     plans = tuple(_plan(card, side, beyond) for card in model.cards)
     return Scanner(
         networks=tuple(known.load((card.path, model.compat, device), partial(_network, card, device)) for card in model.cards),
@@ -188,8 +188,3 @@ def build_scanner(
 
 def _network(card: Card, device: torch.device) -> nn.Module:
     return load_network(card).to(device).to(memory_format=torch.channels_last)
-
-
-def _is_focal(model: Model) -> bool:
-    """Whether a network of the model leaves the decision to clustering, unless its card says otherwise."""
-    return any(card.network.startswith("focal-") for card in model.cards)

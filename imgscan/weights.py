@@ -118,16 +118,24 @@ class Model:
     finders: tuple[str, ...] = ()  # that add to what the others say, in their table's order; alone one is like any other detector
     compat: str | None = None  # whose released code is followed: "official", or None
 
+    @property
+    def clusters(self) -> bool:
+        """Whether anything can be clustered: FOCAL's networks can, and features that are fused.  All else answers with a map
+        of its own."""
+        return len(self.cards) + len(self.detectors) > 1 or any(card.network.startswith("focal-") for card in self.cards)
+
     def with_clustering(self, method: str | None, grid: int | None) -> Model:
         """The model with another clustering; the operating points go, for they were measured with the card's own.
 
         Raises:
-            InputError: the model follows a released code, which has its own; or a grid where mask heads decide.
+            InputError: the model follows a released code, which has its own; a grid where mask heads decide; nothing is clustered.
         """
         if self.compat is not None and (method is not None or grid is not None):
             raise InputError(f"--compat {self.compat}: the released code clusters in its own way; leave --cluster and --grid out")
         old = self.settings.get("clustering", {})
         new = old | {k: v for k, v in (("method", method), ("grid", grid)) if v is not None}
+        if new != old and not self.clusters:
+            raise InputError(f"{self.name} answers with a map of its own, and nothing is clustered; leave --cluster and --grid out")
         if grid is not None and new.get("method") == HEAD:
             raise InputError(NO_GRID)
         if new == old:

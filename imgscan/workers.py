@@ -6,7 +6,8 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Generic, TypeVar
@@ -54,7 +55,7 @@ def each(items: Sequence[Item], work: Callable[[Item], Result], workers: int) ->
     turn = 0
     with TemporaryDirectory(prefix="imgscan-") as folder:
         early = _Early(Path(folder))
-        for index, packed in _alive(loader):
+        for index, packed in alive(loader):
             early.put(index, packed)
             while early.has(turn):
                 yield pickle.loads(early.pop(turn))
@@ -133,13 +134,20 @@ class _Works(Dataset[tuple[int, bytes]], Generic[Item, Result]):
         return index, pickle.dumps(self.work(self.items[index]), protocol=5)
 
 
-def _alive(loader: DataLoader[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """What the workers deliver; WorkerError when one of them died."""
+def alive(loader: Iterable[Result]) -> Iterator[Result]:
+    """What a loader's workers deliver; WorkerError when one of them died."""
     try:
         yield from loader
     except RuntimeError as error:
-        if "exited unexpectedly" not in str(error):
+        if not was_killed(error):
             raise
-        raise WorkerError(
-            "a worker process was killed, most likely for lack of memory; fewer --jobs or a smaller --batch need less"
-        ) from error
+        raise WorkerError(KILLED) from error
+
+
+KILLED = "a worker process was killed, most likely for lack of memory; fewer --jobs or a smaller --batch need less"
+
+
+def was_killed(error: RuntimeError) -> bool:
+    """Whether torch's loader or Python's pool say that one of their processes is gone."""
+    words = "exited unexpectedly", "is killed by signal"
+    return isinstance(error, BrokenExecutor) or any(text in str(error) for text in words)

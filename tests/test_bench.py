@@ -41,6 +41,8 @@ def test_a_scan_is_measured_against_its_networks(tmp_path: Path, tiny_model: str
     float32, bf16 = bench.bf16_masks(sources, (scanner, scanner))
     assert bf16.note == "masks differ on 0.000 % of the pixels; 0 pictures change sides", "the same arithmetic twice"
     assert float32.size == "3 pictures"
+    sources[0].path.write_bytes(b"no picture")
+    assert bench.whole_scan(sources, scanner, tmp_path / "again"), "what is skipped has no features"
 
 
 def test_the_command_prints_and_writes_json(tmp_path: Path) -> None:

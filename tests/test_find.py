@@ -86,8 +86,23 @@ def test_odd_names(tmp_path: Path) -> None:
 
 
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nothere: no such file or folder"):
-        find([tmp_path / "nothere"])
+    for name in ("nothere", 300 * "a"):  # of the second, Path.exists raises
+        with pytest.raises(InputError, match=f"{name}: no such file or folder"):
+            find([tmp_path / name])
+
+
+def test_a_folder_in_which_nothing_may_be_looked_at_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its names can be listed (mode r--), its files not: Path.is_file and Path.exists raise PermissionError."""
+    make(tmp_path, "closed/a.jpg", "b.jpg")
+
+    def refuse(path: Path, *_: object, **__: object) -> bool:
+        if path.parent.name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return os.path.lexists(path)
+
+    for method in ("is_file", "exists"):
+        monkeypatch.setattr(Path, method, refuse)
+    assert [source.name for source in find([tmp_path])] == ["b.jpg", "closed/a.jpg"]
 
 
 def test_what_may_hold_included_pictures_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

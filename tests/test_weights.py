@@ -184,6 +184,16 @@ def test_a_grid_where_mask_heads_decide_is_refused() -> None:
     assert model.with_clustering("hdbscan", None).points == (), "the thresholds are the heads'"
 
 
+@pytest.mark.parametrize("name", ["ncl", "cfl-net", "ela", "copy-move"])
+def test_what_answers_with_a_map_of_its_own_is_not_clustered(name: str) -> None:
+    """It used to lose its thresholds for the asking, and a gate with them."""
+    model = find_model(name)
+    for method, grid in (("hdbscan", None), (None, 32), ("kmeans", 16)):
+        with pytest.raises(InputError, match="nothing is clustered; leave --cluster and --grid out"):
+            model.with_clustering(method, grid)
+    assert find_model("noi1+ncl").clusters, "the features of two are"
+
+
 def test_written_weights_can_be_read_by_whom_other_files_can(tmp_path: Path) -> None:
     """safetensors makes files that only their owner reads; a run's folder is often shared."""
     (tmp_path / "plain").write_text("")

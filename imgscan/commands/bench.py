@@ -46,7 +46,7 @@ def bench_command(
         elif part == "official":
             lines += bench.official(place)
         elif part == "memory":
-            lines += bench.memory(MEMORY_COUNTS, model)
+            lines += bench.memory(MEMORY_COUNTS, model, device, jobs, accept_licence)
         else:
             with TemporaryDirectory() as folder:
                 (Path(folder) / "made-up").mkdir()

@@ -109,7 +109,8 @@ def calibrate_command(
             progress.advance()
             for reason in dict.fromkeys(answer for answer in answers if isinstance(answer, str)):
                 skipped = True
-                print(f"imgscan: skipped {printable(str(one.source.path))}: {reason}", file=sys.stderr)
+                form = "" if one.form == AS_IS else f", {one.form}"
+                print(f"imgscan: skipped {printable(str(one.photograph))}{form}: {reason}", file=sys.stderr)
             for model, answer in zip(scanners, answers, strict=True):
                 if isinstance(answer, float):
                     scores[model].setdefault(one.form, []).append(answer)
@@ -153,7 +154,9 @@ def _show(model: str, forms: dict[str, list[float]], photographs: int, copies: b
     """The operating points of one model."""
     scores = [score for some in forms.values() for score in some]
     if copies:
-        print(f"# {len(scores)} pictures: {photographs} photographs and {len(COPIES)} copies of each ({', '.join(COPIES)})")
+        complete = len(scores) == photographs * (1 + len(COPIES))  # all could be read, and none was too small
+        many = f"{'' if complete else 'at most '}{len(COPIES)} copies of each"
+        print(f"# {len(scores)} pictures: {photographs} photographs and {many} ({', '.join(COPIES)})")
     for level, rate in LEVEL_RATES.items():
         score = threshold_of_forms(forms, rate)
         if score is None:
@@ -174,7 +177,7 @@ def _copies(sources: list[Source], folder: Path) -> list[_Shown]:
     """The copies of every picture that can be opened; the scan of the original names those that cannot."""
     made: list[_Shown] = []
     for number, source in enumerate(sources):
-        with suppress(OSError):
+        with suppress(Exception):  # Pillow raises nearly anything
             made += [
                 _Shown(source.path, copy_form(one), Source(one, one.name)) for one in resaved(source.path, folder, str(number))
             ]

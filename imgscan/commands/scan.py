@@ -77,7 +77,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
     if not paths and options.files_from is None:
         raise InputError("nothing to scan: give pictures, folders, or --files-from FILE")
     for path in paths:
-        if path.is_dir() and out.resolve() == path.resolve():
+        if os.path.isdir(path) and real(out) == real(path):  # noqa: PTH112 - Path.is_dir raises where it may not look
             raise InputError(f"--out {out} is a scanned folder; wanted a folder beside it, masks must not be scanned as pictures")
     for path in options.outputs:
         format_of(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from imgscan.errors import ConfigError, ExitCode, InputError, unknown
+from imgscan.errors import ConfigError, ExitCode, InputError, WorkerError, unknown
 from imgscan.progress import bar
 from imgscan.training.recipe import Recipe, parse_setting, read_recipe, recipes_folder, with_settings
 
@@ -66,7 +67,7 @@ class Material:
         """What a checkpoint remembers of it: flags, so that --resume need not repeat them, and what has to stay the same."""
         names = [path.name for path in self.photos + self.hard] + [entry.image.name for entry in self.entries]
         return {
-            "data": options.data or SYNTH,
+            "data": _anywhere(options.data or SYNTH),
             "roots": [str(root.resolve()) for root in options.roots],
             "validation": [str(root.resolve()) for root in options.validation],
             "names": hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest(),
@@ -107,6 +108,7 @@ def train_command(options: TrainOptions) -> ExitCode:
     from imgscan.training.initial import find_start
     from imgscan.training.validation import validation_samples
     from imgscan.training.world import join
+    from imgscan.workers import was_killed
 
     place = choose_device(options.device)
     if options.resume:
@@ -164,17 +166,25 @@ def train_command(options: TrainOptions) -> ExitCode:
                     line = f"step {now.step}/{now.steps}  {loss}  rate {now.rate:.2e}  {now.pace:.1f} pictures/s"
                     _say(True, f"{line}  {left / 60:.0f} min left{score}")
 
-            loop.train(
-                run,
-                samples,
-                validation,
-                options.out,
-                world,
-                epoch=loop.steps_per_epoch(recipe, pictures, world.size),
-                minutes=options.minutes,
-                report=report,
-                stop=lambda: stopped.by is not None,
-            )
+            try:
+                loop.train(
+                    run,
+                    samples,
+                    validation,
+                    options.out,
+                    world,
+                    epoch=loop.steps_per_epoch(recipe, pictures, world.size),
+                    minutes=options.minutes,
+                    report=report,
+                    stop=lambda: stopped.by is not None,
+                )
+            except RuntimeError as error:
+                if not was_killed(error):
+                    raise
+                raise WorkerError(
+                    "a loader process was killed, most likely for lack of memory; --set data.workers=1 needs less, and --resume "
+                    "goes on from the last checkpoint"
+                ) from error
         if world.first:
             print(
                 write_weights(run, options.out, options.data or SYNTH, options.roots, len(material.entries) or len(material.photos))
@@ -272,9 +282,21 @@ def _profile(recipe: Recipe, device: torch.device, steps: int) -> ExitCode:
     return ExitCode.CLEAN
 
 
+def _anywhere(data: str) -> str:
+    """--data as it can be said from any folder: names of sets stay, folders and lists become whole paths."""
+    from imgscan.datasets import DATASETS
+    from imgscan.datasets.resolve import parse
+
+    parts = []
+    for name, times in parse(data):
+        here = name not in (*DATASETS, SYNTH) and os.path.exists(name)  # noqa: PTH110 - Path.exists may raise
+        parts.append((str(Path(name).resolve()) if here else name) + (f"*{times}" if times > 1 else ""))
+    return "+".join(parts)
+
+
 def _same_data(options: TrainOptions, before: dict[str, Any], file: Path) -> TrainOptions:
     """The options with what --resume need not repeat; ConfigError when the data is another."""
-    if options.data is not None and options.data != before["data"]:
+    if options.data is not None and _anywhere(options.data) != _anywhere(before["data"]):
         raise ConfigError(f"--data {options.data}: {file} was trained on {before['data']}; another data set needs another --out")
     return replace(
         options,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from imgscan.decode import SMALLEST_SIDE
 from imgscan.pixels import to_rgb
 
 # name -> (longest side in pixels, None: as it is; JPEG quality, None: PNG)
@@ -25,7 +26,7 @@ COPIES: dict[str, tuple[int | None, int | None]] = {
 
 
 def resaved(picture: Path, folder: Path, stem: str) -> list[Path]:
-    """Write the COPIES of a picture, with Lanczos; it is never made larger.
+    """Write the COPIES of a picture, with Lanczos; it is never made larger, nor so small that a scan would refuse the copy.
 
     Args:
         picture: a file that Pillow can open.
@@ -33,7 +34,7 @@ def resaved(picture: Path, folder: Path, stem: str) -> list[Path]:
         stem: of their names.
 
     Returns:
-        The files, in the order of COPIES.
+        The files, in the order of COPIES; `copy_form` says which is which.
 
     Raises:
         OSError: a file that cannot be read or written.
@@ -44,6 +45,8 @@ def resaved(picture: Path, folder: Path, stem: str) -> list[Path]:
     for name, (side, quality) in COPIES.items():
         scale = min(1.0, side / max(rgb.size)) if side else 1.0
         size = max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale))
+        if min(size) < SMALLEST_SIDE <= min(rgb.size):
+            continue
         copy = rgb if scale == 1 else rgb.resize(size, Image.Resampling.LANCZOS)
         path = folder / f"{stem}.{name}.{'jpg' if quality else 'png'}"
         copy.save(path, quality=quality) if quality else copy.save(path)

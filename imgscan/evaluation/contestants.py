@@ -227,9 +227,9 @@ def of_model(text: str, options: ModelOptions) -> Contestant:
     if used:
         parts = [of_model(part.strip(), options) for part in text.split(used[0])]
         return combined(used[0].join(part.name for part in parts), parts, SET_OPERATIONS[used[0]])
-    model = with_clustering(
-        find_model(text, options.compat), options.cluster, options.grid, options.cluster_seconds, options.device
-    )
+    model = find_model(text, options.compat)
+    if model.clusters:  # --cluster is for those of several models that have something to cluster
+        model = with_clustering(model, options.cluster, options.grid, options.cluster_seconds, options.device)
     scanner = build_scanner(
         model,
         device=options.device,

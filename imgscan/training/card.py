@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
     model: Any = run.shipped
     state = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
     best = out / "best.safetensors"
-    kept = run.recipe.train.keep == "best" and best.exists()
+    kept = run.recipe.train.keep == "best" and best.exists() and math.isfinite(run.plateau.best)
     if kept:
         state = load_file(best)
     section = run.recipe.model

@@ -42,7 +42,10 @@ class Log:
         except ImportError:
             print("no TensorBoard events: pip install 'imgscan[tensorboard]' (log.csv has the same numbers)", file=sys.stderr)
         else:
-            self._events = SummaryWriter(str(self.out / "events"))
+            try:
+                self._events = SummaryWriter(str(self.out / "events"))
+            except OSError as error:
+                raise self._unwritable(error) from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

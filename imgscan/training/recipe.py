@@ -186,6 +186,8 @@ _LEGAL: dict[tuple[str, str], Rule] = {
     ("train", "accumulate"): _at_least(1),
     ("train", "optimizer"): _one_of("adam", "sgd"),
     ("train", "rate"): _POSITIVE,
+    ("train", "momentum"): _SHARE,
+    ("train", "decay"): _at_least(0),
     ("train", "schedule"): _one_of("constant", "cosine", "step", "poly", "plateau"),
     ("train", "every"): _at_least(1),
     ("train", "factor"): (lambda value: 0 < value < 1, "between 0 and 1"),

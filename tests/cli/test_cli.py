@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 from imgscan.commands.calibrate import calibrate_command
 from imgscan.errors import ExitCode
+from imgscan.exits import exits
 from tests.conftest import PHOTOS
 
 IMGSCAN = [sys.executable, "-m", "imgscan"]
@@ -37,6 +39,28 @@ def test_help_and_errors_before_the_scan_do_not_import_torch() -> None:
         check = f"done = CliRunner().invoke(app, {args!r}); assert 'torch' not in sys.modules\nassert done.exit_code == {wanted}"
         done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_nobody_who_fails_answers_as_one_with_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1 stops a pipeline for a forgery: an internal error whose place is asked for, and one that nobody reads, say 2."""
+
+    def failing() -> ExitCode:
+        raise ValueError("of nobody's making")
+
+    monkeypatch.setenv("IMGSCAN_TRACEBACK", "1")
+    with pytest.raises(typer.Exit) as ended:
+        exits(failing)()
+    assert ended.value.exit_code == ExitCode.INCOMPLETE
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*IMGSCAN, "scan", str(tmp_path / "missing")], stderr=writer, stdout=subprocess.DEVNULL, check=False)
+    os.close(writer)
+    assert done.returncode == ExitCode.INCOMPLETE
+    (tmp_path / "gone").mkdir()
+    script = f"cd {tmp_path / 'gone'} && rmdir {tmp_path / 'gone'} && exec {' '.join(IMGSCAN)} scan {PHOTOS} --out {tmp_path / 'o'}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.INCOMPLETE, done.stderr
+    assert "imgscan: no configuration can be looked for: " in done.stderr
 
 
 def test_help_names_every_exit_code() -> None:

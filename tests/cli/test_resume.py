@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 from PIL import Image
 
 from imgscan.errors import ExitCode
-from imgscan.resume import Journal
+from imgscan.records import Source
+from imgscan.resume import Journal, _digest
 from tests.cli.test_cli import IMGSCAN, run
 
 FLAGS = ["--fail-on", "0.2", "--jobs", "0"]
@@ -139,6 +141,12 @@ def test_two_scans_do_not_write_into_one_folder(many: Path, tiny_model: str, tmp
     assert "another scan writes there" in second.stderr
     assert sorted(path.name for path in out.iterdir()) == []
     assert run("scan", many / "00.jpg", "-m", tiny_model, "--out", out, *FLAGS).returncode in (0, 1), "the lock went with its scan"
+
+
+def test_a_pipe_is_not_read_twice(tmp_path: Path) -> None:
+    """For its hash it would be read, and decoding would find nothing in it."""
+    os.mkfifo(tmp_path / "pipe")
+    assert _digest(Source(tmp_path / "pipe", "pipe")) is None
 
 
 def test_an_interrupted_scan_is_taken_up(many: Path, tiny_model: str, tmp_path: Path) -> None:

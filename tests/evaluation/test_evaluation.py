@@ -254,6 +254,13 @@ def test_maps_of_sixteen_bits_are_those_of_eight(tmp_path: Path, benchmark: Path
     np.testing.assert_allclose(deep.score, shallow.score, atol=1e-6)
 
 
+def test_a_clustering_is_for_those_that_are_clustered() -> None:
+    """Of several models; the others keep their thresholds."""
+    clustered = replace(HOW, cluster="hdbscan")
+    assert of_model("cfl-net", clustered).thresholds == of_model("cfl-net", HOW).thresholds != {}
+    assert of_model("focal-hrnet", clustered).thresholds == {}
+
+
 def test_the_same_weights_in_another_network_are_measured_anew(tmp_path: Path) -> None:
     """How many tokens the ViT attends to changes no weight, and its answers."""
     shipped = find_model("focal-vit").cards[0].path

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from imgscan.commands.train import DEFAULT_SIZES, find_recipe
+from imgscan.commands.train import DEFAULT_SIZES, _anywhere, find_recipe
 from imgscan.datasets.augment import AUGMENTATIONS
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.synth import find_photos
-from imgscan.errors import ConfigError, ImgscanError, InputError
+from imgscan.errors import ConfigError, ImgscanError, InputError, OutputError
 from imgscan.models.segmentation import Segmentation
 from imgscan.toml import to_toml
 from imgscan.training import checkpoint, loop, objective
@@ -149,6 +149,44 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(tmp_path: Pa
         go(recipe, tmp_path, resume=True)
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == good
     assert load_file(tmp_path / "bad-batch.safetensors")["rgb"].shape == (2, 3, 64, 64)
+
+
+def test_the_best_weights_are_none_of_an_earlier_run(tmp_path: Path) -> None:
+    """One that was killed between its first validation and its first checkpoint leaves best.safetensors behind."""
+    save_file({"stale": torch.zeros(1)}, tmp_path / "best.safetensors")
+    run = go(tiny(keep="best", validate_every=1000), tmp_path, until=2)
+    card = write_weights(run, tmp_path, "synth", [PHOTOS], 4)
+    assert set(load_file(tmp_path / "weights.safetensors")) == set(run.shipped.state_dict())
+    tomllib.loads(card.read_text())  # no score of a validation that never was
+
+
+def test_before_the_first_checkpoint_none_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objective, "focal_loss", nan_loss)
+    with pytest.raises(ImgscanError, match="there is no checkpoint yet"):
+        go(tiny(), tmp_path)
+
+
+def test_a_file_where_events_belong_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    (tmp_path / "events").write_text("")
+    with pytest.raises(OutputError, match=r"events: cannot be written"):
+        go(tiny(), tmp_path)
+
+
+@pytest.mark.parametrize("setting", [{"decay": -1.0}, {"momentum": -0.5, "optimizer": "sgd"}])
+def test_what_an_optimizer_refuses_is_refused_as_a_setting(setting: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"train.{next(iter(setting))} is -"):
+        tiny(**setting)
+
+
+def test_a_relative_folder_is_the_same_data_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ds").mkdir()
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path)
+    stored = _anywhere("casia+ds*40")
+    assert stored == f"casia+{(tmp_path / 'ds').resolve()}*40"
+    monkeypatch.chdir(tmp_path / "else")
+    assert _anywhere("casia+../ds*40") == _anywhere(stored) == stored
 
 
 def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weights(tmp_path: Path) -> None:
