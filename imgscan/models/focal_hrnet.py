@@ -59,6 +59,9 @@ SIZES: dict[str, HRNetSize] = {
         )
     },
     "headed": HRNetSize(trunk="hrnet_w18_small", dim=64, mixed=True, noise_view=True, head=True),
+    "headed-traces": HRNetSize(  # no colours: train/README.md, "A network without colours"
+        "hrnet_w18_small", dim=64, mixed=True, noise_view=True, head=True, parts=("srm", "luma", "chroma", "phase", "constrained")
+    ),
     "tiny": HRNetSize(trunk="tiny", dim=16, mixed=True, noise_view=True),
     "tiny-headed": HRNetSize(trunk="tiny", dim=16, mixed=True, noise_view=True, head=True),
 }

@@ -16,8 +16,10 @@ def built(network: str, size: str = "tiny-headed") -> nn.Module:
     return build_named(network, size)
 
 
-@pytest.mark.parametrize("network", HEADED)
-@pytest.mark.parametrize("size", ["tiny-headed", "headed"])
+SIZES = [(network, size) for network in HEADED for size in ("tiny-headed", "headed")]
+
+
+@pytest.mark.parametrize(("network", "size"), [*SIZES, ("focal-hrnet", "headed-traces")])
 def test_logits_lie_on_the_grid_of_the_features(network: str, size: str) -> None:
     model = built(network, size).eval()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
