@@ -25,6 +25,7 @@ from imgscan.report.record import Record
 
 SIDES = ((60, 640), (250, 400), (1000, 240))  # findings up to which thumbnails have this longest side, pixels
 MOST_EMBEDDED = SIDES[-1][0]
+TALLEST = 85  # percent of the window's height that a picture takes at most
 LEVEL_NAMES = {"certain": "certain", "likely": "likely", "possible": "possible", "none": "below all levels"}
 
 
@@ -155,9 +156,8 @@ def _finding(number: int, line: Line, record: Record, side: int) -> str:
     return (
         f"<section class='finding' id='f{number}'><h2>{number}. {name}</h2><div class='pair'>"
         f"{_images(number, line, record, side if number <= MOST_EMBEDDED else 0)}"
-        f"<div><dl>{listed}</dl><table><thead><tr><th>region</th><th>left, top</th><th>size</th><th>pixels</th><th>score</th>"
-        "<th>why</th></tr>"
-        f"</thead><tbody>{regions}</tbody></table>{_sources(line)}</div></div></section>"
+        f"<div><dl>{listed}</dl><div class='wide'><table><thead><tr><th>region</th><th>left, top</th><th>size</th><th>pixels</th>"
+        f"<th>score</th><th>why</th></tr></thead><tbody>{regions}</tbody></table></div>{_sources(line)}</div></div></section>"
     )
 
 
@@ -197,10 +197,11 @@ def _images(number: int, line: Line, record: Record, side: int) -> str:
         place = f"left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%"
         boxes += f"<i style='{place};width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%'><b>{rank}</b></i>"
     name = escape(printable(line["name"]), quote=True)
+    stack = f"<div class='stack' tabindex='0' style='max-width:{TALLEST * width / height:.0f}vh'>"
     if below is None:
-        return f"<div><div class='stack' tabindex='0'><img alt='{name}, forged regions shaded' src='{overlay}'>{boxes}</div></div>"
+        return f"<div>{stack}<img alt='{name}, forged regions shaded' src='{overlay}'>{boxes}</div></div>"
     return (
-        f"<div><div class='stack' tabindex='0'><img alt='{name}' src='{below}'>"
+        f"<div>{stack}<img alt='{name}' src='{below}'>"
         f"<img class='over' alt='the same with forged regions shaded' src='{overlay}'>{boxes}</div>"
         f"<label class='js'>overlay <input type='range' min='0' max='100' value='0' data-f='{number}'></label></div>"
     )
