@@ -60,18 +60,24 @@ def scan(
         and a Skipped with a reason for every other file; in the order of the pictures, names within a folder sorted.
 
     Raises:
-        imgscan.errors.ImgscanError: no such path, model or device; weights that are not what their card says.
+        imgscan.errors.ImgscanError: no such path, model or device; weights that are not what their card says; a grid that is not of
+            8 to 256 cells, fewer than 0 jobs.
     """
     from dataclasses import replace
     from os import PathLike
 
     from imgscan.devices import choose_device
+    from imgscan.errors import InputError
     from imgscan.find import find_all
     from imgscan.pipeline import scan as assess
     from imgscan.records import Assessed
-    from imgscan.scanner import build_scanner
+    from imgscan.scanner import build_scanner, parse_grid
     from imgscan.weights import find_model
 
+    if grid is not None:
+        parse_grid(str(grid))
+    if jobs is not None and jobs < 0:
+        raise InputError(f"jobs is {jobs}; wanted 0 (this process) or more")
     several = [pictures] if isinstance(pictures, (str, bytes, PathLike)) else pictures
     sources = find_all(several)
     chosen = find_model(model, compat).with_clustering(cluster, grid)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from imgscan.networks import build_network, load_network
@@ -69,7 +70,8 @@ def examine(card: Card, *, timing: bool = True) -> Anatomy:
             handle = module.register_forward_hook(_noting(shapes, name))
             hooks.callback(handle.remove)
         counter = FlopCounterMode(display=False)
-        with FakeTensorMode(allow_non_fake_inputs=True), counter:
+        # Of the CPU's fused attention the counter knows nothing.
+        with sdpa_kernel(SDPBackend.MATH), FakeTensorMode(allow_non_fake_inputs=True), counter:
             network(torch.empty(1, 3, side, side))
     counts = {key: sum(ops.values()) // 2 for key, ops in counter.get_flop_counts().items()}
     root = type(network).__name__

@@ -60,4 +60,8 @@ def average(cards: Sequence[Card], out: Path) -> Path:
         "training": ({"data": data} if data else {})
         | {"mean_of": {f"{card.full_name} {card.sha256[:12]}": str(card.file) for card in cards}},
     }
-    return keep(mean, table, out)
+    allowed = [card.commercial for card in cards]
+    table["commercial"] = None if None in allowed and False not in allowed else all(allowed)
+    if any(card.commercial is False and "accepted" not in card.data for card in cards):
+        table["accepted"] = None
+    return keep(mean, {key: value for key, value in table.items() if value is not None}, out)

@@ -87,8 +87,9 @@ def _search(folder: Path) -> tuple[Path, dict[str, Any]]:
                 data = _toml(path)
                 if name != "pyproject.toml":
                     return path, data
-                if "imgscan" in data.get("tool", {}):
-                    return path, _table(data["tool"]["imgscan"], path)
+                tool = data.get("tool")
+                if isinstance(tool, dict) and "imgscan" in tool:
+                    return path, _table(tool["imgscan"], path)
     return folder, {}
 
 
@@ -96,7 +97,8 @@ def _read(path: Path) -> tuple[Path, dict[str, Any]]:
     """The settings of a named file; of any pyproject.toml its [tool.imgscan]."""
     data = _toml(path)
     if path.name == "pyproject.toml":
-        data = _table(data.get("tool", {}).get("imgscan", {}), path)
+        tool = data.get("tool")
+        data = _table(tool.get("imgscan", {}) if isinstance(tool, dict) else {}, path)
     return path, data
 
 
@@ -129,7 +131,19 @@ def _from_toml(param: Any, value: Any, where: str, folder: Path) -> Any:
             wanted = "text, or a list of texts" if param.multiple else "text or a number"
             raise ConfigError(f"{where} is {part!r}; wanted {wanted}")
     said = [str(folder / part) if _is_path(param) else str(part) for part in parts]
+    if param.name == "model":
+        said = [_model_from(text, folder) for text in said]
     return said if param.multiple else said[0]
+
+
+def _model_from(text: str, folder: Path) -> str:
+    """NAME@PATH+...: relative paths of cards are from the file's folder, too; NAME@TAG has none."""
+    parts = []
+    for part in text.split("+"):
+        name, at, tag = part.partition("@")
+        is_path = "/" in tag or tag.endswith((".toml", ".safetensors"))
+        parts.append(f"{name}{at}{folder / tag if is_path else tag}")
+    return "+".join(parts)
 
 
 def _from_text(param: Any, text: str, variable: str) -> Any:

@@ -2,7 +2,7 @@
 stays.
 
 Input `rgb`, B x 3 x H x W float32 from 0 to 1, H and W multiples of what the file's metadata say; output `features`, B x D x h x w
-(unit vectors along D from FOCAL's extractors), and from a network with a mask head `probability`, B x 1 x H x W.
+(unit vectors along D from FOCAL's extractors), and from a network with a mask head `probability`, B x 1 and the grid of its head.
 """
 
 from __future__ import annotations
@@ -161,13 +161,18 @@ def _multiple(network: Plain) -> int:
 
 
 def _sides(card: Card, network: Plain, *, traced: bool = False) -> tuple[int, bool]:
-    """The side of the example, and whether it is the only one that fits."""
+    """The side of the example, and whether it is the only one that fits.
+
+    A network that attends to a grid of tokens fits one size only: how coarse the grid is depends on it, and a graph cannot.
+    """
     multiple = _multiple(network)
-    positions = int(getattr(getattr(network.network, "size", None), "positions", 0))
+    size = getattr(network.network, "size", None)
+    positions = int(getattr(size, "positions", 0))
     if positions:
         return positions, True
-    side = card.section("input", InputPlan).side if traced and card.data.get("input") else SMALL
-    return -(-side // multiple) * multiple, False
+    sampled = bool(getattr(size, "most_keys", 0))
+    side = card.section("input", InputPlan).side if (traced or sampled) and card.data.get("input") else SMALL
+    return -(-side // multiple) * multiple, sampled
 
 
 def _outputs(card: Card) -> list[str]:

@@ -85,7 +85,7 @@ class FeaturesFile:
         """Whether an earlier scan kept the arrays of this picture."""
         try:
             self._arrays(line["sha256"])
-        except (KeyError, OSError, ValueError, BadZipFile):
+        except (KeyError, OSError, ValueError, EOFError, BadZipFile):
             return False
         return True
 
@@ -122,7 +122,7 @@ class FeaturesFile:
                 for entry in self._entries:
                     self._group(file, entry)
                 file.attrs["key"], file.attrs["content"], file.attrs["complete"] = self.key, content, complete
-        except (KeyError, OSError, ValueError, RuntimeError, BadZipFile) as error:
+        except (KeyError, OSError, ValueError, EOFError, RuntimeError, BadZipFile) as error:
             raise OutputError(f"{self.path}: cannot be written: {error}") from error
         finally:
             self.close()

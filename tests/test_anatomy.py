@@ -56,6 +56,17 @@ def test_the_official_vit_has_the_released_shapes() -> None:
     assert dense < blocks.multiply_adds < 1.4 * dense
 
 
+def test_attention_is_counted() -> None:
+    """The shipped ViT at 512 x 512 by hand: 4,096 tokens of 192 numbers, two blocks in windows of 8 x 8, two that attend to every
+    third token down and across, of which alone keys and values are made."""
+    found = examine(find_model("focal-vit@open").cards[0], timing=False)
+    blocks = next(stage for stage in found.stages if stage.name == "trunk.blocks")
+    tokens, width, keys = 64 * 64, 192, 21 * 21
+    windows = tokens * 12 * width * width + 2 * tokens * 64 * width
+    sampled = (tokens * 10 + keys * 2) * width * width + 2 * tokens * keys * width
+    assert blocks.multiply_adds == 2 * windows + 2 * sampled
+
+
 def test_the_drawing() -> None:
     stages = (Stage("stem", "Conv2d", "8 x 4 x 4", 1_000, 2_000_000_000), Stage("head", "3 x Block", "8 x 2 x 2", 24, 500_000_000))
     text = draw(Anatomy("a@b", 8, stages, 1_024, 2_500_000_000, 0.5, 2))

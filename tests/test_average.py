@@ -56,6 +56,25 @@ def test_a_mean_says_what_its_parts_learned_from(cards: tuple[Card, Card], tmp_p
     assert "data" not in read_card(average([learned[1], learned[1]], tmp_path / "none")).data["training"]
 
 
+@pytest.mark.parametrize(
+    ("allowed", "wanted"), [((True, False), False), ((False, None), False), ((True, None), None), ((True, True), True)]
+)
+def test_a_mean_allows_no_more_than_its_parts(
+    cards: tuple[Card, Card], tmp_path: Path, allowed: tuple[bool | None, bool | None], wanted: bool | None
+) -> None:
+    """Whichever is named first; what was accepted of one part is not accepted of the other."""
+    parts = []
+    for card, one in zip(cards, allowed, strict=True):
+        data = {key: value for key, value in card.data.items() if key != "commercial"}
+        data |= {} if one is None else {"commercial": one}
+        parts.append(replace(card, data=data, commercial=one))
+    parts[0] = replace(parts[0], data=parts[0].data | {"accepted": "2026-01-01"})
+    made = read_card(average(parts, tmp_path / "mean"))
+    assert made.commercial is wanted
+    assert ("accepted" in made.data) == (False not in allowed[1:])
+    assert read_card(average(parts[::-1], tmp_path / "turned")).commercial is wanted
+
+
 def test_cards_may_leave_different_things_to_the_defaults(cards: tuple[Card, Card], tmp_path: Path) -> None:
     """Older cards do not name what did not exist yet."""
     plain, named = (replace(card, backbone=card.backbone.copy()) for card in cards)

@@ -51,6 +51,24 @@ def test_onnx_agrees_with_torch_at_other_sizes_and_batches(tiny_weights: dict[st
 
 
 @NEEDS_ONNX
+@pytest.mark.slow
+def test_onnx_of_a_vit_that_samples_its_tokens_is_of_its_size(tmp_path: Path) -> None:
+    """How coarse the grid is that it attends to depends on the picture's size; at 512 x 512 it is every third token."""
+    import onnxruntime
+
+    card = find_model("focal-vit@open").cards[0]
+    done = export(card, "onnx", tmp_path)
+    assert done.said.startswith("512 x 512 pixels only; ")
+    session = onnxruntime.InferenceSession(str(done.file), providers=["CPUExecutionProvider"])
+    rgb = torch.rand(1, 3, 512, 512, generator=torch.Generator().manual_seed(7))
+    features, probability = session.run(["features", "probability"], {"rgb": rgb.numpy()})
+    with torch.inference_mode():
+        ours = load_network(card)(rgb)
+    np.testing.assert_allclose(features, ours.features.numpy(), atol=1e-4)
+    np.testing.assert_allclose(probability, ours.logits.softmax(1)[:, 1:].numpy(), atol=1e-4)
+
+
+@NEEDS_ONNX
 @pytest.mark.parametrize(("network", "size"), [("cfl-net", "tiny"), ("focal-hrnet", "tiny-headed")])
 def test_onnx_of_a_mask_head_gives_its_probability_too(network: str, size: str, tmp_path: Path) -> None:
     import onnx

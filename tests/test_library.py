@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,3 +71,9 @@ def test_nothing_is_scanned_before_it_is_asked_for(tmp_path: Path) -> None:
     waiting = imgscan.scan(tmp_path / "nowhere")
     with pytest.raises(InputError, match="no such file"):
         next(waiting)
+
+
+@pytest.mark.parametrize("wrong", [{"grid": 0, "cluster": "hdbscan"}, {"grid": 300}, {"jobs": -1}])
+def test_wrong_arguments_are_said_as_such(folder: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"grid 0|grid 300|jobs is -1"):
+        next(imgscan.scan(folder, model="focal-hrnet", **wrong))

@@ -182,8 +182,9 @@ def test_a_broken_part_is_none(tmp_path: Path) -> None:
     (tmp_path / "features.h5").unlink()
     content = bytearray(part.read_bytes())
     content[200] ^= 1  # within the features
-    part.write_bytes(content)
-    assert not FeaturesFile(tmp_path, key="w", model="m", weights="w").has(result_line(assessed()))
+    for broken in (content, b""):
+        part.write_bytes(broken)
+        assert not FeaturesFile(tmp_path, key="w", model="m", weights="w").has(result_line(assessed()))
 
 
 def test_names_that_climb_are_refused(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer_sam import Attention, VisionTransformerSAM
 from torch import Tensor, nn
@@ -60,7 +59,7 @@ class GridAttention(nn.Module):
 
     Every token still asks, but the mean that it gets is over an even sample of the others, so that the cost grows with the number
     of tokens and not with its square: a picture of 768 x 768 pixels has 9,216 tokens of 8 x 8.  Not in the papers;
-    man/open-weights.md has what it saves and costs.  Under torch.export, to which sizes are unknown, all tokens are attended to.
+    man/open-weights.md has what it saves and costs.  Where sizes are unknown (torch.export with dynamic ones) all are attended to.
 
     Input: B x h x w x C tokens.  Output: the same shape.
 
@@ -76,8 +75,8 @@ class GridAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, rows, columns, width = x.shape
-        step = 1
-        while not torch.compiler.is_exporting() and math.ceil(rows / step) * math.ceil(columns / step) > self.most:
+        step, known = 1, isinstance(rows, int) and isinstance(columns, int)
+        while known and math.ceil(rows / step) * math.ceil(columns / step) > self.most:
             step += 1
         top, left = (min(step // 2, length - 1) for length in (rows, columns))  # no side is preferred
         sampled = x[:, top::step, left::step]

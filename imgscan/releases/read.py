@@ -57,11 +57,12 @@ def read_state(path: Path) -> StateFile:
         raise WeightsError(f"weights {path}: cannot be read: {error.strerror or error}") from error
     if not head:
         raise WeightsError(f"weights {path}: is empty; download it again")
+    if _is_safetensors(head):  # first: the length that it begins with may look like anything
+        return _unwrapped(path, _safetensors(path))
     for beginning, what in _OTHERS.items():
         if head.lstrip().startswith(beginning):
             raise WeightsError(f"weights {path}: {what}")
-    held = _safetensors(path) if _is_safetensors(head) else _pickled(path)
-    return _unwrapped(path, held)
+    return _unwrapped(path, _pickled(path))
 
 
 def _is_safetensors(head: bytes) -> bool:

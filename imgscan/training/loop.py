@@ -205,7 +205,7 @@ def train(
             # A word among the processes before a step: what could not be read, whose time is up, who has a loss at all.
             now = time.monotonic()
             over = stop() or (minutes is not None and now - began > minutes * 60)
-            mine = [counts(recipe, labels) for _, labels, _ in turns]
+            mine = [counts(recipe, labels, int(getattr(run.model, "stride", 1))) for _, labels, _ in turns]
             counted, asked, remarks = world.total(sum(mine), float(over), sum(any(r) for _, _, r in turns))
             if remarks:
                 log.remark([one for _, _, r in turns for one in r])

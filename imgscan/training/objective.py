@@ -127,13 +127,19 @@ def part(network: nn.Module, name: str) -> nn.Module:
     return parts[name]
 
 
-def counts(recipe: Recipe, labels: Tensor) -> int:
-    """How many pictures of a batch have a loss: those with forged pixels, and with `floor` or a mask head the untouched ones."""
-    forged = int((labels > 0).flatten(1).any(1).sum())
+def counts(recipe: Recipe, labels: Tensor, stride: int) -> int:
+    """How many pictures of a batch have a loss: those with forged pixels; with a mask head all.
+
+    FOCAL without a head contrasts cells of `stride` pixels, and counts as `focal_loss` does: with cells of both kinds, and with
+    `floor` those that are pristine throughout.
+    """
     if recipe.method != "focal":
-        return forged
-    headed = getattr(NETWORKS[recipe.model.network].SIZES[recipe.model.size], "head", False)
-    return len(labels) if headed or recipe.loss.floor > -1 else forged
+        return int((labels > 0).flatten(1).any(1).sum())
+    if getattr(NETWORKS[recipe.model.network].SIZES[recipe.model.size], "head", False):
+        return len(labels)
+    cells = cell_labels(labels, stride, recipe.loss.contour == "ignore").flatten(1)
+    held = (cells >= 0).all(1) if recipe.loss.floor > -1 else torch.zeros(len(cells), dtype=torch.bool)
+    return int((((cells == 0).sum(1) >= 2) & ((cells > 0).any(1) | held)).sum())
 
 
 class Trainee(nn.Module):

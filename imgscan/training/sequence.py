@@ -108,7 +108,7 @@ def fit(rgb: Rgb, labels: Labels, data: DataSection, rng: np.random.Generator | 
     elif len(forged) and rng.random() < 0.5:
         corner = forged[rng.integers(len(forged))] - rng.integers(side - 7, size=2)  # it starts up to 7 pixels before that
     else:
-        corner = rng.integers((height, width))
+        corner = rng.integers((height - side + 1, width - side + 1))
     top, left = (int(np.clip(c // 8 * 8, 0, (length - side) // 8 * 8)) for c, length in zip(corner, (height, width), strict=True))
     return rgb[top : top + side, left : left + side], labels[top : top + side, left : left + side]
 

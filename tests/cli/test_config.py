@@ -47,7 +47,9 @@ def test_a_flag_goes_before_a_variable_before_a_file_before_the_default(tmp_path
 def test_the_nearest_file_decides_alone(tmp_path: Path, below: Path) -> None:
     (tmp_path / "imgscan.toml").write_text("jobs = 3\nmin-area = 0.5")
     (below.parent / "pyproject.toml").write_text("[tool.imgscan]\njobs = 2\n")
-    (below / "pyproject.toml").write_text("[tool.other]\njobs = 1\n")  # nothing of imgscan's: looked past
+    (below / "pyproject.toml").write_text("tool = 5\n")  # nothing of imgscan's: looked past
+    assert shown()["jobs"][0] == "2"
+    (below / "pyproject.toml").write_text("[tool.other]\njobs = 1\n")
     found = shown()
     assert found["jobs"] == ("2", str(below.parent / "pyproject.toml"))
     assert found["min-area"] == ("0.0", "default")
@@ -63,6 +65,8 @@ def test_paths_in_a_file_are_from_its_folder_and_lists_add_nothing(tmp_path: Pat
     assert found["out"][0] == f'"{tmp_path / "results"}"'
     assert found["output"][0] == f'["{tmp_path / "a.html"}", "{tmp_path / "b.sarif"}"]'
     assert found["exclude"][0] == '["thumbs"]'
+    (tmp_path / "imgscan.toml").write_text('model = "ncl@run/weights.toml+focal-vit@open+noi1+cfl-net@/x/w.safetensors"\n')
+    assert shown()["model"][0] == f'"ncl@{tmp_path / "run/weights.toml"}+focal-vit@open+noi1+cfl-net@/x/w.safetensors"'
     assert shown("--exclude", "x")["exclude"] == ('["x"]', "flag")  # a flag replaces the list, it does not extend it
     assert shown(IMGSCAN_INCLUDE=os.pathsep.join(["*.jpg", "*.png"]))["include"][0] == '["*.jpg", "*.png"]'
 

@@ -107,6 +107,18 @@ def test_plain_wrapped_and_safetensors_hold_the_same(tmp_path: Path) -> None:
         assert found.beside == (("epoch", "best", "optimizer") if file.name == "wrapped.pth" else ())
 
 
+def test_a_header_may_be_as_long_as_a_letter_is_large(tmp_path: Path) -> None:
+    """A safetensors file begins with the length of its header: 15,392 is a space and `<`, as a web page may begin."""
+    state = {"conv1.weight": torch.arange(6.0)}
+    for padding in range(15_200, 15_392):
+        save_file(state, tmp_path / "a.safetensors", {"note": "x" * padding})
+        head = (tmp_path / "a.safetensors").read_bytes()[:8]
+        if head[:2] == b" <":
+            break
+    assert head[:2] == b" <"
+    assert torch.equal(read_state(tmp_path / "a.safetensors").tensors["conv1.weight"], state["conv1.weight"])
+
+
 def _cut(tmp_path: Path, old: bool = False) -> Path:
     torch.save({"conv1.weight": torch.rand(64, 64)}, tmp_path / "whole.pth", _use_new_zipfile_serialization=not old)
     content = (tmp_path / "whole.pth").read_bytes()

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from imgscan.commands.train import DEFAULT_SIZES, _anywhere, find_recipe
 from imgscan.datasets.augment import AUGMENTATIONS
 from imgscan.datasets.entries import Entry
-from imgscan.datasets.synth import find_photos
+from imgscan.datasets.synth import cell_labels, find_photos
 from imgscan.errors import ConfigError, ImgscanError, InputError, OutputError
+from imgscan.losses.focal import focal_loss
 from imgscan.models.segmentation import Segmentation
 from imgscan.toml import to_toml
 from imgscan.training import checkpoint, loop, objective
@@ -590,8 +591,33 @@ def test_a_head_goes_on_from_weights_without_one_and_decides_when_scanning(tmp_p
 def test_untouched_pictures_count_for_a_head_without_a_floor() -> None:
     labels = torch.zeros(3, 8, 8)
     plain = with_settings(tiny(), {"loss": {"floor": -1.0}}, "test")
-    assert objective.counts(plain, labels) == 0
-    assert objective.counts(with_settings(plain, {"model": {"size": "tiny-headed"}}, "test"), labels) == 3
+    assert objective.counts(plain, labels, 4) == 0
+    assert objective.counts(with_settings(plain, {"model": {"size": "tiny-headed"}}, "test"), labels, 4) == 3
+
+
+def test_a_picture_counts_where_the_loss_counts_it() -> None:
+    """A forgery of 3 x 3 pixels fills no cell of 4 x 4; its picture has no loss, and in a mean over pictures no share."""
+    labels = torch.zeros(4, 16, 16, dtype=torch.uint8)
+    labels[0, 1:4, 1:4] = 1  # ignored, and not pristine throughout
+    labels[1, :8, :8] = 1
+    labels[2] = 1  # nothing pristine
+    for floor, wanted in ((-1.0, 1), (0.7, 2)):
+        recipe = with_settings(tiny(), {"loss": {"floor": floor}}, "test")
+        assert objective.counts(recipe, labels, 4) == wanted
+        features = torch.nn.functional.normalize(torch.randn(4, 8, 4, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+        held = None if floor < 0 else floor
+        each = [float(focal_loss(features[k : k + 1], cell_labels(labels[k : k + 1], 4), floor=held)) for k in range(4)]
+        assert sum(one != 0 for one in each) == wanted
+
+
+def test_windows_lie_anywhere() -> None:
+    """Of a picture twice as large as the window, not half of them at its lower edge."""
+    rgb, labels = np.zeros((128, 128, 3), np.uint8), np.zeros((128, 128), np.uint8)
+    rgb[..., 0], rgb[..., 1] = np.mgrid[:128, :128]
+    rng = np.random.default_rng(0)
+    corners = [tuple(fit(rgb, labels, DataSection(side=64), rng)[0][0, 0, :2]) for _ in range(400)]
+    assert max(tops := [sum(top == 8 * k for top, _ in corners) for k in range(9)]) < 100, tops  # 400 / 8 each, the last seldom
+    assert all(top % 8 == 0 and left % 8 == 0 for top, left in corners)
 
 
 def test_a_frozen_part_stays_as_it_was_batch_norm_included(tmp_path: Path) -> None:
