@@ -284,9 +284,10 @@ def read_set(text: str, roots: Sequence[Path] = (), split: Wanted | None = None)
     """
     root = Path(text)
     if text in DATASETS or not root.is_dir():
-        usual: Wanted = "all" if text not in DATASETS and root.is_file() else "test"
-        given = usual == "all" or (text in DATASETS and data_set(text).INFO.whole)
-        return resolve(text, roots, split or usual if given else usual)
+        is_list = text not in DATASETS and root.is_file()
+        usual: Wanted = "all" if is_list else "test"
+        may_choose = is_list or (text in DATASETS and data_set(text).INFO.whole)
+        return resolve(text, roots, split or usual if may_choose else usual)
     if is_generic(root):
         entries = resolve(text, roots, split or "all")
         missing = [(entry.image, entry.mask) for entry in entries if entry.mask is not None and not entry.mask.exists()]
