@@ -182,8 +182,8 @@ def train_command(options: TrainOptions) -> ExitCode:
                 if not was_killed(error):
                     raise
                 raise WorkerError(
-                    "a loader process was killed, most likely for lack of memory; --set data.workers=1 needs less, and --resume "
-                    "goes on from the last checkpoint"
+                    "a loader process was killed, most likely for lack of memory; fewer data.workers or a smaller train.batch need "
+                    "less, and --resume goes on from the last checkpoint"
                 ) from error
         if world.first:
             print(
