@@ -152,7 +152,7 @@ def of_masks(folder: Path, ambiguous: Collection[str] = ()) -> Contestant:
     """Another tool's predictions: for a/b.jpg a file a/b.jpg.png, a/b.png or a/b.npz (its first array) in the folder; where only
     one picture has that name also b.jpg.png, b.png or b.npz.
 
-    PNG levels 0..255 are probabilities 0..1, as are the floats of an npz; the protocol's threshold decides.
+    PNG levels, 0 to 255 or to 65,535, are probabilities 0..1, as are the floats of an npz; the protocol's threshold decides.
 
     Args:
         folder: of the predictions.

@@ -41,6 +41,7 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
     model: Any = run.shipped
     state = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
     best = out / "best.safetensors"
+    # Without a validation of its own, a file of that name is an earlier run's.
     kept = run.recipe.train.keep == "best" and best.exists() and math.isfinite(run.plateau.best)
     if kept:
         state = load_file(best)

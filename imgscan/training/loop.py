@@ -11,7 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -190,9 +190,6 @@ def train(
     # Closed also where an error's traceback would keep it: loader processes that nobody ends would hold up the end of this one.
     with Log(out, recipe.data.unreadable, world) as log, closing(given) as data:
         log.remark([f"{path}: cannot be opened" for path in getattr(samples, "unreadable", [])])
-        if run.step == 0 and world.first:
-            with suppress(OSError):
-                (out / "best.safetensors").unlink(missing_ok=True)  # an earlier run's that left no checkpoint
         if run.step == 0:  # where it starts from: a run that never leaves this learns nothing
             run.last = validate(run.shipped, recipe, validation, world, log)
             log.line(step=0, epoch=0, loss=None, rate=0.0, seconds=0.0, pace=0.0, score=run.last)
