@@ -21,11 +21,13 @@ What is added, all off by default:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 Contrast = Callable[[Tensor, Tensor, float], Tensor]  # (queries n x D, negatives m x D, temperature) -> scalar
 
@@ -89,7 +91,7 @@ def mean_similarity(queries: Tensor) -> Tensor:
 
 
 def draw(vectors: Tensor, most: int, generator: torch.Generator | None) -> Tensor:
-    """At most `most` rows of n x D, drawn without replacement (all of them, in order, if there are no more)."""
+    """At most `most` rows of a tensor of n, drawn without replacement (all of them, in order, if there are no more)."""
     if vectors.shape[0] <= most:
         return vectors
     rows = torch.randperm(vectors.shape[0], generator=generator)[:most]
@@ -131,22 +133,22 @@ def focal_loss(
     """
     if features.ndim != 4 or labels.shape != (features.shape[0], *features.shape[2:]):
         raise ValueError(f"features {tuple(features.shape)}, labels {tuple(labels.shape)}; wanted B x D x h x w and B x h x w")
+    rows = draw_rows(labels, max_keys=max_keys, both_ways=both_ways, floor=floor is not None, generator=generator)
+    if not rows:
+        return features.float().sum() * 0
+    if features.is_cuda and contrast is info_nce and not whole_batch:
+        return batched_loss(features, contrasts_of(rows), temperature=temperature, floor=floor)
+    vectors = _unit_vectors(features)
     losses = []
     pooled: list[tuple[Tensor, Tensor, list[Tensor]]] = []
-    for picture, label in zip(F.normalize(features.float(), dim=1, eps=1e-6), labels, strict=True):
-        vectors = picture.flatten(1).T
-        flat = label.flatten()
-        pristine = draw(vectors[flat == 0], max_keys, generator)
-        forged = draw(vectors[flat > 0], max_keys, generator)
-        if pristine.shape[0] < 2:
-            continue
-        if forged.shape[0] < 1:
-            if floor is not None and not bool((flat < 0).any()):
-                losses.append(hold_together(pristine, floor, temperature))
-            continue
-        parts = [vectors[flat == part] for part in flat[flat > 0].unique()] if both_ways else []
-        parts = [draw(part, max_keys, generator) for part in parts if part.shape[0] >= 2]
-        if whole_batch:
+    for one in rows:
+        pristine, forged, *parts = (
+            vectors[one.picture, cells.to(vectors.device)] for cells in (one.pristine, one.forged, *one.parts)
+        )
+        if not len(forged):
+            assert floor is not None
+            losses.append(hold_together(pristine, floor, temperature))
+        elif whole_batch:
             pooled.append((pristine, forged, parts))
         else:
             losses.append(_both_directions(pristine, forged, parts, contrast, temperature))
@@ -155,9 +157,90 @@ def focal_loss(
         forged = torch.cat([one for _, one, _ in pooled])
         parts = [part for _, _, ones in pooled for part in ones]
         losses += [_both_directions(pristine, forged, parts, contrast, temperature)] * len(pooled)
-    if not losses:
-        return features.float().sum() * 0
     return torch.stack(losses).mean()
+
+
+def _unit_vectors(features: Tensor) -> Tensor:
+    """B x D x h x w -> B x (h w) x D float32, unit vectors."""
+    return F.normalize(features.float(), dim=1, eps=1e-6).flatten(2).transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The cells of a picture that are contrasted, as places in its flattened map; int64 on the CPU."""
+
+    picture: int  # its place in the batch
+    pristine: Tensor
+    forged: Tensor  # empty: the picture is untouched and is held together
+    parts: tuple[Tensor, ...]  # of each forged part, with both_ways
+
+
+def draw_rows(labels: Tensor, *, max_keys: int, both_ways: bool, floor: bool, generator: torch.Generator | None) -> list[Rows]:
+    """Draw the cells of every picture that has a loss; the arguments are those of focal_loss."""
+    rows = []
+    for picture, flat in enumerate(labels.cpu().flatten(1)):
+        pristine = draw((flat == 0).nonzero()[:, 0], max_keys, generator)
+        forged = draw((flat > 0).nonzero()[:, 0], max_keys, generator)
+        if len(pristine) < 2 or not (len(forged) or (floor and not bool((flat < 0).any()))):
+            continue
+        cells = [(flat == part).nonzero()[:, 0] for part in flat[flat > 0].unique()] if both_ways else []
+        parts = tuple(draw(part, max_keys, generator) for part in cells if len(part) >= 2)
+        rows.append(Rows(picture, pristine, forged, parts))
+    return rows
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """All contrasts of a batch in tensors of one shape, so that a GPU does them together: R of at most n queries, m negatives."""
+
+    queries: Tensor  # R x 1 + n int64: which picture, then places in its flattened map, -1 where there are fewer
+    negatives: Tensor  # R x m int64, -1 where there are fewer; none at all: the imagined one of hold_together
+    weights: Tensor  # R float32, their shares of the loss
+
+    def to(self, device: torch.device) -> Contrasts:
+        """The same there."""
+        return Contrasts(*(one.to(device, non_blocking=True) for one in (self.queries, self.negatives, self.weights)))
+
+
+def contrasts_of(rows: list[Rows]) -> Contrasts:
+    """The contrasts of info_nce, with their shares: half of a picture's loss is that of its parts, where it has some."""
+    queries, negatives, weights = [], [], []
+    for one in rows:
+        there = torch.tensor([one.picture])
+        queries.append(torch.cat((there, one.pristine)))
+        negatives.append(one.forged)
+        weights.append(0.5 if one.parts else 1.0)
+        for part in one.parts:
+            queries.append(torch.cat((there, part)))
+            negatives.append(one.pristine)
+            weights.append(0.5 / len(one.parts))
+    asked, answered = (nn.utils.rnn.pad_sequence(lists, batch_first=True, padding_value=-1) for lists in (queries, negatives))
+    return Contrasts(asked, answered, torch.tensor(weights) / len(rows))
+
+
+def batched_loss(features: Tensor, contrasts: Contrasts, *, temperature: float, floor: float | None) -> Tensor:
+    """What focal_loss gives with info_nce, picture by picture, in some twenty operations for the whole batch.
+
+    Args:
+        features: B x D x h x w float.
+        contrasts: of these pictures.
+        temperature, floor: as in focal_loss.
+    """
+    contrasts = contrasts.to(features.device)
+    vectors = _unit_vectors(features)
+    picture, places = contrasts.queries[:, :1], contrasts.queries[:, 1:]
+    asks, answers = places >= 0, contrasts.negatives >= 0
+    first = picture * vectors.shape[1]  # of the picture, in all vectors one after the other
+    pool = vectors.flatten(0, 1)
+    queries = pool[first + places.clamp(min=0)] * asks[..., None]
+    keys = pool[first + contrasts.negatives.clamp(min=0)]
+    count = asks.sum(1, keepdim=True)
+    positive = ((queries * queries.sum(1, keepdim=True)).sum(2) - (queries * queries).sum(2)) / (count - 1)
+    scores = (queries @ keys.transpose(1, 2) / temperature).masked_fill(~answers[:, None], -math.inf)
+    imagined = torch.where(answers.any(1), -math.inf, math.inf if floor is None else floor / temperature)
+    negative = torch.logsumexp(torch.cat((scores, imagined[:, None, None].expand(-1, scores.shape[1], 1)), 2), 2)
+    losses = F.softplus(negative - positive / temperature) * asks
+    return (losses.sum(1) / count[:, 0] * contrasts.weights).sum()
 
 
 def _both_directions(pristine: Tensor, forged: Tensor, parts: list[Tensor], contrast: Contrast, temperature: float) -> Tensor:

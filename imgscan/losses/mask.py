@@ -36,11 +36,11 @@ def mask_loss(logits: Tensor, labels: Tensor, *, dice: float, picture: float) ->
     forged = (logits[:, 1] - logits[:, 0]).float().flatten(1)
     truth = F.adaptive_avg_pool2d((labels > 0).float()[:, None], (logits.shape[2], logits.shape[3])).flatten(1)
     loss = F.binary_cross_entropy_with_logits(forged, truth)
-    touched = truth.amax(1) > 0
-    if dice and bool(touched.any()):
-        share, wanted = forged[touched].sigmoid(), truth[touched]
-        overlap = (2 * (share * wanted).sum(1) + 1) / (share.sum(1) + wanted.sum(1) + 1)
-        loss = loss + dice * (1 - overlap).mean()
+    if dice:
+        touched = (truth.amax(1) > 0).float()  # weights instead of a selection, whose size a GPU would have to be waited for
+        share = forged.sigmoid()
+        overlap = (2 * (share * truth).sum(1) + 1) / (share.sum(1) + truth.sum(1) + 1)
+        loss = loss + dice * ((1 - overlap) * touched).sum() / touched.sum().clamp(min=1)
     if picture:
         loss = loss + picture * picture_loss(logits, labels)
     return loss

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from imgscan.losses import CONTRASTS
-from imgscan.losses.focal import draw, focal_loss, hold_together, info_nce
+from imgscan.losses.focal import batched_loss, contrasts_of, draw, draw_rows, focal_loss, hold_together, info_nce
 
 # Inputs and answers of the released FOCAL code (fixture FOCAL_losses, cases a and c).
 OFFICIAL_A_QUERY = [
@@ -208,3 +208,26 @@ def test_the_whole_batch_keeps_the_parts_and_the_weight_of_untouched_pictures() 
 
 def test_the_whole_batch_of_one_class_is_zero() -> None:
     assert float(focal_loss(torch.randn(2, 4, 5, 5), torch.zeros(2, 5, 5, dtype=torch.long), whole_batch=True)) == 0
+
+
+@pytest.mark.parametrize("both_ways", [False, True])
+@pytest.mark.parametrize("floor", [None, 0.7])
+def test_the_batched_form_of_a_gpu_gives_the_same_loss_and_gradient(both_ways: bool, floor: float | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(6, 8, 16, 16, generator=generator, requires_grad=True)
+    labels = torch.zeros(6, 16, 16, dtype=torch.int64)
+    labels[0, 2:5, 2:10], labels[0, 10:15, 2:4] = 1, 2  # two parts
+    labels[1, :8], labels[1, 8] = 1, -1
+    labels[2, 3, 3] = 1  # a part of one cell is no query
+    labels[3, 0, 0] = -1  # neither forged nor untouched throughout: skipped
+    labels[4] = 1  # nothing pristine: skipped; the last one is untouched
+
+    def drawn() -> torch.Generator:
+        return torch.Generator().manual_seed(1)
+
+    expected = focal_loss(features, labels, max_keys=20, both_ways=both_ways, floor=floor, generator=drawn())
+    rows = draw_rows(labels, max_keys=20, both_ways=both_ways, floor=floor is not None, generator=drawn())
+    assert [one.picture for one in rows] == ([0, 1, 2] if floor is None else [0, 1, 2, 5])
+    together = batched_loss(features, contrasts_of(rows), temperature=0.1, floor=floor)
+    torch.testing.assert_close(together, expected)
+    torch.testing.assert_close(torch.autograd.grad(together, features), torch.autograd.grad(expected, features))
