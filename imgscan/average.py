@@ -2,7 +2,7 @@
 
 Trainings that began from the same weights mostly end where the loss is low between them too, and their mean is often better
 than the best of them: Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy without
-increasing inference time", ICML 2022 (arXiv 2203.05482), here with equal shares.
+increasing inference time", ICML 2022 (arXiv 2203.05482), here with equal shares; weights given twice count twice.
 """
 
 from __future__ import annotations
@@ -53,12 +53,14 @@ def average(cards: Sequence[Card], out: Path) -> Path:
         mean[name] = torch.stack([state[name] for state in states]).mean(0) if floats else tensor.contiguous()
     learned = [card.data.get("training", {}) for card in cards]
     data = "+".join(dict.fromkeys(one["data"] for one in learned if isinstance(one.get("data"), str)))  # evaluate warns of it
+    parts = [f"{card.full_name} {card.sha256[:12]}" for card in cards]
+    files = {name: str(card.file) for name, card in zip(parts, cards, strict=True)}
     table = {key: value for key, value in first.data.items() if key not in MEASURED} | {
         "tag": "mean",
         "default": False,
         "licence": "; ".join(dict.fromkeys(card.licence for card in cards)),
         "training": ({"data": data} if data else {})
-        | {"mean_of": {f"{card.full_name} {card.sha256[:12]}": str(card.file) for card in cards}},
+        | {"mean_of": {name: (f"{parts.count(name)} x " if parts.count(name) > 1 else "") + file for name, file in files.items()}},
     }
     allowed = [card.commercial for card in cards]
     table["commercial"] = None if None in allowed and False not in allowed else all(allowed)

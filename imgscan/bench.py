@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +26,8 @@ from PIL import Image
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import made_up
 from imgscan.commands.scan import results
-from imgscan.errors import WorkerError
+from imgscan.datasets.synth import SynthDataset, read_photo
+from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.pixel import BoolMap
 from imgscan.extract import extract
 from imgscan.features_file import FeaturesFile
@@ -35,9 +38,13 @@ from imgscan.prepare import InputPlan, prepare
 from imgscan.records import Assessed, Picture, Source
 from imgscan.scanner import Scanner
 from imgscan.store import Store
+from imgscan.training.profile import profile
+from imgscan.training.recipe import Recipe, with_settings
 
 SMALLEST = 0.01  # HDBSCAN's min_cluster_size, as a share of the points
 PACKAGE_POINTS = 16_384  # the packages are not asked for more: minutes, or more memory than there is
+FORGED = "scale+object+edit+clone+platform"  # families of the networks that ship
+FORGERIES = 200  # made to time one
 SIDES = ((256, 384), (480, 640), (512, 512), (600, 800), (768, 1024))  # height, width of the made-up pictures
 
 
@@ -196,6 +203,43 @@ def official(device: torch.device, side: int = 1024) -> list[Timed]:
         Timed("float32, called directly", size, plain),
         Timed("prepare and extract, bf16", size, ours, plain / ours, "float32, called directly"),
     ]
+
+
+def training(photos: Sequence[Path], device: torch.device, batches: Sequence[int] = (4, 32)) -> list[Timed]:
+    """What a core makes of forgeries a second, and how many such cores a training step on the device takes to feed.
+
+    Args:
+        photos: that are forged; decoded before anything is timed.
+        device: of the steps, each with its batch on the device already.
+        batches: pictures a step.
+    """
+    lines = []
+    for side in (512, 256):
+        samples = SynthDataset(list(photos), side=side, seed=0, length=10_000, untouched_share=0.35, families=FORGED)
+        for path in photos:
+            with suppress(InputError):  # the samples pass over what cannot be decoded
+                read_photo(path)
+        _, seconds = _timed(partial(list, map(samples.__getitem__, range(FORGERIES))))
+        each = seconds / FORGERIES
+        lines.append(Timed(f"forgery of {side}, one core", f"{side} x {side}", each, note=f"{1 / each:.0f} a second"))
+    for network, batch in product(("focal-hrnet", "focal-vit"), batches):
+        settings: dict[str, dict[str, Any]] = {
+            "model": {"network": network, "size": "headed"},
+            "train": {"batch": batch},
+            "loss": {"both_ways": True},
+        }
+        cost = profile(with_settings(Recipe(), settings, "bench"), device, 3)
+        lines.append(
+            Timed(
+                f"training step, {network} headed",
+                f"{batch} of 256 x 256",
+                cost.seconds,
+                batch * each / cost.seconds,
+                lines[1].what,
+                f"{batch / cost.seconds:.0f} pictures a second",
+            )
+        )
+    return lines
 
 
 def memory(counts: Sequence[int], model: str, device: str = "auto", jobs: int | None = None, licence: bool = False) -> list[Timed]:

@@ -353,10 +353,12 @@ def report(
 def bench(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PART", help="clusterings, scan, bf16, official, memory; else all."),
+        typer.Argument(metavar="PART", help="clusterings, scan, bf16, official, training, memory; else all."),
     ] = None,
     model: ModelFlag = DEFAULT_MODEL,
-    data: Annotated[list[Path] | None, typer.Option(help="Pictures to scan in place of made-up ones; repeatable.")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Pictures to scan or to forge in place of made-up ones; repeatable.")
+    ] = None,
     pictures: Annotated[int, typer.Option(min=1, help="How many pictures are made up.")] = 300,
     most: Annotated[int, typer.Option(min=1024, help="Most points that are clustered.")] = 65_536,
     device: Device = "auto",
@@ -366,7 +368,7 @@ def bench(
     no_config: NoConfig = False,
     config: Config = None,
 ) -> ExitCode:
-    """Measure this machine: clusterings against the packages, the scan against its networks, bf16, official sizes, memory."""
+    """Measure this machine: clusterings and the scan against what they rest on, bf16, official sizes, training, memory."""
     from imgscan.commands.bench import bench_command
 
     return bench_command(

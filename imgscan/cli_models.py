@@ -92,7 +92,10 @@ def models_export(
 @exits
 def models_average(
     models_of: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Two or more weights of one network.", autocompletion=models)
+        list[str],
+        typer.Argument(
+            metavar="MODEL...", help="Two or more weights of one network; one named twice counts twice.", autocompletion=models
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder that receives the weights and the card.")] = Path("imgscan-mean"),
     accept_licence: AcceptLicence = False,

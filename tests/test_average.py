@@ -35,7 +35,7 @@ def test_the_mean_by_hand(cards: tuple[Card, Card], tmp_path: Path) -> None:
     assert not made.points
     assert "recipe" not in made.data
     assert made.data["input"] == cards[0].data["input"]
-    assert len(made.data["training"]["mean_of"]) == 2
+    assert list(made.data["training"]["mean_of"].values()) == [str(cards[0].file), f"2 x {cards[1].file}"]
 
 
 def test_what_has_no_mean(cards: tuple[Card, Card], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 from imgscan import bench
@@ -43,6 +44,17 @@ def test_a_scan_is_measured_against_its_networks(tmp_path: Path, tiny_model: str
     assert float32.size == "3 pictures"
     sources[0].path.write_bytes(b"no picture")
     assert bench.whole_scan(sources, scanner, tmp_path / "again"), "what is skipped has no features"
+
+
+def test_a_training_step_is_measured_in_cores_that_make_forgeries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "FORGERIES", 2)
+    photos = sorted((Path(__file__).parent / "data" / "photos").glob("*.jpg"))
+    large, small, *steps = bench.training(photos, CPU, (2,))
+    assert (large.size, small.size) == ("512 x 512", "256 x 256")
+    assert [step.what for step in steps] == ["training step, focal-hrnet headed", "training step, focal-vit headed"]
+    for step in steps:
+        assert step.ratio is not None
+        assert abs(step.ratio - 2 * small.seconds / step.seconds) < 1e-9
 
 
 def test_the_command_prints_and_writes_json(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from imgscan.scanner import build_scanner
 from imgscan.store import replacing
 from imgscan.weights import find_model
 
-PARTS = ("clusterings", "scan", "bf16", "official", "memory")
+PARTS = ("clusterings", "scan", "bf16", "official", "training", "memory")
 SIZES = ((1024, 128), (4096, 128), (4096, 288), (16_384, 256), (65_536, 288))
 MEMORY_COUNTS = (300, 3000)
 
@@ -53,6 +53,9 @@ def bench_command(
                 sources = find(paths) if paths else bench.pictures(Path(folder) / "made-up", pictures)
                 if not sources:
                     raise InputError(f"no pictures in {', '.join(map(str, paths))}")
+                if part == "training":
+                    lines += bench.training([source.path for source in sources], place)
+                    continue
                 scanner = build_scanner(find_model(model), device=place, jobs=jobs, accept_licence=accept_licence)
                 if part == "scan":
                     lines += bench.whole_scan(sources, scanner, Path(folder) / "out")

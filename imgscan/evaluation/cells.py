@@ -136,11 +136,15 @@ def _part(table: PaperTable, row: PaperRow, network: str, column: Column, candid
         return network
     training = wanted_training(table, row, column.data)
     for card in candidates.given:
-        if card.network == network and _has_settings(table, row, card):
+        if network in (card.name, card.network) and _has_settings(table, row, card):
             return _text(card)
-    for card in (*candidates.trained, *candidates.shipped):
+    # Of what ships the name counts: focal-traces is a focal-hrnet, and no row means it by that.
+    for card in (
+        *(one for one in candidates.trained if network in (one.name, one.network)),
+        *(one for one in candidates.shipped if network == one.name),
+    ):
         trained_on = card.data.get("training", {}).get("data")
-        if card.network == network and _has_settings(table, row, card) and training in (None, trained_on):
+        if _has_settings(table, row, card) and training in (None, trained_on):
             return _text(card)
     raise NotRunError(f"no weights; train them with: {training_command(table, row, network, column.data)}")
 

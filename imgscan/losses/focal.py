@@ -138,12 +138,12 @@ def focal_loss(
         return features.float().sum() * 0
     if features.is_cuda and contrast is info_nce and not whole_batch:
         return batched_loss(features, contrasts_of(rows), temperature=temperature, floor=floor)
-    vectors = _unit_vectors(features)
+    vectors = _unit_vectors(features).unbind(0)
     losses = []
     pooled: list[tuple[Tensor, Tensor, list[Tensor]]] = []
     for one in rows:
         pristine, forged, *parts = (
-            vectors[one.picture, cells.to(vectors.device)] for cells in (one.pristine, one.forged, *one.parts)
+            vectors[one.picture][cells.to(features.device)] for cells in (one.pristine, one.forged, *one.parts)
         )
         if not len(forged):
             assert floor is not None
@@ -232,8 +232,14 @@ def batched_loss(features: Tensor, contrasts: Contrasts, *, temperature: float, 
     asks, answers = places >= 0, contrasts.negatives >= 0
     first = picture * vectors.shape[1]  # of the picture, in all vectors one after the other
     pool = vectors.flatten(0, 1)
-    queries = pool[first + places.clamp(min=0)] * asks[..., None]
-    keys = pool[first + contrasts.negatives.clamp(min=0)]
+
+    def picked(cells: Tensor) -> Tensor:
+        # What fills up is any vector, but not the same one everywhere, whose gradient would be added up one by one.
+        filling = torch.arange(cells.shape[1], device=cells.device) % vectors.shape[1]
+        return pool[first + torch.where(cells >= 0, cells, filling)]
+
+    queries = picked(places) * asks[..., None]
+    keys = picked(contrasts.negatives)
     count = asks.sum(1, keepdim=True)
     positive = ((queries * queries.sum(1, keepdim=True)).sum(2) - (queries * queries).sum(2)) / (count - 1)
     scores = (queries @ keys.transpose(1, 2) / temperature).masked_fill(~answers[:, None], -math.inf)

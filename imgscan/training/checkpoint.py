@@ -97,6 +97,10 @@ def load(run: Run, path: Path) -> None:
         number, key = name.split("/", 1)
         state.setdefault(int(number), {})[key] = tensor
     run.optimizer.load_state_dict({"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]})
+    for weight, moments in run.optimizer.state.items():  # laid out as the weights again, or Adam on a GPU refuses them
+        for key, value in moments.items():
+            if value.shape == weight.shape:
+                moments[key] = torch.empty_like(weight).copy_(value)
     run.step, run.seconds, run.last = int(header["step"]), float(header["seconds"]), float(header["last"])
     run.plateau = Plateau(**json.loads(header["plateau"]))
     scaler = json.loads(header["scaler"])

@@ -24,7 +24,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.synth import SynthDataset
 from imgscan.devices import bf16_is_fast
-from imgscan.errors import ImgscanError, OutputError
+from imgscan.errors import ConfigError, ImgscanError, OutputError
 from imgscan.models import build_named
 from imgscan.training import checkpoint
 from imgscan.training.checkpoint import Run
@@ -85,8 +85,10 @@ def with_precision(recipe: Recipe, device: torch.device) -> Recipe:
 
 
 def build_optimizer(model: nn.Module, train: TrainSection) -> torch.optim.Optimizer:
-    """Adam or SGD over every parameter."""
+    """Adam or SGD over every parameter that is not frozen; ConfigError: all are."""
     weights = [one for one in model.parameters() if one.requires_grad]
+    if not weights:
+        raise ConfigError("model.frozen: nothing of the network is left to train")
     if train.optimizer == "sgd":
         return torch.optim.SGD(weights, lr=train.rate, momentum=train.momentum, weight_decay=train.decay)
     fused = weights[0].is_cuda  # one kernel a step in place of a dozen
@@ -310,6 +312,6 @@ def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     floats = [pair for pair in pairs if pair[0].dtype.is_floating_point]
     move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # all tensors at once, which counts on a GPU
     move([slow for slow, _ in floats], [fast for _, fast in floats], 0)
-    for slow, fast in pairs:
-        if not slow.dtype.is_floating_point:
-            slow.copy_(fast)
+    counters = [pair for pair in pairs if not pair[0].dtype.is_floating_point]
+    if counters:
+        torch._foreach_copy_([slow for slow, _ in counters], [fast for _, fast in counters])

@@ -29,6 +29,8 @@ def profile(recipe: Recipe, device: torch.device, steps: int) -> Cost:
     The pictures are noise with a rectangle of other noise as the forged part: the losses then have all their terms.
     """
     before = _resident()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     run = start(recipe, device)
     trainee = Trainee(run.model, run.recipe).train()
     side, batch = recipe.data.side, recipe.train.batch

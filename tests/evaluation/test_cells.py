@@ -1,5 +1,6 @@
 """Which weights fill which cell: the rules, on cards made by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,22 @@ def test_a_grid_is_the_product_of_its_axes_or_an_error() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             parse_grid("g", grid | {"axes": axes}, "g.toml")
+
+
+@pytest.mark.usefixtures("known")
+def test_of_what_ships_the_name_counts_and_not_the_network() -> None:
+    """focal-traces@open is a focal-hrnet; a row that says focal-hrnet does not mean it, ensemble does."""
+    grid = {"title": "t", "protocol": "focal", "columns": ["columbia F1"], "axes": {"network": ["ensemble", "focal-hrnet"]}}
+    table = parse_grid("g", grid, "g.toml")
+    hrnet, vit = card("focal-hrnet", "open"), card("focal-vit", "open")
+    traces = replace(card("focal-hrnet", "traces"), name="focal-traces")
+    candidates = Candidates(shipped=(traces, hrnet, vit))
+    ensemble = choose(table, table.rows[0].method, candidates)
+    assert ensemble.split("+") == [
+        "focal-hrnet@/runs/open/weights.toml",
+        "focal-vit@/runs/open/weights.toml",
+        "focal-hrnet@/runs/traces/weights.toml",
+    ]
+    assert choose(table, table.rows[1].method, candidates) == "focal-hrnet@/runs/open/weights.toml"
+    with pytest.raises(NotRunError, match="no weights"):
+        choose(table, table.rows[1].method, Candidates(shipped=(traces,)))

@@ -231,3 +231,12 @@ def test_the_batched_form_of_a_gpu_gives_the_same_loss_and_gradient(both_ways: b
     together = batched_loss(features, contrasts_of(rows), temperature=0.1, floor=floor)
     torch.testing.assert_close(together, expected)
     torch.testing.assert_close(torch.autograd.grad(together, features), torch.autograd.grad(expected, features))
+
+
+def test_the_batched_form_of_untouched_pictures_alone_and_of_bfloat16() -> None:
+    features = torch.randn(2, 8, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    labels = torch.zeros(2, 4, 4, dtype=torch.int64)
+    rows = draw_rows(labels, max_keys=20, both_ways=True, floor=True, generator=None)
+    together = batched_loss(features, contrasts_of(rows), temperature=0.1, floor=0.7)
+    assert together.dtype == torch.float32
+    torch.testing.assert_close(together, focal_loss(features, labels, both_ways=True, floor=0.7))

@@ -337,6 +337,21 @@ def test_an_average_may_start_on_resume(tmp_path: Path) -> None:
     assert resumed.step == 6
 
 
+def test_moments_are_laid_out_as_the_weights_on_resume(tmp_path: Path) -> None:
+    """Adam in one kernel, on a GPU, takes no others; files know no layout."""
+    go(tiny(), tmp_path, until=2)
+    run = loop.start(tiny(), CPU)
+    checkpoint.load(run, tmp_path / "checkpoint.safetensors")
+    shaped = [
+        (weight.stride(), value.stride())
+        for weight, moments in run.optimizer.state.items()
+        for value in moments.values()
+        if value.shape == weight.shape
+    ]
+    assert len(shaped) >= 2 * len(list(run.model.parameters()))
+    assert all(one == other for one, other in shaped)
+
+
 def test_minutes_end_a_run_with_a_checkpoint(tmp_path: Path) -> None:
     assert go(tiny(), tmp_path, minutes=0).step == 1
     assert checkpoint.read_header_of(tmp_path / "checkpoint.safetensors")[0] == loop.with_precision(tiny(), CPU)
@@ -628,3 +643,6 @@ def test_a_frozen_part_stays_as_it_was_batch_norm_included(tmp_path: Path) -> No
     assert not torch.equal(now["mix.0.weight"], before["mix.0.weight"])
     with pytest.raises(ConfigError, match="unknown part of the network 'trunc'; did you mean trunk"):
         loop.start(with_settings(recipe, {"model": {"frozen": "trunc"}}, "test"), CPU)
+    whole = with_settings(Recipe(), {"model": {"network": "focal-vit", "size": "tiny", "frozen": "trunk"}}, "test")
+    with pytest.raises(ConfigError, match="nothing of the network is left to train"):
+        loop.start(whole, CPU)
