@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ALIASES = {
     "focal-fusion": "focal-hrnet+focal-vit",
-    "ensemble": "focal-hrnet+focal-vit+ncl",
+    "ensemble": "focal-hrnet+focal-vit+focal-traces",
 }
 # The released code lists the ViT first, and its first network sets the grid: 64 x 64 cells of 256 + 32 channels.
 OFFICIAL_ALIASES = {"focal-fusion": "focal-vit+focal-hrnet"}

@@ -62,6 +62,13 @@ SIZES: dict[str, HRNetSize] = {
     "headed-traces": HRNetSize(  # no colours: train/README.md, "A network without colours"
         "hrnet_w18_small", dim=64, mixed=True, noise_view=True, head=True, parts=("srm", "luma", "chroma", "phase", "constrained")
     ),
+    # Deeper trunks, for a GPU: train/README.md, "On a GPU".
+    "headed-large": HRNetSize(
+        "hrnet_w18_small_v2", dim=64, mixed=True, noise_view=True, head=True, parts=(*USUAL, "phase", "constrained")
+    ),
+    "headed-large-traces": HRNetSize(
+        "hrnet_w18_small_v2", dim=64, mixed=True, noise_view=True, head=True, parts=(*USUAL[1:], "phase", "constrained")
+    ),
     "tiny": HRNetSize(trunk="tiny", dim=16, mixed=True, noise_view=True),
     "tiny-headed": HRNetSize(trunk="tiny", dim=16, mixed=True, noise_view=True, head=True),
 }
