@@ -213,15 +213,16 @@ def training(photos: Sequence[Path], device: torch.device, batches: Sequence[int
         device: of the steps, each with its batch on the device already.
         batches: pictures a step.
     """
-    lines = []
-    for side in (512, 256):
-        samples = SynthDataset(list(photos), side=side, seed=0, length=10_000, untouched_share=0.35, families=FORGED)
-        for path in photos:
-            with suppress(InputError):  # the samples pass over what cannot be decoded
-                read_photo(path)
+    for path in photos:
+        with suppress(InputError):  # the samples pass over what cannot be decoded
+            read_photo(path)
+    forgeries = []
+    for side in (256, 512):
+        samples = SynthDataset(list(photos), side=side, seed=0, length=FORGERIES, untouched_share=0.35, families=FORGED)
         _, seconds = _timed(partial(list, map(samples.__getitem__, range(FORGERIES))))
         each = seconds / FORGERIES
-        lines.append(Timed(f"forgery of {side}, one core", f"{side} x {side}", each, note=f"{1 / each:.0f} a second"))
+        forgeries.append(Timed(f"forgery of {side}, one core", f"{side} x {side}", each, note=f"{1 / each:.0f} a second"))
+    small, steps = forgeries[0], []
     for network, batch in product(("focal-hrnet", "focal-vit"), batches):
         settings: dict[str, dict[str, Any]] = {
             "model": {"network": network, "size": "headed"},
@@ -229,17 +230,9 @@ def training(photos: Sequence[Path], device: torch.device, batches: Sequence[int
             "loss": {"both_ways": True},
         }
         cost = profile(with_settings(Recipe(), settings, "bench"), device, 3)
-        lines.append(
-            Timed(
-                f"training step, {network} headed",
-                f"{batch} of 256 x 256",
-                cost.seconds,
-                batch * each / cost.seconds,
-                lines[1].what,
-                f"{batch / cost.seconds:.0f} pictures a second",
-            )
-        )
-    return lines
+        ratio, pace = batch * small.seconds / cost.seconds, f"{batch / cost.seconds:.0f} pictures a second"
+        steps.append(Timed(f"training step, {network} headed", f"{batch} of 256 x 256", cost.seconds, ratio, small.what, pace))
+    return [*forgeries, *steps]
 
 
 def memory(counts: Sequence[int], model: str, device: str = "auto", jobs: int | None = None, licence: bool = False) -> list[Timed]:

@@ -49,7 +49,7 @@ def test_a_scan_is_measured_against_its_networks(tmp_path: Path, tiny_model: str
 def test_a_training_step_is_measured_in_cores_that_make_forgeries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "FORGERIES", 2)
     photos = sorted((Path(__file__).parent / "data" / "photos").glob("*.jpg"))
-    large, small, *steps = bench.training(photos, CPU, (2,))
+    small, large, *steps = bench.training(photos, CPU, (2,))
     assert (large.size, small.size) == ("512 x 512", "256 x 256")
     assert [step.what for step in steps] == ["training step, focal-hrnet headed", "training step, focal-vit headed"]
     for step in steps:
