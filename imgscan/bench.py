@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import made_up
@@ -36,15 +37,17 @@ from imgscan.models import NETWORKS
 from imgscan.pipeline import network_rate, scan
 from imgscan.prepare import InputPlan, prepare
 from imgscan.records import Assessed, Picture, Source
-from imgscan.scanner import Scanner
+from imgscan.scanner import Scanner, default_jobs
 from imgscan.store import Store
 from imgscan.training.profile import profile
-from imgscan.training.recipe import Recipe, with_settings
+from imgscan.training.recipe import Recipe, TrainSection, with_settings
+from imgscan.training.sequence import batches
 
 SMALLEST = 0.01  # HDBSCAN's min_cluster_size, as a share of the points
 PACKAGE_POINTS = 16_384  # the packages are not asked for more: minutes, or more memory than there is
 FORGED = "scale+object+edit+clone+platform"  # families of the networks that ship
 FORGERIES = 200  # made to time one
+LOADED, LOADS = 32, 12  # forgeries a batch, and batches a loader
 SIDES = ((256, 384), (480, 640), (512, 512), (600, 800), (768, 1024))  # height, width of the made-up pictures
 
 
@@ -205,25 +208,28 @@ def official(device: torch.device, side: int = 1024) -> list[Timed]:
     ]
 
 
-def training(photos: Sequence[Path], device: torch.device, batches: Sequence[int] = (4, 32)) -> list[Timed]:
-    """What a core makes of forgeries a second, and how many such cores a training step on the device takes to feed.
+def training(photos: Sequence[Path], device: torch.device, sizes: Sequence[int] = (4, 32), jobs: int | None = None) -> list[Timed]:
+    """What a core makes of forgeries a second, what loaders do, and how many cores a training step on the device takes to feed.
 
     Args:
         photos: that are forged; decoded before anything is timed.
         device: of the steps, each with its batch on the device already.
-        batches: pictures a step.
+        sizes: pictures a step.
+        jobs: loader processes; None: one per core.
     """
     for path in photos:
         with suppress(InputError):  # the samples pass over what cannot be decoded
             read_photo(path)
     forgeries = []
     for side in (256, 512):
-        samples = SynthDataset(list(photos), side=side, seed=0, length=FORGERIES, untouched_share=0.35, families=FORGED)
-        _, seconds = _timed(partial(list, map(samples.__getitem__, range(FORGERIES))))
+        samples = _forgeries(photos, side, FORGERIES)
+        with threadpool_limits(1):  # as in a loader
+            _, seconds = _timed(partial(list, map(samples.__getitem__, range(FORGERIES))))
         each = seconds / FORGERIES
         forgeries.append(Timed(f"forgery of {side}, one core", f"{side} x {side}", each, note=f"{1 / each:.0f} a second"))
+    forgeries.append(_loaders(photos, default_jobs() if jobs is None else jobs, forgeries[0]))
     small, steps = forgeries[0], []
-    for network, batch in product(("focal-hrnet", "focal-vit"), batches):
+    for network, batch in product(("focal-hrnet", "focal-vit"), sizes):
         settings: dict[str, dict[str, Any]] = {
             "model": {"network": network, "size": "headed"},
             "train": {"batch": batch},
@@ -233,6 +239,20 @@ def training(photos: Sequence[Path], device: torch.device, batches: Sequence[int
         ratio, pace = batch * small.seconds / cost.seconds, f"{batch / cost.seconds:.0f} pictures a second"
         steps.append(Timed(f"training step, {network} headed", f"{batch} of 256 x 256", cost.seconds, ratio, small.what, pace))
     return [*forgeries, *steps]
+
+
+def _forgeries(photos: Sequence[Path], side: int, count: int) -> SynthDataset:
+    return SynthDataset(list(photos), side=side, seed=0, length=count, untouched_share=0.35, families=FORGED)
+
+
+def _loaders(photos: Sequence[Path], jobs: int, alone: Timed) -> Timed:
+    """Forgeries of 256 as a run gets them, from so many loader processes, their start included; `alone`: one core without any."""
+    train = TrainSection(batch=LOADED, steps=max(1, jobs) * LOADS)
+    count = train.batch * train.steps
+    loaded = batches(_forgeries(photos, 256, count), train, workers=jobs, rank=0, size=1, first=0, pin=False)
+    _, seconds = _timed(lambda: [len(rgb) for rgb, _, _ in loaded])
+    what, pace = f"forgeries of 256, {jobs} loaders", f"{count / seconds:.0f} a second"
+    return Timed(what, "256 x 256", seconds / count, alone.seconds * count / seconds, alone.what, pace)
 
 
 def memory(counts: Sequence[int], model: str, device: str = "auto", jobs: int | None = None, licence: bool = False) -> list[Timed]:

@@ -49,8 +49,13 @@ def test_a_scan_is_measured_against_its_networks(tmp_path: Path, tiny_model: str
 def test_a_training_step_is_measured_in_cores_that_make_forgeries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "FORGERIES", 2)
     photos = sorted((Path(__file__).parent / "data" / "photos").glob("*.jpg"))
-    small, large, *steps = bench.training(photos, CPU, (2,))
+    monkeypatch.setattr(bench, "LOADS", 1)
+    small, large, loaded, *steps = bench.training(photos, CPU, (2,), jobs=2)
     assert (large.size, small.size) == ("512 x 512", "256 x 256")
+    assert loaded.what == "forgeries of 256, 2 loaders"
+    assert loaded.note == f"{1 / loaded.seconds:.0f} a second"
+    assert loaded.ratio is not None
+    assert abs(loaded.ratio - small.seconds / loaded.seconds) < 1e-9
     assert [step.what for step in steps] == ["training step, focal-hrnet headed", "training step, focal-vit headed"]
     for step in steps:
         assert step.ratio is not None

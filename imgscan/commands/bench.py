@@ -54,7 +54,7 @@ def bench_command(
                 if not sources:
                     raise InputError(f"no pictures in {', '.join(map(str, paths))}")
                 if part == "training":
-                    lines += bench.training([source.path for source in sources], place)
+                    lines += bench.training([source.path for source in sources], place, jobs=jobs)
                     continue
                 scanner = build_scanner(find_model(model), device=place, jobs=jobs, accept_licence=accept_licence)
                 if part == "scan":

@@ -210,15 +210,19 @@ def _superpixels(donor: Rgb, rng: np.random.Generator) -> Plane:
         sums = np.stack([np.bincount(owner, points[:, k], count) for k in range(5)], 1)
         centres = (sums / np.maximum(np.bincount(owner, minlength=count), 1)[:, None]).astype(np.float32)
     owner = owner.reshape(rows, columns)
-    chosen = owner == owner[rows // 2, columns // 2]
+    beside = np.zeros((count, count), bool)  # which superpixels touch
+    for one, other in ((owner[1:], owner[:-1]), (owner[:, 1:], owner[:, :-1])):
+        beside[one, other] = beside[other, one] = True
+    sizes = np.bincount(owner.ravel(), minlength=count)
+    names = np.zeros(count, bool)
+    names[owner[rows // 2, columns // 2]] = True
     wanted = rng.uniform(0.15, 0.6)
-    while chosen.mean() < wanted:
-        ring = ndimage.binary_dilation(chosen) & ~chosen
-        names = np.unique(owner[ring])
-        if not len(names):
+    while sizes[names].sum() / owner.size < wanted:
+        ring = np.flatnonzero(beside[names].any(0) & ~names)
+        if not len(ring):
             break
-        chosen |= owner == rng.choice(names)
-    chosen = ndimage.binary_fill_holes(chosen)
+        names[rng.choice(ring)] = True
+    chosen = ndimage.binary_fill_holes(names[owner])
     large = np.asarray(Image.fromarray(chosen.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC))
     edge = float(rng.uniform(0.02, 0.35))  # of softness
     return np.clip((large - 0.5) / edge + 0.5, 0, 1).astype(np.float32)

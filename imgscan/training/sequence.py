@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from imgscan.datasets.augment import AUGMENTATIONS
@@ -149,7 +150,7 @@ def batches(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=pin,
-        worker_init_fn=_leave_sigterm_to_the_run,
+        worker_init_fn=_makes_samples,
     )
     try:
         for rgb, labels, remarks in loader:
@@ -158,7 +159,11 @@ def batches(
         raise InputError(str(error).strip().splitlines()[-1].removeprefix("imgscan.errors.InputError: ")) from error
 
 
-def _leave_sigterm_to_the_run(_: int) -> None:
-    """For loader processes: batch systems signal every process of a job, and a run without its loaders saves nothing."""
+def _makes_samples(_: int) -> None:
+    """A loader process: one thread of linear algebra, or they all take each other's cores (two of them made no more than one).
+
+    Batch systems signal every process of a job, and a run without its loaders saves nothing: SIGTERM is left to the run.
+    """
+    threadpool_limits(1)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with_parent()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from threadpoolctl import threadpool_info
 
 from imgscan.commands.train import DEFAULT_SIZES, _anywhere, find_recipe
 from imgscan.datasets.augment import AUGMENTATIONS
@@ -34,7 +35,7 @@ from imgscan.training.recipe import (
     with_settings,
 )
 from imgscan.training.schedule import Plateau, rate_at
-from imgscan.training.sequence import _order, _Shares, fit
+from imgscan.training.sequence import _order, _Shares, batches, fit
 from imgscan.training.validation import validation_samples
 from imgscan.training.world import World
 from imgscan.weights import find_model
@@ -646,3 +647,19 @@ def test_a_frozen_part_stays_as_it_was_batch_norm_included(tmp_path: Path) -> No
     whole = with_settings(Recipe(), {"model": {"network": "focal-vit", "size": "tiny", "frozen": "trunk"}}, "test")
     with pytest.raises(ConfigError, match="nothing of the network is left to train"):
         loop.start(whole, CPU)
+
+
+class _Threads:
+    """Samples that say how many threads numpy's linear algebra has where they are made."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int, /) -> tuple[torch.Tensor, torch.Tensor, str]:
+        said = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+        return torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(8, 8, dtype=torch.uint8), f"{max(said, default=1)}"
+
+
+def test_loader_processes_do_not_take_each_others_cores() -> None:
+    made = batches(_Threads(), TrainSection(batch=1, steps=4), workers=2, rank=0, size=1, first=0, pin=False)
+    assert [remark for _, _, remarks in made for remark in remarks] == ["1"] * 4
