@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -14,30 +14,44 @@ from imgscan.detectors import DETECTORS
 from imgscan.errors import WorkerError
 from imgscan.fuse import against_control, with_overview
 from imgscan.jpeg import Luma, read_luma
+from imgscan.models.noise_view import shared_view
 from imgscan.models.segmentation import Segmentation
 from imgscan.records import Features, Map, Picture, Placement, Sought, Tensor
 
+Answer = tuple[torch.Tensor, torch.Tensor | None]  # features and, from a mask head, probabilities of B tiles, on the CPU
 FINEST = 4  # pixels a side of the finest feature cells that are kept; NCL's are half as wide, and a photograph of them a gigabyte
 BLOCK = 8  # pixels, of JPEG: cells of a detector that has no features of its own
 
 
-@torch.inference_mode()
 def extract(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, *, batch: int, amp: bool) -> list[Features]:
-    """The features of several pictures, in batches of tiles of equal size.
+    """What one network says of several pictures: see `extract_each`."""
+    return extract_each([network], inputs, device, batch=batch, amp=amp)[0]
+
+
+@torch.inference_mode()
+def extract_each(
+    networks: Sequence[nn.Module], inputs: Sequence[Tensor], device: torch.device, *, batch: int, amp: bool
+) -> list[list[Features]]:
+    """What each network says of several pictures, in batches of tiles of equal size.
 
     Args:
-        network: B x 3 x h x w in 0..1 -> B x D x h/s x w/s unit vectors, or a Segmentation; in eval mode, on `device`.
+        networks: B x 3 x h x w in 0..1 -> B x D x h/s x w/s unit vectors, or a Segmentation; in eval mode, on `device`.  What they
+            all see of a tile beside its colours is computed once.
         inputs: pictures; their tiles may differ in size.
-        device: of the network.
+        device: of the networks.
         batch: most tiles in one forward pass.
         amp: bf16 autocast.
 
     Returns:
-        Per picture its features on the CPU, tiles joined; with the probability of a mask head where there is one, to which
-        the picture's overview adds, and with the verdict of that, from which its control takes.
+        Per network and picture its features on the CPU, tiles joined; with the probability of a mask head where there is one, to
+        which the picture's overview adds, and with the verdict of that, from which its control takes.
     """
     views = [view for one in inputs for view in (one, one.overview, one.control) if view is not None]
-    said = iter(_said(network, views, device, batch, amp))
+    return [_found(inputs, iter(said)) for said in _said(networks, views, device, batch, amp)]
+
+
+def _found(inputs: Sequence[Tensor], said: Iterator[Features]) -> list[Features]:
+    """The features of each picture, from what a network says of it, of its overview and of its control."""
     found = []
     for one in inputs:
         features = next(said)
@@ -51,72 +65,85 @@ def extract(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, 
     return found
 
 
-def _said(network: nn.Module, inputs: Sequence[Tensor], device: torch.device, batch: int, amp: bool) -> list[Features]:
-    """What a network says of the tiles of each input, joined."""
+def _said(
+    networks: Sequence[nn.Module], inputs: Sequence[Tensor], device: torch.device, batch: int, amp: bool
+) -> list[list[Features]]:
+    """What each network says of the tiles of each input, joined."""
     by_size: dict[tuple[int, ...], list[tuple[int, int]]] = {}  # size -> picture number, tile number
     for number, one in enumerate(inputs):
         by_size.setdefault(tuple(one.tiles.shape[2:]), []).extend((number, t) for t in range(len(one.tiles)))
-    vectors: dict[tuple[int, int], torch.Tensor] = {}
-    masks: dict[tuple[int, int], torch.Tensor] = {}
+    answers: list[dict[tuple[int, int], Answer]] = [{} for _ in networks]
     for places in by_size.values():
         for first in range(0, len(places), batch):
             chunk = places[first : first + batch]
             tiles = torch.stack([inputs[number].tiles[t] for number, t in chunk])
-            answers, probability = _forward(network, tiles, device, amp)
-            vectors |= dict(zip(chunk, answers, strict=True))
-            if probability is not None:
-                masks |= dict(zip(chunk, probability, strict=True))
-    found = []
-    for number, one in enumerate(inputs):
-        places = [(number, t) for t in range(len(one.tiles))]
-        features = join(torch.stack([vectors[place] for place in places]), one.placement)
-        if masks:
-            values, cell = _joined(torch.stack([masks[place] for place in places]), one.placement)
-            features = replace(features, probability=Map(values[0].contiguous(), cell))
-        found.append(features)
-    return found
+            for known, answer in zip(answers, _forward(networks, tiles, device, amp), strict=True):
+                vectors, masks = answer
+                known |= {place: (vectors[k], None if masks is None else masks[k]) for k, place in enumerate(chunk)}
+    return [[_of_tiles(known, number, one) for number, one in enumerate(inputs)] for known in answers]
+
+
+def _of_tiles(known: Mapping[tuple[int, int], Answer], number: int, one: Tensor) -> Features:
+    """What a network says of all tiles of the input with this number, joined."""
+    tiles = [known[number, t] for t in range(len(one.tiles))]
+    features = join(torch.stack([vectors for vectors, _ in tiles]), one.placement)
+    masks = [mask for _, mask in tiles if mask is not None]
+    if not masks:
+        return features
+    values, cell = _joined(torch.stack(masks), one.placement)
+    return replace(features, probability=Map(values[0].contiguous(), cell))
 
 
 _fitting: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()  # most pixels that once fitted into the device's memory
 
 
-def _forward(network: nn.Module, tiles: torch.Tensor, device: torch.device, amp: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Features and, from a mask head, probabilities of B tiles on the CPU; what does not fit into memory together goes in halves.
+def _forward(networks: Sequence[nn.Module], tiles: torch.Tensor, device: torch.device, amp: bool) -> list[Answer]:
+    """What each network says of B tiles; what does not fit into memory together goes in halves.
 
     Raises:
         WorkerError: not even one tile fits.
     """
-    if len(tiles) > 1 and tiles.numel() > _fitting.get(network, tiles.numel()):
-        return _in_halves(network, tiles, device, amp)
+    if len(tiles) > 1 and any(tiles.numel() > _fitting.get(network, tiles.numel()) for network in networks):
+        return _in_halves(networks, tiles, device, amp)
+    answers: list[Answer] = []
     try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-            shown = tiles.to(device, non_blocking=True).float() / 255
-            answer = network(shown.contiguous(memory_format=torch.channels_last))
-        if isinstance(answer, Segmentation):
-            features = answer.features.float()
-            together = FINEST * features.shape[-1] // tiles.shape[-1]
-            features = F.avg_pool2d(features, together) if together > 1 else features
-            return F.normalize(features, dim=1, eps=1e-6).cpu(), answer.logits.float().softmax(1)[:, 1:].cpu()
-        return answer.float().cpu(), None
+        shown = (tiles.to(device, non_blocking=True).float() / 255).contiguous(memory_format=torch.channels_last)
+        with shared_view(shown):
+            for network in networks:
+                with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+                    answer = network(shown)
+                answers.append(_on_the_cpu(answer, tiles.shape[-1]))
+        return answers
     except torch.OutOfMemoryError as error:
         if len(tiles) == 1:
             height, width = tiles.shape[2:]
             raise WorkerError(
                 f"a tile of {width} x {height} pixels does not fit into the memory of {device}; use --device cpu"
             ) from error
-        _fitting[network] = tiles.numel() // 2
+        _fitting[networks[len(answers)]] = tiles.numel() // 2
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    return _in_halves(network, tiles, device, amp)
+    return _in_halves(networks, tiles, device, amp)
 
 
-def _in_halves(
-    network: nn.Module, tiles: torch.Tensor, device: torch.device, amp: bool
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _on_the_cpu(answer: torch.Tensor | Segmentation, width: int) -> Answer:
+    """A network's answer for tiles that are so many pixels wide; features not finer than FINEST."""
+    if not isinstance(answer, Segmentation):
+        return answer.float().cpu(), None
+    features = answer.features.float()
+    together = FINEST * features.shape[-1] // width
+    features = F.avg_pool2d(features, together) if together > 1 else features
+    return F.normalize(features, dim=1, eps=1e-6).cpu(), answer.logits.float().softmax(1)[:, 1:].cpu()
+
+
+def _in_halves(networks: Sequence[nn.Module], tiles: torch.Tensor, device: torch.device, amp: bool) -> list[Answer]:
     half = len(tiles) // 2
-    (some, some_masks), (others, other_masks) = (_forward(network, part, device, amp) for part in (tiles[:half], tiles[half:]))
-    masks = None if some_masks is None or other_masks is None else torch.cat([some_masks, other_masks])
-    return torch.cat([some, others]), masks
+    both = (_forward(networks, part, device, amp) for part in (tiles[:half], tiles[half:]))
+    joined: list[Answer] = []
+    for (some, some_masks), (others, other_masks) in zip(*both, strict=True):
+        masks = None if some_masks is None or other_masks is None else torch.cat([some_masks, other_masks])
+        joined.append((torch.cat([some, others]), masks))
+    return joined
 
 
 def detect(name: str, picture: Picture) -> Features:

@@ -16,6 +16,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from torch import nn
 from imgscan.cluster import MANY, ClusterSettings, cluster, cluster_many
 from imgscan.decode import decode, decode_all
 from imgscan.errors import WorkerError
-from imgscan.extract import detect, extract, seek
+from imgscan.extract import detect, extract_each, seek
 from imgscan.fuse import fuse
 from imgscan.judge import judge
 from imgscan.localize import localize
@@ -113,11 +114,15 @@ def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timin
     """The fused features of several pictures."""
     if not pictures:
         return
-    parts: list[list[Features]] = []
     before = timings.seconds.get("extract", 0.0)
-    for network, plan in zip(scanner.networks, scanner.plans, strict=True):
-        answers = partial(_answers_of, network, plan, pictures, scanner, timings)
-        parts.append(_once(scanner, pictures[0], (network, plan, scanner.amp, scanner.batch), answers))
+    said: dict[int, list[Features]] = {}  # by network
+    for plan in dict.fromkeys(scanner.plans):  # networks that are shown the same are asked together
+        numbers = [number for number, own in enumerate(scanner.plans) if own == plan]
+        asked = [_Asked(scanner.networks[number], plan, scanner.amp, scanner.batch) for number in numbers]
+        answers = partial(_answers_of, plan=plan, pictures=pictures, scanner=scanner, timings=timings)
+        known = answers(asked) if scanner.shared is None else scanner.shared.once_each(pictures[0], asked, answers)
+        said |= dict(zip(numbers, known, strict=True))
+    parts = [said[number] for number in range(len(scanner.networks))]
     for name in scanner.detectors:
         with _clock(timings, "extract"):
             parts.append([detect(name, picture) for picture in pictures])
@@ -128,14 +133,23 @@ def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timin
         yield features
 
 
+class _Asked(NamedTuple):
+    """A network, and all that decides what it says of a picture."""
+
+    network: nn.Module
+    plan: InputPlan
+    amp: bool
+    batch: int
+
+
 def _answers_of(
-    network: nn.Module, plan: InputPlan, pictures: Sequence[Picture], scanner: Scanner, timings: Timings
-) -> list[Features]:
-    """What one network says of every picture."""
+    asked: Sequence[_Asked], *, plan: InputPlan, pictures: Sequence[Picture], scanner: Scanner, timings: Timings
+) -> list[list[Features]]:
+    """What each network of one plan says of every picture."""
     with _clock(timings, "prepare"):
         inputs = [prepare(picture, plan) for picture in pictures]
     with _clock(timings, "extract"):
-        return extract(network, inputs, scanner.device, batch=scanner.batch, amp=scanner.amp)
+        return extract_each([one.network for one in asked], inputs, scanner.device, batch=scanner.batch, amp=scanner.amp)
 
 
 def _conclude(

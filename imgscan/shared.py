@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -11,6 +11,7 @@ from torch import nn
 from imgscan.records import Picture
 
 Made = TypeVar("Made")
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Shared:
@@ -37,9 +38,13 @@ class Shared:
 
     def once(self, picture: Picture, key: Hashable, make: Callable[[], Made]) -> Made:
         """What one part says of a picture; the same object counts as the same picture, equal pixels do not."""
+        return self.once_each(picture, [key], lambda _: [make()])[0]
+
+    def once_each(self, picture: Picture, keys: Sequence[Key], make: Callable[[list[Key]], list[Made]]) -> list[Made]:
+        """What several parts say of a picture; those that were not asked before are made together."""
         if picture is not self._picture:
             self._picture, self._known = picture, {}
-        if key not in self._known:
-            self._known[key] = make()
-        found: Made = self._known[key]
-        return found
+        new = [key for key in keys if key not in self._known]
+        if new:
+            self._known |= zip(new, make(new), strict=True)
+        return [self._known[key] for key in keys]

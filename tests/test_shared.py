@@ -26,17 +26,17 @@ CPU = torch.device("cpu")
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is computed for a picture, in order."""
     done: list[str] = []
-    extract, seek = pipeline.extract, pipeline.seek
+    extract, seek = pipeline.extract_each, pipeline.seek
 
-    def counted_extract(network: torch.nn.Module, *rest: object, **named: object) -> object:
-        done.append(type(network).__name__)
-        return extract(network, *rest, **named)  # type: ignore[arg-type]
+    def counted_extract(networks: list[torch.nn.Module], *rest: object, **named: object) -> object:
+        done.extend(type(network).__name__ for network in networks)
+        return extract(networks, *rest, **named)  # type: ignore[arg-type]
 
     def counted_seek(names: tuple[str, ...], picture: Picture) -> object:
         done.extend(names)
         return seek(names, picture)
 
-    monkeypatch.setattr(pipeline, "extract", counted_extract)
+    monkeypatch.setattr(pipeline, "extract_each", counted_extract)
     monkeypatch.setattr(pipeline, "seek", counted_seek)
     return done
 
@@ -96,6 +96,11 @@ def test_a_picture_is_known_by_being_the_same_object(folder: Path) -> None:
     assert isinstance(second, Picture)
     assert [shared.once(one, "part", lambda: next(made)) for one in (first, first, second, first)] == [0, 0, 1, 2]
     assert shared.once(first, "another part", lambda: next(made)) == 3
+    assert shared.once_each(first, ["a", "part", "b"], lambda keys: [f"{key} of {len(keys)}" for key in keys]) == [
+        "a of 2",
+        2,
+        "b of 2",
+    ]
 
 
 def test_networks_go_with_their_last_scanner_and_nothing_travels_to_workers() -> None:

@@ -20,7 +20,8 @@ first pixel: the input has to be at native resolution and cut at multiples of 8,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,8 @@ PARTS: dict[str, int] = {"rgb": 3, "srm": 3, "luma": len(GHOST_QUALITIES), "chro
 """What a view may consist of -> channels."""
 USUAL = ("rgb", "srm", "luma", "chroma")
 CHANNELS = sum(PARTS[name] for name in USUAL)
+LEARNED = ("constrained",)
+"""Parts that every network has learned for itself."""
 _SRM_LIMIT = 8.0  # grey levels; the residual of untouched sensor noise stays well below it
 
 
@@ -86,6 +89,22 @@ class ConstrainedConv(nn.Module):
         return F.conv2d(F.pad(grey, (2, 2, 2, 2), mode="replicate"), around / total - self.middle)
 
 
+_shared: dict[int, dict[str | tuple[str, ...], Tensor]] = {}  # by tensor: what views have shown of it, parts and whole views
+
+
+@contextmanager
+def shared_view(rgb: Tensor) -> Iterator[None]:
+    """Within, what several networks see of this tensor (the object, not its values) is computed once.
+
+    Fixed parts are the same for all networks.  What a view answers then belongs to nobody; nothing of it may be changed.
+    """
+    _shared[id(rgb)] = {}
+    try:
+        yield
+    finally:
+        del _shared[id(rgb)]
+
+
 class NoiseView(nn.Module):
     """RGB in, fixed channels out; no learned weights (but for `constrained`), nothing else in the state dict.
 
@@ -132,9 +151,9 @@ class NoiseView(nn.Module):
         blocks = padded.reshape(batch, high // 8, 8, wide // 8, 8).transpose(2, 3).reshape(batch, 1, -1, 64)
         coefficients = blocks @ self.dct.T
         steps = tables[None, :, None, :]
-        change = coefficients - torch.round(coefficients / steps) * steps
-        pixels = (change @ self.dct).reshape(batch, -1, high // 8, wide // 8, 8, 8).transpose(3, 4)
-        return pixels.reshape(batch, -1, high, wide)[..., :height, :width].abs()
+        change = (coefficients / steps).round_().mul_(-steps).add_(coefficients)  # in place: they are K times the picture
+        pixels = (change @ self.dct).abs_().reshape(batch, -1, high // 8, wide // 8, 8, 8).transpose(3, 4)
+        return pixels.reshape(batch, -1, high, wide)[..., :height, :width]
 
     def _part(self, name: str, rgb: Tensor, levels: Tensor, luma: Tensor) -> Tensor:
         """One part of PARTS from B x 3 x H x W in 0..1, the same in grey levels, and B x 1 x H x W luma around 0."""
@@ -142,7 +161,7 @@ class NoiseView(nn.Module):
             return (rgb - 0.5) * 4
         if name == "srm":
             srm = F.conv2d(F.pad(levels.mean(1, keepdim=True), (2, 2, 2, 2), mode="replicate"), self.srm)
-            return srm.clamp(-_SRM_LIMIT, _SRM_LIMIT) / 2
+            return srm.clamp_(-_SRM_LIMIT, _SRM_LIMIT).div_(2)
         if name == "constrained":
             assert self.constrained is not None
             residuals: Tensor = self.constrained(levels.mean(1, keepdim=True))
@@ -161,17 +180,31 @@ class NoiseView(nn.Module):
         return _log(lost)
 
     def forward(self, rgb: Tensor) -> Tensor:
+        shown = _shared.get(id(rgb)) if _shared else None
+        if shown is None:
+            return self._view(rgb, {})
+        if self.parts not in shown:
+            view = self._view(rgb, shown)
+            each = zip(self.parts, torch.split(view, [PARTS[name] for name in self.parts], 1), strict=True)
+            shown |= {name: channels for name, channels in each if name not in LEARNED}
+            if not set(self.parts) & set(LEARNED):
+                shown[self.parts] = view
+            return view
+        return shown[self.parts]
+
+    def _view(self, rgb: Tensor, shown: Mapping[str | tuple[str, ...], Tensor]) -> Tensor:
+        """All parts; those that were shown already are not computed again."""
         with torch.autocast(rgb.device.type, enabled=False):  # bf16 has fewer digits than a quantisation error
             rgb = rgb.float().contiguous()  # channel by channel, as all that follows
             levels = rgb * 255
             red, green, blue = levels.unbind(1)
             luma = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None] - 128
-            return torch.cat([self._part(name, rgb, levels, luma) for name in self.parts], 1)
+            return torch.cat([shown[name] if name in shown else self._part(name, rgb, levels, luma) for name in self.parts], 1)
 
 
 def _log(change: Tensor) -> Tensor:
-    """log(1 + x) of grey levels, to a millionth; log1p is as exact for tiny ones, and seven times slower."""
-    return (change + 1).log_()
+    """log(1 + x) of grey levels, in place, to a millionth; log1p is as exact for tiny ones, and seven times slower."""
+    return change.add_(1).log_()
 
 
 def _phase(pictures: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from imgscan.detectors.ela import error_level
 from imgscan.errors import ConfigError
-from imgscan.models.noise_view import CHANNELS, GHOST_QUALITIES, PARTS, ConstrainedConv, NoiseView
+from imgscan.models.noise_view import CHANNELS, GHOST_QUALITIES, PARTS, ConstrainedConv, NoiseView, shared_view
 
 
 def grey_jpeg(grey: np.ndarray, quality: int) -> np.ndarray:
@@ -89,3 +89,32 @@ def test_constrained_filters_predict_a_pixel_from_those_around_it() -> None:
 
 def test_only_the_constrained_filters_are_learned() -> None:
     assert {name: bool(NoiseView((name,)).state_dict()) for name in PARTS} == {name: name == "constrained" for name in PARTS}
+
+
+def test_views_of_one_tensor_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole views, and the parts of other ones; but nothing of an equal tensor, nothing learned, and nothing afterwards."""
+    made: list[str] = []
+    part = NoiseView._part
+
+    def counted(self: NoiseView, name: str, *rest: torch.Tensor) -> torch.Tensor:
+        made.append(name)
+        return part(self, name, *rest)
+
+    monkeypatch.setattr(NoiseView, "_part", counted)
+    rgb = torch.rand(2, 3, 24, 40, generator=torch.Generator().manual_seed(5))
+    first, again, fewer = NoiseView(), NoiseView(), NoiseView(("luma", "constrained", "rgb"))
+    alone = [view(rgb) for view in (first, fewer)]
+    made.clear()
+    with shared_view(rgb):
+        assert torch.equal(first(rgb), alone[0])
+        assert made == ["rgb", "srm", "luma", "chroma"]
+        assert torch.equal(again(rgb), alone[0])
+        assert len(made) == 4
+        assert torch.equal(fewer(rgb), alone[1])
+        assert made[4:] == ["constrained"]
+        fewer(rgb)
+        assert made[5:] == ["constrained"], "the filters of another network are others"
+        again(rgb.clone())
+        assert len(made) == 10
+    first(rgb)
+    assert len(made) == 14
