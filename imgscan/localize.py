@@ -212,7 +212,7 @@ class _Reasons:
     copied: Sequence[Copied]
 
     def of(self, box: tuple[slice, slice], inside: npt.NDArray[np.bool_]) -> tuple[tuple[Evidence, ...], Box | None]:
-        """The evidence for a region, and what equals it: the twin of the largest copy in it."""
+        """The evidence for a region, and what equals it: of the largest copy in it, the twin's largest piece."""
         evidence: list[Evidence] = []
         if (self.seen[box] & inside).any():
             evidence.append(self.speaks)
@@ -222,9 +222,12 @@ class _Reasons:
         within = [(pixels, one) for pixels, one in shared if 2 * pixels > one.part.inside.sum()]
         if within:
             evidence.append("copy")
-        twin = max(within, key=lambda pair: pair[0])[1].twin.box if within else None
+        twin = None
+        if within:  # the box of all pieces would be that of the specks around them
+            largest = max(within, key=lambda pair: pair[0])[1].twin
+            twin = _corners(max(_pieces(largest), key=lambda piece: piece.inside.sum()).box)
         # Too little of each, enough together.
-        return tuple(dict.fromkeys(evidence)) or (self.speaks,), None if twin is None else _corners(twin)
+        return tuple(dict.fromkeys(evidence)) or (self.speaks,), twin
 
 
 def _shared(box: tuple[slice, slice], inside: npt.NDArray[np.bool_], part: Part) -> int:
@@ -263,13 +266,23 @@ def _mask(probability: npt.NDArray[np.float32], marked: Sequence[_Marked], reaso
         strength = float(strengths[box][inside].max())
         regions.append(Region(_corners(box), int(inside.sum()), strength, evidence, twin))
     regions.sort(key=lambda r: (-r.strength, r.box))
-    shown = [one.twin for one in reasons.copied if _marks(forged, one.part) and not _marks(forged, one.twin)]
+    equal = [piece for one in reasons.copied if _marks(forged, one.part) for piece in _pieces(one.twin)]
+    shown = [piece for piece in equal if not _marks(forged, piece)]
     sources = None
     if shown:
         sources = np.zeros(probability.shape, bool)
         for part in shown:
             sources[part.box] |= part.inside
     return Mask(probability, forged, tuple(regions), sources)
+
+
+def _pieces(part: Part) -> list[Part]:
+    """Its connected pieces."""
+    top, left = part.box[0].start, part.box[1].start
+    return [
+        Part((slice(rows.start + top, rows.stop + top), slice(columns.start + left, columns.stop + left)), inside)
+        for (rows, columns), inside in _connected(part.inside)
+    ]
 
 
 def _marks(forged: npt.NDArray[np.bool_], part: Part) -> bool:

@@ -246,6 +246,22 @@ def test_a_region_says_what_it_equals() -> None:
     assert mask.sources[5:15, 40:50].all()
 
 
+def test_specks_do_not_move_what_a_region_equals() -> None:
+    """Both of two equal parts are marked but for a speck of each: the box is the large piece's, only the specks are sources."""
+    inside = np.zeros((10, 30), bool)
+    inside[:10, :10] = inside[2:4, 25:27] = True
+    parts = tuple(Part((slice(5, 15), slice(x, x + 30)), inside) for x in (0, 45))
+    features, clusters = flat(np.full((40, 80), 0.1, np.float32))
+    settings = LocalizeSettings(strength=0.8, smallest=10 / 3200)
+    mask = localize(features, clusters, 40, 80, settings, Sought((Twins(0.9, (parts[0], parts[1])),)))
+    assert {region.box: region.twin for region in mask.regions} == {
+        (0, 5, 10, 15): (45, 5, 55, 15),
+        (45, 5, 55, 15): (0, 5, 10, 15),
+    }
+    assert mask.sources is not None
+    assert {tuple(map(int, one)) for one in np.argwhere(mask.sources)} == {(y, x) for y in (7, 8) for x in (25, 26, 70, 71)}
+
+
 def test_without_copies_there_is_no_source() -> None:
     features, clusters = scene()
     mask = localize(features, clusters, 96, 128, LocalizeSettings())

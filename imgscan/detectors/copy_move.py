@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +86,7 @@ def find(rgb: Picture) -> list[Twins]:
     factor = math.ceil(math.sqrt(rgb.shape[0] * rgb.shape[1] / MOST_PIXELS))
     planes = _planes(rgb, factor)
     found = []
-    for copy in _apart(list(find_copies(planes)), planes.shape[1:]):
+    for copy in _solid(_apart(list(find_copies(planes)), planes.shape[1:])):
         value = 1 / (1 + (HALF / max(copy.evidence, 1e-3)) ** 3)
         here, there = (_enlarged(*one, factor) for one in ((copy.box, copy.inside), _image(copy, planes.shape[1:])))
         found.append(Twins(value, (here, there)))
@@ -113,6 +113,11 @@ def _apart(copies: Sequence[Copy], shape: tuple[int, ...]) -> list[Copy]:
         else:
             others.append(copy)
     return [copy for copy in others if repeating[copy.box][copy.inside].sum() <= copy.inside.sum() / 2]
+
+
+def _solid(copies: Sequence[Copy]) -> list[Copy]:
+    """Without holes: what was pasted came in one piece, and where saving left too little in common it is no less copied."""
+    return [replace(copy, inside=np.asarray(ndimage.binary_fill_holes(copy.inside))) for copy in copies]
 
 
 def _planes(rgb: Picture, factor: int) -> Array:
