@@ -22,6 +22,7 @@ APART = 16.0  # pixels: nearer points are one and the same
 TOLERANCE = 3.0  # pixels between a match and where the map takes it
 REACH = 120.0  # pixels between neighbouring matches of a group
 LEAST = 3  # matches of a group
+BLOCK = 256  # points whose similarities to all are in memory at once
 GROUPS, PROPOSALS = 16, 400  # most groups a picture, and most matches that propose a map
 
 Pairs = npt.NDArray[np.intp]
@@ -46,30 +47,45 @@ class Affine:
         return bool(small > 0.25 and large < 4 and large < 2 * small)
 
 
-def match(points: Keypoints, flipped: bool) -> Pairs:
-    """Pairs of keypoints that look alike and like nothing else: M x 2 indices; `flipped`: one of them in a mirror.
+def match(points: Keypoints) -> tuple[Pairs, Pairs]:
+    """Pairs of keypoints that look alike and like nothing else, and those of which one does so in a mirror: M x 2 indices each.
 
     For a point's matches in order of distance, d_1 <= d_2 <= ..., each at another place: the first k, where d_k < RATIO d_(k + 1).
     """
+    # The mirror swaps the elements of a descriptor in pairs.  With s the part of a descriptor that it leaves and t the one whose
+    # sign it changes, a . b = s_a . s_b + t_a . t_b, and with one of them mirrored s_a . s_b - t_a . t_b: both for the price of one.
     told = points.descriptors
-    asked = mirrored(told) if flipped else told
+    some, others = (one[:, : told.shape[1] // 2] * np.float32(math.sqrt(0.5)) for one in (told, mirrored(told)))
+    left, changed = some + others, some - others
     near = _Neighbours(points.places)
-    pairs = [np.zeros((0, 2), np.intp)]
-    for first in range(0, len(told), 1024):
-        alike = asked[first : first + 1024] @ told.T
-        rows = np.arange(len(alike))
-        near.hide(alike, rows + first)
-        best = []
-        for _ in range(COPIES + 1):
-            column = alike.argmax(1)
-            best.append((column, np.sqrt(np.maximum(2 - 2 * alike[rows, column], 0))))
-            near.hide(alike, column)
-        decided = np.zeros(len(rows), bool)
-        for k in range(COPIES):
-            clear = (best[k][1] < RATIO * best[k + 1][1]) & ~decided
-            pairs += [np.stack([rows[clear] + first, column[clear]], 1) for column, _ in best[: k + 1]]
-            decided |= clear
-    return np.concatenate(pairs)
+    room = [np.empty((min(BLOCK, len(told)), len(told)), np.float32) for _ in range(3)]  # once: new pages cost as much as products
+    found: tuple[list[Pairs], list[Pairs]] = ([], [])
+    for first in range(0, len(told), BLOCK):
+        rows = np.arange(first, min(first + BLOCK, len(told)))
+        here, even, odd = (one[: len(rows)] for one in room)
+        np.matmul(left[rows], left.T, out=even)
+        np.matmul(changed[rows], changed.T, out=odd)
+        for pairs, join in zip(found, (np.add, np.subtract), strict=True):
+            pairs += _clear(join(even, odd, out=here), rows, near)
+    plain, flipped = (np.concatenate([np.zeros((0, 2), np.intp), *pairs]) for pairs in found)
+    return plain, flipped
+
+
+def _clear(alike: Array, rows: npt.NDArray[np.intp], near: _Neighbours) -> Iterator[Pairs]:
+    """The clear matches of some points by their similarities to all, n x N, which this changes."""
+    near.hide(alike, rows)
+    each = np.arange(len(rows))
+    best = []
+    for _ in range(COPIES + 1):
+        column = alike.argmax(1)
+        best.append((column, np.sqrt(np.maximum(2 - 2 * alike[each, column], 0))))
+        near.hide(alike, column)
+    decided = np.zeros(len(rows), bool)
+    for k in range(COPIES):
+        clear = (best[k][1] < RATIO * best[k + 1][1]) & ~decided
+        for column, _ in best[: k + 1]:
+            yield np.stack([rows[clear], column[clear]], 1)
+        decided |= clear
 
 
 class _Neighbours:

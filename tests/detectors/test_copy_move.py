@@ -123,7 +123,7 @@ def test_matching_by_hand() -> None:
             places.append((column * (5.0 if name == "beside" else 100.0), row * 100.0))
             told.append(axes[row] + rng.normal(0, 0.005, 128))
             names.append(name)
-    found = match(points(places, np.abs(np.array(told))), False)
+    found, _ = match(points(places, np.abs(np.array(told))))
     by_name = {name: sum(names[one] == name for one, _ in found) for name in likes}
     assert by_name == {"once": 0, "twice": 2, "thrice": 6, "pattern": 0, "beside": 0}
     assert all(names[one] == names[other] and one != other for one, other in found)
