@@ -18,7 +18,7 @@ from imgscan.jpeg import quantization_table
 from imgscan.metadata.remarks import remarks
 from imgscan.pixels import as_stored, orientation_of, to_rgb
 from imgscan.records import Picture, Skipped, Source
-from imgscan.workers import alive, as_is, end_with_parent
+from imgscan.workers import alive, as_is, end_with_parent, start_method
 
 MAX_PIXELS = 178_000_000  # larger files are refused: Pillow takes them for decompression bombs
 SMALLEST_SIDE = 64  # pixels; a smaller picture has too few 8x8 blocks to compare
@@ -104,6 +104,7 @@ def decode_all(sources: Sequence[Source], jobs: int) -> Iterator[Picture | Skipp
             _Sources(sources),
             batch_size=None,
             num_workers=jobs,
+            multiprocessing_context=start_method() if jobs else None,
             prefetch_factor=4 if jobs else None,
             collate_fn=as_is,  # no batching: a picture goes through the loader as it is
             worker_init_fn=_beside_its_parent,

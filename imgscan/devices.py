@@ -9,9 +9,12 @@ from imgscan.errors import InputError
 
 def bf16_is_fast(device: torch.device) -> bool:
     """Whether the device has bf16 arithmetic; elsewhere autocast would only cost."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if device.type == "cuda":  # torch's own answer is about the current device, and counts what is emulated
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+    # Builds for Apple's processors do not have oneDNN.
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def choose_device(name: str) -> torch.device:

@@ -107,12 +107,7 @@ def _forward(networks: Sequence[nn.Module], tiles: torch.Tensor, device: torch.d
         return _in_halves(networks, tiles, device, amp)
     answers: list[Answer] = []
     try:
-        shown = (tiles.to(device, non_blocking=True).float() / 255).contiguous(memory_format=torch.channels_last)
-        with shared_view(shown):
-            for network in networks:
-                with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-                    answer = network(shown)
-                answers.append(_on_the_cpu(answer, tiles.shape[-1]))
+        answers.extend(_answers(networks, tiles, device, amp))
         return answers
     except torch.OutOfMemoryError as error:
         if len(tiles) == 1:
@@ -124,6 +119,18 @@ def _forward(networks: Sequence[nn.Module], tiles: torch.Tensor, device: torch.d
     if device.type == "cuda":
         torch.cuda.empty_cache()
     return _in_halves(networks, tiles, device, amp)
+
+
+def _answers(networks: Sequence[nn.Module], tiles: torch.Tensor, device: torch.device, amp: bool) -> Iterator[Answer]:
+    """What each network says of B tiles, one after the other; nothing of it stays on the device."""
+    shown = (tiles.to(device, non_blocking=True).float() / 255).contiguous(memory_format=torch.channels_last)
+    with shared_view(shown):
+        for network in networks:
+            with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+                answer = network(shown)
+            on_the_cpu = _on_the_cpu(answer, tiles.shape[-1])
+            del answer
+            yield on_the_cpu
 
 
 def _on_the_cpu(answer: torch.Tensor | Segmentation, width: int) -> Answer:

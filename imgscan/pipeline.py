@@ -36,7 +36,7 @@ from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Soug
 from imgscan.scanner import Scanner
 from imgscan.segment import segment
 from imgscan.shared import Made
-from imgscan.workers import KILLED, busy, each, end_with_parent, was_killed
+from imgscan.workers import KILLED, busy, each, end_with_parent, start_method, was_killed
 
 AHEAD = 4  # batches decoded and grouped by size before the network sees them
 SAMPLE = 24  # pictures that the network is timed on alone, for -v
@@ -73,9 +73,14 @@ def _held(picture: Picture, scanner: Scanner, timings: Timings) -> Assessed | Sk
     try:
         return _one(picture, scanner, timings)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):  # torch's word for the same
-            raise
-        return Skipped(picture.source, f"{picture.width} x {picture.height} pixels do not fit into memory")
+        return _too_large(picture, error)
+
+
+def _too_large(picture: Picture, error: Exception) -> Skipped:
+    """A picture that memory does not hold; what is wrong for another reason is raised again."""
+    if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):  # torch's word for the same
+        raise error
+    return Skipped(picture.source, f"{picture.width} x {picture.height} pixels do not fit into memory")
 
 
 def examine(pictures: Iterable[Picture | Skipped], scanner: Scanner) -> Iterator[Assessed | Skipped]:
@@ -182,7 +187,7 @@ def _batch_by_batch(pictures: Iterable[Picture | Skipped], scanner: Scanner) -> 
         try:
             for window in _windows(pictures, scanner.batch * AHEAD):
                 last = len(waiting)
-                waiting.extend(_start(window, scanner, processes))
+                waiting.extend(_started(window, scanner, processes))
                 for _ in range(last):  # the window before has had a whole forward pass to finish
                     yield _finish(waiting.popleft(), scanner)
             while waiting:
@@ -209,7 +214,7 @@ def _processes(jobs: int) -> Executor:
     """`jobs` processes to cluster in (in threads it would hold the interpreter's lock); none beside this one: a thread."""
     if jobs == 0:
         return ThreadPoolExecutor(1)
-    return ProcessPoolExecutor(jobs, initializer=_quiet_worker)
+    return ProcessPoolExecutor(jobs, start_method(), initializer=_quiet_worker)
 
 
 def _quiet_worker() -> None:
@@ -221,14 +226,25 @@ def _quiet_worker() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def _started(window: list[Picture | Skipped], scanner: Scanner, processes: Executor) -> list[Skipped | _Clustering]:
+    """A window, as `_start` has it; where memory does not hold it, picture by picture, without those that are too large alone."""
+    try:
+        return list(_start(window, scanner, processes))
+    except (MemoryError, RuntimeError) as error:
+        skipped = [_too_large(item, error) if isinstance(item, Picture) else item for item in window]
+        if len(window) == 1:
+            return [*skipped]
+    return [started for item in window for started in _started([item], scanner, processes)]
+
+
 def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executor) -> Iterator[Skipped | _Clustering]:
     """Forward the pictures of a window, fuse, and have their cells clustered: by processes, or here, where the device is faster."""
     pictures = [item for item in window if isinstance(item, Picture)]
     sought = [processes.submit(_seek, scanner.finders, one) if scanner.finders else None for one in pictures]
     features = list(_forward_batch(pictures, scanner, scanner.timings))
-    here = [one for one in features if one.probability is None and _on_device(one, scanner.clustering)]
+    here = [one for one in features if one.probability is None and _on_device(one, scanner)]
     with _clock(scanner.timings, "cluster"):
-        made = iter(cluster_many(here, scanner.clustering, scanner.device) if here else [])
+        made = iter(_clustered(here, scanner))
     left = iter(zip(features, sought, strict=True))
     for item in window:
         if isinstance(item, Skipped):
@@ -238,17 +254,29 @@ def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executo
         clusters: Future[tuple[Clusters, float]] = Future()
         if one.probability is not None:
             clusters.set_result((segment(one, scanner.localizing.threshold), 0.0))
-        elif _on_device(one, scanner.clustering):
+        elif _on_device(one, scanner):
             clusters.set_result((next(made), 0.0))
         else:
             clusters = processes.submit(_cluster, one.vectors.numpy(), one.cell, scanner.clustering)
         yield _Clustering(item, one, clusters, found)
 
 
-def _on_device(features: Features, settings: ClusterSettings) -> bool:
+def _on_device(features: Features, scanner: Scanner) -> bool:
     """Whether the device clusters: several pictures at once, or so many cells that a core would take seconds."""
     cells = features.vectors.shape[1] * features.vectors.shape[2]
-    return settings.method in MANY or (settings.method == "hdbscan" and cells >= DEVICE_CELLS)
+    large = scanner.device.type == "cuda" and cells >= DEVICE_CELLS  # HDBSCAN needs 64 bits, which MPS does not have
+    return scanner.clustering.method in MANY or (scanner.clustering.method == "hdbscan" and large)
+
+
+def _clustered(features: Sequence[Features], scanner: Scanner) -> list[Clusters]:
+    """Clusters by the device, or on the CPU where its memory does not do."""
+    if not features:
+        return []
+    try:
+        return cluster_many(features, scanner.clustering, scanner.device)
+    except torch.OutOfMemoryError:
+        pass  # left here, for the error holds what was on the device
+    return cluster_many(features, scanner.clustering)
 
 
 def _cluster(vectors: npt.NDArray[np.float32], cell: tuple[float, float], settings: ClusterSettings) -> tuple[Clusters, float]:
@@ -323,7 +351,8 @@ def network_rate(scanner: Scanner) -> float | None:
         workers = 0
         pictures = [picture for picture in map(decode, sources) if isinstance(picture, Picture)]
         for alone in (Timings(), Timings()):
-            list(_forward_batch(pictures, scanner, alone))
+            for window in _windows(pictures, scanner.batch * AHEAD):
+                list(_forward_batch([one for one in window if isinstance(one, Picture)], scanner, alone))
     seconds = sum(seconds for _, seconds in alone.forwarded)
     if not seconds:
         return None

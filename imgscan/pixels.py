@@ -49,8 +49,9 @@ def is_deep(file: Image.Image) -> bool:
 def to_rgb(file: Image.Image) -> npt.NDArray[np.uint8]:
     """H x W x 3 uint8; deep grey is scaled (Pillow's own conversion would clip it), transparency is dropped."""
     if is_deep(file):
-        levels = np.nan_to_num(np.asarray(file, np.float32))
-        grey = np.clip(levels * (255 / white_level(levels, file.mode)), 0, 255).astype(np.uint8)
+        levels = np.asarray(file, np.float32)
+        white = white_level(levels[np.isfinite(levels)], file.mode)
+        grey = np.clip(np.nan_to_num(levels, posinf=white) * (255 / white), 0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     return np.array(file.convert("RGB"))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
+import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Generic, TypeVar
@@ -47,6 +49,7 @@ def each(items: Sequence[Item], work: Callable[[Item], Result], workers: int) ->
         _Works(items, work),
         batch_size=None,
         num_workers=workers,
+        multiprocessing_context=start_method(),
         prefetch_factor=2,
         collate_fn=as_is,
         in_order=False,
@@ -94,6 +97,14 @@ class _Early:
         return packed
 
 
+def start_method() -> BaseContext:
+    """How worker processes are begun: forked on Linux, so that networks are there already; elsewhere Python's usual way.
+
+    From Python 3.14 on that is another one on Linux too, over which the tensors of a network would have to be sent.
+    """
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+
+
 def as_is(item: Any) -> Any:
     """The item itself, for a loader that makes no batches; a named function because worker processes may have to pickle it."""
     return item
@@ -102,14 +113,14 @@ def as_is(item: Any) -> Any:
 def end_with_parent() -> None:
     """In a worker process: end when the process that started it was killed.
 
-    Left alone, a worker would wait for ever to hand over its last result, holding its memory, stdout and stderr.  Where a parent
-    cannot be seen to go (Windows) nothing happens.
+    Left alone, a worker would wait for ever to hand over its last result, holding its memory, stdout and stderr.
     """
-    parent = os.getppid()
+    parent = multiprocessing.parent_process()  # not always what os.getppid() names: that may be a server which forks
+    if parent is None:
+        return
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

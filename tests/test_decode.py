@@ -92,10 +92,10 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
 
 def test_floating_point_grey_from_0_to_1_and_what_is_no_number(tmp_path: Path) -> None:
     grey = np.linspace(0, 1, 80 * 80, dtype=np.float32).reshape(80, 80)
-    grey[0, 1] = np.nan
+    grey[0, 1], grey[0, 2], grey[0, 3] = np.nan, np.inf, -np.inf
     Image.fromarray(grey).save(tmp_path / "x.tif")
     levels = ok(tmp_path / "x.tif").rgb[..., 0]
-    assert levels[0, 1] == 0
+    assert list(levels[0, 1:4]) == [0, 255, 0], "what is infinite is no measure of what is white"
     assert levels[40, 0] in (127, 128)
     assert levels[-1, -1] == 255
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.pixel import score_metrics
 from imgscan.find import find
 from imgscan.pipeline import _batch_by_batch, examine, network_rate, scan
-from imgscan.records import Assessed, Skipped, Source
+from imgscan.records import Assessed, Picture, Skipped, Source
 from imgscan.scanner import Scanner, build_scanner
 from imgscan.weights import find_model
 from imgscan.workers import each
@@ -134,6 +135,32 @@ def test_a_picture_that_does_not_fit_into_memory_ends_nothing(
         list(scan(find([folder]), scanner))
 
 
+def test_a_picture_too_large_for_a_window_on_a_device_takes_no_other_with_it(
+    folder: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches end as pictures one by one do: what does not fit alone is skipped, the others are assessed."""
+    forward = pipeline._forward_batch
+    pictures = list(map(decode, find([folder])))
+    largest = max((one for one in pictures if isinstance(one, Picture)), key=lambda one: one.height * one.width)
+
+    def limited(window: list[Picture], *rest: Any) -> object:
+        if largest in window:
+            raise MemoryError
+        return forward(window, *rest)
+
+    wanted = list(_batch_by_batch(pictures, tiny_scanner(tiny_model, batch=4)))
+    monkeypatch.setattr(pipeline, "_forward_batch", limited)
+    found = list(_batch_by_batch(pictures, tiny_scanner(tiny_model, batch=4)))
+    lost = [one for one, other in zip(found, wanted, strict=True) if isinstance(one, Skipped) and not isinstance(other, Skipped)]
+    assert [one.source for one in lost] == [largest.source]
+    kept = [
+        (one, other) for one, other in zip(found, wanted, strict=True) if isinstance(one, Assessed) and isinstance(other, Assessed)
+    ]
+    assert len(kept) > 1
+    assert all(one.finding.picture == other.finding.picture for one, other in kept)
+    assert all(one.finding.score == pytest.approx(other.finding.score, abs=1e-4) for one, other in kept)
+
+
 def test_results_that_are_early_wait_in_files_when_they_are_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "HELD_BYTES", 10)
     early = workers._Early(tmp_path)
@@ -166,6 +193,21 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     while any(Path(f"/proc/{process}").exists() for process in workers_of) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(Path(f"/proc/{process}").exists() for process in workers_of)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the way that Python 3.14 begins processes there")
+def test_networks_need_not_be_sent_to_workers(folder: Path, tmp_path: Path) -> None:
+    """A fork server is handed at most some 250 tensors; a network of the field has more."""
+    program = (
+        "import multiprocessing, sys, torch\nfrom imgscan.workers import each\n"
+        "class Work:\n    def __init__(self):\n        self.many = [torch.zeros(1) for _ in range(400)]\n"
+        "    def __call__(self, n):\n        return n + len(self.many)\n"
+        "if __name__ == '__main__':\n    multiprocessing.set_start_method('forkserver')\n"
+        "    print(list(each([1, 2, 3, 4], Work(), 2)))\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run([sys.executable, tmp_path / "program.py"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.strip() == "[401, 402, 403, 404]", done.stderr
 
 
 def test_nothing_to_scan(tiny_model: str) -> None:

@@ -52,8 +52,8 @@ def match(points: Keypoints) -> tuple[Pairs, Pairs]:
 
     For a point's matches in order of distance, d_1 <= d_2 <= ..., each at another place: the first k, where d_k < RATIO d_(k + 1).
     """
-    # The mirror swaps the elements of a descriptor in pairs.  With s the part of a descriptor that it leaves and t the one whose
-    # sign it changes, a . b = s_a . s_b + t_a . t_b, and with one of them mirrored s_a . s_b - t_a . t_b: both for the price of one.
+    # The mirror swaps the elements of a descriptor in pairs.  With s the part of it that this leaves and t the one whose sign it
+    # changes, a . b = s_a . s_b + t_a . t_b, and with one of them mirrored s_a . s_b - t_a . t_b: both for the price of one.
     told = points.descriptors
     some, others = (one[:, : told.shape[1] // 2] * np.float32(math.sqrt(0.5)) for one in (told, mirrored(told)))
     left, changed = some + others, some - others

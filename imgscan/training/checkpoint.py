@@ -61,7 +61,9 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str]
     """A safetensors file under a temporary name, moved into place; OutputError says that `what` cannot be written."""
     new = path.with_name(path.name + ".new")
     try:
-        save_state({k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}, new, header)
+        # Copies one by one on the CPU: a run that just fits onto its GPU has no room there for itself a second time.
+        copies = {k: v.detach().to("cpu", memory_format=torch.contiguous_format, copy=True) for k, v in tensors.items()}
+        save_state(copies, new, header)
         new.replace(path)
     except (OSError, SafetensorError) as error:
         new.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -115,7 +116,8 @@ def check(recipe: Recipe, network: nn.Module, device: torch.device) -> None:
     known = {"focal": list(CONTRASTS), "cfl-net": [LossSection.contrast, "released"]}.get(recipe.method, [LossSection.contrast])
     if recipe.loss.contrast not in known:
         raise ConfigError(f"loss.contrast: {unknown(f'contrast of {recipe.method}', recipe.loss.contrast, known)}")
-    if recipe.method != "focal" and recipe.train.batch < 2 and not (recipe.train.sync_bn and device.type == "cuda"):
+    others = recipe.train.sync_bn and device.type == "cuda" and dist.is_initialized() and dist.get_world_size() > 1
+    if recipe.method != "focal" and recipe.train.batch < 2 and not others:
         raise ConfigError("train.batch is 1; the image pooling's batch norm wants at least 2 pictures per process")
 
 

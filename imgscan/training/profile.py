@@ -28,9 +28,12 @@ def profile(recipe: Recipe, device: torch.device, steps: int) -> Cost:
 
     The pictures are noise with a rectangle of other noise as the forged part: the losses then have all their terms.
     """
-    before = _resident()
+    before = 0
     if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # what has not begun yet has no statistics to reset
         torch.cuda.reset_peak_memory_stats(device)
+    else:
+        before = _resident()
     run = start(recipe, device)
     trainee = Trainee(run.model, run.recipe).train()
     side, batch = recipe.data.side, recipe.train.batch
@@ -54,8 +57,10 @@ def profile(recipe: Recipe, device: torch.device, steps: int) -> Cost:
 
 
 def _resident() -> int:
-    """Bytes: the most this process ever had in memory."""
-    import resource  # Unix only
-
+    """Bytes: the most this process ever had in memory; 0 where that cannot be asked (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024

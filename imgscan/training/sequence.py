@@ -21,7 +21,7 @@ from imgscan.datasets.forge import Rgb
 from imgscan.datasets.synth import Sample
 from imgscan.errors import InputError
 from imgscan.training.recipe import DataSection, TrainSection
-from imgscan.workers import end_with_parent
+from imgscan.workers import end_with_parent, start_method
 
 Labels = npt.NDArray[np.uint8]  # H x W, 0 pristine, k the k-th forged part
 _TRIES = 20  # entries taken in place of one that cannot be read
@@ -148,6 +148,7 @@ def batches(
         samples,  # type: ignore[arg-type]  # Dataset is not a protocol
         batch_sampler=_Shares(train, rank, size, first),
         num_workers=workers,
+        multiprocessing_context=start_method() if workers else None,
         prefetch_factor=4 if workers else None,
         pin_memory=pin,
         worker_init_fn=_makes_samples,
@@ -162,8 +163,9 @@ def batches(
 def _makes_samples(_: int) -> None:
     """A loader process: one thread of linear algebra, or they all take each other's cores (two of them made no more than one).
 
-    Batch systems signal every process of a job, and a run without its loaders saves nothing: SIGTERM is left to the run.
+    Terminals and batch systems signal every process of a job, and a run without its loaders saves nothing: that is left to the run.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     threadpool_limits(1)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with_parent()
