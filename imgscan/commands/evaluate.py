@@ -21,7 +21,7 @@ from imgscan.datasets.trees import is_generic
 from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError
 from imgscan.evaluation.attacks import find_attacks
-from imgscan.evaluation.contestants import Contestant, ModelOptions, of_masks, of_model
+from imgscan.evaluation.contestants import Contestant, ModelOptions, faint_predictions, of_masks, of_model
 from imgscan.evaluation.ledger import Ledger, key_of
 from imgscan.evaluation.measure import (
     UNATTACKED,
@@ -112,11 +112,16 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
     sets = [read_pictures(text, options.roots) for text in dict.fromkeys(options.data)]
     how = model_options(options)
     contestants = [of_model(text, how) for text in dict.fromkeys(options.models)]
+    if (options.cluster is not None or options.grid is not None) and not any(one.clusters for one in contestants):
+        raise InputError(f"{', '.join(options.models) or '--masks'}: nothing is clustered; leave --cluster and --grid out")
     counts = Counter(Path(name).stem for one in sets for name in one.names)
     ambiguous = {stem for stem, count in counts.items() if count > 1}
     if options.masks:
         _refuse_shared_names(sets)
-    contestants += [of_masks(folder, ambiguous) for folder in dict.fromkeys(options.masks)]
+    for folder in dict.fromkeys(options.masks):
+        contestants.append(of_masks(folder, ambiguous))
+        if said := faint_predictions(folder):
+            print(f"imgscan: {said}", file=sys.stderr)
     for one in sets:
         examine_folder(one.name)
         for contestant in contestants:

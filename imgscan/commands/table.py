@@ -111,7 +111,8 @@ def _filled(table: PaperTable, options: EvaluateOptions, candidates: Candidates)
                 if column.data in missing:
                     raise NotRunError(missing[column.data])
                 assert row.imgscan is not None
-                wanted[place] = _Wanted(column, row, model, row.imgscan.cluster, protocol_of(table, row.imgscan))
+                usual = None if options.cluster or options.compat else table.cluster
+                wanted[place] = _Wanted(column, row, model, row.imgscan.cluster or usual, protocol_of(table, row.imgscan))
             except NotRunError as error:
                 reasons[place] = str(error)
     found, failed, skipped = _measured(wanted, sets, options)
@@ -265,6 +266,10 @@ def train_table_command(name: str, options: TrainOptions, method: str | None) ->
     table = read_table(name)
     if table.protocol is None:
         raise ConfigError(f"{name} is a list of data sets; there is nothing to train")
+    if table.per_column and options.data is not None:
+        raise ConfigError(
+            f"--data {options.data}: every column of {name} is of a network trained on that data set; leave --data out"
+        )
     out = options.out
     out.mkdir(parents=True, exist_ok=True)
     done: set[str] = set()
@@ -275,8 +280,13 @@ def train_table_command(name: str, options: TrainOptions, method: str | None) ->
         if str(folder) in done or method not in (None, told["method"]):
             continue
         done.add(str(folder))
+        settings = [*told["settings"], *options.settings]
+        asked = json.dumps({"size": told["size"], "data": options.data or told["data"], "settings": settings})
         finished = folder / "finished"  # a run that was interrupted leaves weights too
         if finished.exists():
+            before = finished.read_text("utf-8")
+            if before and before != asked:
+                raise ConfigError(f"{folder} is finished, with other settings ({before}, now {asked}); another --out trains anew")
             print(f"imgscan: {folder} is finished", file=sys.stderr)
             continue
         print(f"imgscan: training {folder}", file=sys.stderr)
@@ -288,7 +298,7 @@ def train_table_command(name: str, options: TrainOptions, method: str | None) ->
                     method=told["method"],
                     size=told["size"],
                     data=options.data or told["data"],
-                    settings=[*told["settings"], *options.settings],
+                    settings=settings,
                     out=folder,
                     resume=resumes,
                     compat=None if resumes else options.compat,
@@ -300,7 +310,7 @@ def train_table_command(name: str, options: TrainOptions, method: str | None) ->
             continue
         if ended in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
             return ended
-        finished.touch()
+        finished.write_text(asked, "utf-8")
     if not done:
         raise InputError(f"{name}: nothing to train" + (f" with {method}" if method else ""))
     return code

@@ -187,7 +187,13 @@ def train_command(options: TrainOptions) -> ExitCode:
                 ) from error
         if world.first:
             print(
-                write_weights(run, options.out, options.data or SYNTH, options.roots, len(material.entries) or len(material.photos))
+                write_weights(
+                    run,
+                    options.out,
+                    _anywhere(options.data or SYNTH),
+                    [root.resolve() for root in options.roots],
+                    len(material.entries) or len(material.photos),
+                )
             )
     if stopped.by is not None:
         return ExitCode.TERMINATED if stopped.by == signal.SIGTERM else ExitCode.INTERRUPTED
@@ -274,10 +280,10 @@ def _profile(recipe: Recipe, device: torch.device, steps: int) -> ExitCode:
 
     recipe = with_precision(recipe, device)
     cost = profile(recipe, device, steps)
+    sides = " and ".join(f"{side} x {side}" for side in dict.fromkeys(recipe.data.turns))
     print(
-        f"{recipe.model.network} {recipe.model.size}: {cost.parameters:,} parameters, batch {recipe.train.batch} of "
-        f"{recipe.data.side} x {recipe.data.side}, {recipe.train.precision}, {device}: {cost.seconds:.2f} s a step, "
-        f"{cost.gigabytes:.2f} GB"
+        f"{recipe.model.network} {recipe.model.size}: {cost.parameters:,} parameters, batch {recipe.train.batch} of {sides}, "
+        f"{recipe.train.precision}, {device}: {cost.seconds:.2f} s a step, {cost.gigabytes:.2f} GB"
     )
     return ExitCode.CLEAN
 

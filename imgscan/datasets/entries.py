@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from imgscan.errors import InputError
 from imgscan.pixels import as_stored, is_deep, orientation_of, to_rgb, white_level
@@ -99,7 +99,12 @@ def read_rgb(path: Path) -> Rgb:
             turned = orientation_of(file)
             return as_stored(to_rgb(file), file.format, turned)
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
-        raise InputError(f"{path}: cannot be decoded: {error}") from error
+        raise InputError(f"{path}: cannot be decoded: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """Pillow's words, where they are not about an object in memory: one file has to be called the same every time."""
+    return "not a picture that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def read_levels(path: Path, rule: MaskRule = "white") -> npt.NDArray[np.uint8]:
@@ -115,7 +120,7 @@ def read_levels(path: Path, rule: MaskRule = "white") -> npt.NDArray[np.uint8]:
                 levels = np.array(file.convert("L"))
             return as_stored(levels, file.format, turned)
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
-        raise InputError(f"mask {path}: cannot be decoded: {error}") from error
+        raise InputError(f"mask {path}: cannot be decoded: {_why(error)}") from error
 
 
 def read_forged(path: Path, rule: MaskRule) -> Forged:

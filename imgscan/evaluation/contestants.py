@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +31,7 @@ from imgscan.scanner import Scanner, build_scanner, with_clustering
 from imgscan.shared import Shared
 from imgscan.weights import Card, find_model, shape_of
 
+PREDICTIONS = 50  # files of a folder whose scale is looked at
 SET_OPERATIONS: dict[str, Literal["union", "intersection"]] = {"|": "union", "&": "intersection"}
 
 
@@ -57,6 +60,7 @@ class Contestant:
     identity: str = ""  # hash of all that decides its answers besides the picture; "": unknown, so that nothing may be reused
     fixed: bool = False  # True: its answers are files, made for the pictures as they were; no attack can be tried on it
     trained_on: frozenset[Path] = frozenset()  # folders and lists that its cards name as training data, as far as they are here
+    clusters: bool = False  # whether there is something to cluster, so that another clustering can be asked for
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ def combined(name: str, parts: Sequence[Contestant], operation: Literal["union",
         _Combined(tuple(parts), operation),
         weights="+".join(part.weights for part in parts),
         trained_on=frozenset(path for part in parts for path in part.trained_on),
+        clusters=any(part.clusters for part in parts),
         identity=digest_of({"operation": operation, "parts": [part.identity for part in parts]}) if known else "",
     )
 
@@ -190,6 +195,24 @@ def _read_prediction(picture: Picture, folder: Path, ambiguous: Collection[str])
     return Answer(score, None, float(score.max()))
 
 
+def faint_predictions(folder: Path) -> str:
+    """A word on masks that were stored on another scale than probabilities are, by the first PREDICTIONS files; "": none was."""
+    looked = faint = 0
+    for path in islice(sorted(folder.rglob("*.png")), PREDICTIONS):
+        with suppress(Exception), Image.open(path) as file:  # what is wrong with a file is said with its picture
+            levels = np.unique(np.asarray(file if is_deep(file) else file.convert("L")))
+            looked += 1
+            faint += levels.tolist() in ([0, 1], [1]) or (
+                is_deep(file) and file.mode != "F" and levels.tolist() in ([0, 255], [255])
+            )
+    if not faint:
+        return ""
+    return (
+        f"--masks {folder}: {faint} of the first {looked} predictions hold nothing but 0 and 1, or 0 and 255 of 65,535; they count "
+        "as probabilities near 0. Store masks with white as 255 (16 bits: 65,535)"
+    )
+
+
 def _levels(file: Image.Image) -> npt.NDArray[np.float32]:
     """A map stored as a picture, 0..1 where white is 1: of 8 bits, of 16 (Pillow's mode I;16, or I), or of floats."""
     if not is_deep(file):
@@ -242,7 +265,8 @@ def of_model(text: str, options: ModelOptions) -> Contestant:
     )
     digests = "+".join(card.sha256 for card in model.cards)
     contestant = of_scanner(model.name, scanner, digests, [shape_of(card) for card in model.cards])
-    return replace(contestant, trained_on=frozenset(path for card in model.cards for path in _trained_on(card)))
+    trained_on = frozenset(path for card in model.cards for path in _trained_on(card))
+    return replace(contestant, trained_on=trained_on, clusters=model.clusters)
 
 
 def training_sets(card: Card) -> list[str]:

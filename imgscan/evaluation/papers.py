@@ -83,6 +83,7 @@ class PaperTable:
     notes: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[PaperRow, ...]
+    cluster: str | None = None  # of rows that name none, unless the command line says otherwise
     per_column: bool = False  # whether each column wants weights of its own, trained on its data set
 
     def row(self, method: str) -> PaperRow:
@@ -194,7 +195,7 @@ def parse_table(name: str, content: dict[str, Any], origin: str) -> PaperTable:
         ConfigError: a key that is missing or unknown, an unknown unit, a row of another length than `columns`.
     """
     needed = {"paper", "table", "title", "metric", "unit", "notes", "columns", "rows"}
-    _check(content, needed, {"columns_protocol", "training", "per_column"}, origin)
+    _check(content, needed, {"columns_protocol", "training", "cluster", "per_column"}, origin)
     _check(content["paper"], {"authors", "title", "venue", "year"}, (), f"{origin}: paper")
     if content["unit"] not in UNITS:
         raise ConfigError(f"{origin}: {unknown('unit', content['unit'], UNITS)}")
@@ -211,6 +212,7 @@ def parse_table(name: str, content: dict[str, Any], origin: str) -> PaperTable:
         notes=tuple(content["notes"]),
         columns=columns,
         rows=tuple(_row(row, len(columns), f"{origin}: row {number}") for number, row in enumerate(content["rows"], 1)),
+        cluster=content.get("cluster"),
         per_column=content.get("per_column", False),
     )
 

@@ -55,7 +55,7 @@ class MaskMetrics:
     macro_f1: float  # over the classes that occur; 1 when both maps are empty (FOCAL), or both full
     permute_f1: float
     iou: float  # TP / (TP + FP + FN); 1 when the union is empty
-    mcc: float | None  # None when truth or answer has one class only: the denominator is 0
+    mcc: float | None  # an answer of one class: 0, as an answer by chance has (scikit-learn's rule too); a truth of one class: None
     precision: float | None  # None when nothing was marked
     recall: float | None  # None when nothing is forged
     area: float  # share of pixels marked
@@ -131,12 +131,13 @@ def mask_metrics(counts: Confusion) -> MaskMetrics:
     forged_f1, pristine_f1 = f1_of(tp, fp, fn), f1_of(tn, fn, fp)
     inverted = counts.inverted()
     product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    both = tp + fn and tn + fp
     return MaskMetrics(
         f1=forged_f1,
         macro_f1=(forged_f1 + pristine_f1) / 2,  # a class that occurs nowhere has 1, and so does the other: the mean is the same
         permute_f1=max(forged_f1, f1_of(inverted.tp, inverted.fp, inverted.fn)),
         iou=tp / (tp + fp + fn) if tp + fp + fn else 1.0,
-        mcc=(tp * tn - fp * fn) / product**0.5 if product else None,
+        mcc=(tp * tn - fp * fn) / product**0.5 if product else 0.0 if both else None,
         precision=tp / (tp + fp) if tp + fp else None,
         recall=tp / (tp + fn) if tp + fn else None,
         area=(tp + fp) / total,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from imgscan.errors import ConfigError, WeightsError
 from imgscan.licences import check_licences
@@ -62,7 +63,8 @@ def initialise(model: nn.Module, section: ModelSection) -> None:
         WeightsError: the file is not for this network.
         ConfigError: it is for another size of it.
     """
-    state = read_state(find_start(section.init, accept_licence=True).path)
+    start = find_start(section.init, accept_licence=True)
+    state = read_state(start.path)
     own = model.state_dict()
     headless = {key for key in own if not key.startswith(MASK_HEAD)}
     if set(state.tensors) in (set(own), headless):  # of imgscan's own trainings, or imported; a head they lack stays as it is
@@ -71,6 +73,8 @@ def initialise(model: nn.Module, section: ModelSection) -> None:
         return
     name = recognise(state.tensors)
     release = None if name is None else RELEASES[name]
+    if start.card is not None and (release is None or section.network not in release.starts):
+        raise ConfigError(f"--init {section.init}: {_unlike(start.card, state, own, section)}")
     if release is None or section.network not in release.starts:
         able = ", ".join(one.title for one in RELEASES.values() if section.network in one.starts) or "weights of its own"
         raise WeightsError(f"--init {section.init}: looks like {looks_like(state.tensors)}; {section.network} starts from {able}")
@@ -86,6 +90,17 @@ def initialise(model: nn.Module, section: ModelSection) -> None:
         state, replace(release, part=prefix or release.part), {prefix + key: one for key, one in part.state_dict().items()}
     )
     part.load_state_dict({key.removeprefix(prefix): one for key, one in fitted.tensors.items()})
+
+
+def _unlike(card: Card, state: StateFile, own: Mapping[str, Tensor], section: ModelSection) -> str:
+    """Why weights that were found by their card do not fit a network."""
+    wanted = f"{section.network} of size {section.size}"
+    if card.network != section.network:
+        return f"{card.full_name} is a {card.network}; wanted weights of {wanted}"
+    more, fewer = sorted(set(state.tensors) - set(own)), sorted(set(own) - set(state.tensors))
+    said = [f"has {more[0]}, which {wanted} does not"] if more else []
+    said += [f"lacks its {fewer[0]}"] if fewer else []
+    return f"{card.full_name} is of another size: it {' and '.join(said)} (--size)"
 
 
 def _check_shapes(state: StateFile, model: nn.Module, section: ModelSection) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from itertools import cycle
+from math import gcd
 from statistics import median
 
 import torch
@@ -18,13 +20,13 @@ from imgscan.training.recipe import Recipe
 class Cost:
     """Of one step, batch included, loading not."""
 
-    seconds: float  # median
+    seconds: float  # median; over sides that take turns the mean
     gigabytes: float  # peak: allocated on the GPU, or resident on the CPU beyond what was there before the network was built
     parameters: int
 
 
 def profile(recipe: Recipe, device: torch.device, steps: int) -> Cost:
-    """Time `steps` training steps after one to warm up.
+    """Time `steps` training steps of every side of `data.sides` after one of each to warm up.
 
     The pictures are noise with a rectangle of other noise as the forged part: the losses then have all their terms.
     """
@@ -36,15 +38,14 @@ def profile(recipe: Recipe, device: torch.device, steps: int) -> Cost:
         before = _resident()
     run = start(recipe, device)
     trainee = Trainee(run.model, run.recipe).train()
-    side, batch = recipe.data.side, recipe.train.batch
-    rgb = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=device)
-    labels = torch.zeros(batch, side, side, dtype=torch.uint8, device=device)
-    labels[:, side // 4 : side // 2 + 3, side // 4 : side // 2 + 3] = 1
+    made = {side: _made_up(side, recipe.train.batch, device) for side in recipe.data.turns}
+    sides = cycle(recipe.data.turns)
+    alike = len(recipe.data.turns) // gcd(len(recipe.data.turns), recipe.train.accumulate)  # from so many steps on sides come again
     seconds = []
-    for step in range(steps + 1):
+    for step in range((steps + 1) * alike):
         began = time.perf_counter()
         for turn in range(recipe.train.accumulate):
-            loss = trainee(rgb, labels, step * recipe.train.accumulate + turn)
+            loss = trainee(*made[next(sides)], step * recipe.train.accumulate + turn)
             torch.autograd.backward(run.scaler.scale(loss / recipe.train.accumulate))
         run.scaler.step(run.optimizer)
         run.scaler.update()
@@ -53,7 +54,16 @@ def profile(recipe: Recipe, device: torch.device, steps: int) -> Cost:
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - began)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident() - before
-    return Cost(median(seconds[1:]), peak / 1e9, sum(one.numel() for one in run.model.parameters()))
+    rounds = [sum(seconds[first : first + alike]) / alike for first in range(alike, len(seconds), alike)]
+    return Cost(median(rounds), peak / 1e9, sum(one.numel() for one in run.model.parameters()))
+
+
+def _made_up(side: int, batch: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise with a rectangle that is labelled as forged: rgb and labels of a batch."""
+    rgb = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=device)
+    labels = torch.zeros(batch, side, side, dtype=torch.uint8, device=device)
+    labels[:, side // 4 : side // 2 + 3, side // 4 : side // 2 + 3] = 1
+    return rgb, labels
 
 
 def _resident() -> int:

@@ -3,15 +3,19 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from imgscan.commands import table
 from imgscan.commands.table import _sets
 from imgscan.datasets.resolve import Wanted, resolve
 from imgscan.errors import ExitCode
-from imgscan.evaluation.cells import parse_column
+from imgscan.evaluation.cells import find_candidates, parse_column
+from imgscan.evaluation.papers import read_table
 from tests.cli.test_cli import run
 from tests.conftest import PHOTOS
 from tests.datasets.test_published import TREES
@@ -85,6 +89,29 @@ def test_of_a_set_nobody_was_trained_on_all_is_measured(tmp_path: Path) -> None:
     assert len(tested["nist16"].entries if tested else []) < 2 or missing
 
 
+def test_focal_is_measured_with_the_clustering_of_its_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that ship have a mask head, which is not what the table is about; the command line may say otherwise."""
+    asked: list[str | None] = []
+
+    def noted(wanted: dict[object, Any], *_: object) -> tuple[dict[object, object], dict[object, str], int]:
+        asked.extend(dict.fromkeys(one.cluster for one in wanted.values() if one.model.startswith("focal")))
+        return {}, dict.fromkeys(wanted, "not measured here"), 0
+
+    monkeypatch.setattr(table, "_measured", noted)
+    TREES["casia-v1"](tmp_path / "casia-v1")
+    for cluster, compat, wanted in ((None, None, "hdbscan"), ("kmeans", None, None), (None, "official", None)):
+        options = SimpleNamespace(cluster=cluster, compat=compat, roots=[tmp_path])
+        table._filled(read_table("focal-1"), options, find_candidates([], []))  # type: ignore[arg-type]
+        assert asked.pop() == wanted
+        assert not asked
+
+
+def test_per_column_networks_are_trained_on_their_columns(tmp_path: Path) -> None:
+    done = run("train", "table", "cfl-net-3", "--out", tmp_path, "--data", "synth", "--data-root", PHOTOS)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "leave --data out" in done.stderr
+
+
 def test_a_grid_is_trained_and_then_filled(tmp_path: Path) -> None:
     """Two rows that differ in a setting, each with weights of its own, on a folder of pictures and masks."""
     data = tmp_path / "my pictures"
@@ -113,6 +140,9 @@ def test_a_grid_is_trained_and_then_filled(tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs").rglob("weights.toml"))) == 2
     again = run("train", "table", grid, "--out", tmp_path / "runs", *small)
     assert again.stderr.count("is finished") == 2
+    other = run("train", "table", grid, "--out", tmp_path / "runs", *small, "--set", "train.rate=0.5")
+    assert other.returncode == ExitCode.INCOMPLETE
+    assert "is finished, with other settings" in other.stderr
     done = run("evaluate", "--table", grid, "--runs", tmp_path / "runs", "--out", tmp_path / "out", "--json")
     assert done.returncode == ExitCode.CLEAN, done.stderr
     cells = [json.loads(line) for line in done.stdout.splitlines()]

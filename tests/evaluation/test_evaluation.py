@@ -20,6 +20,7 @@ from imgscan.evaluation.contestants import (
     ModelOptions,
     _trained_on,
     combined,
+    faint_predictions,
     of_masks,
     of_model,
     of_scanner,
@@ -237,6 +238,21 @@ def test_the_score_of_a_picture_does_not_end_at_the_default_threshold(benchmark:
     assert scores == wanted
     assert max(wanted) > 0, "or the test could not fail"
     assert all(row.area == 0 for row in ask(of_scanner("model", nothing, ""), entries) if isinstance(row, PictureScores))
+
+
+def test_masks_on_another_scale_than_probabilities_are_pointed_out(tmp_path: Path) -> None:
+    """A perfect mask of 0 and 1 marks nothing; one of 0 and 255, and a map, say what they mean."""
+    mask = np.eye(8, dtype=np.uint8)
+    Image.fromarray(mask * 255).save(tmp_path / "good.png")
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "map.png")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "nothing.png")
+    Image.fromarray(mask.astype(np.uint16) * 65535).save(tmp_path / "deep.png")
+    assert not faint_predictions(tmp_path)
+    Image.fromarray(mask).save(tmp_path / "ones.png")
+    (tmp_path / "a").mkdir()
+    Image.fromarray(mask.astype(np.uint16) * 255).save(tmp_path / "a" / "sixteen.png")
+    (tmp_path / "broken.png").write_bytes(b"x")
+    assert "2 of the first 6 predictions" in faint_predictions(tmp_path)
 
 
 def test_maps_of_sixteen_bits_are_those_of_eight(tmp_path: Path, benchmark: Path) -> None:

@@ -67,6 +67,23 @@ def test_own_weights_by_file_and_by_name(tiny_weights: dict[str, Path]) -> None:
         assert not torch.equal(stored, torch.nn.utils.parameters_to_vector(build_named("focal-hrnet", "tiny").parameters()))
 
 
+@pytest.mark.parametrize(
+    ("network", "size", "why"),
+    [
+        (
+            "focal-hrnet",
+            "tiny-headed",
+            r"size: it has constrained\S*|size: it has \S+, which focal-hrnet of size tiny-headed does not",
+        ),
+        ("focal-vit", "tiny", r"is a focal-hrnet; wanted weights of focal-vit of size tiny"),
+    ],
+)
+def test_weights_by_name_that_do_not_fit_are_not_to_be_imported(network: str, size: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why) as error:
+        initialise(build_named(network, size), ModelSection(network, size, "focal-hrnet@open"))
+    assert "import" not in str(error.value)
+
+
 @pytest.mark.usefixtures("thin")
 def test_a_file_for_something_else_is_refused(tmp_path: Path) -> None:
     with torch.device("meta"):

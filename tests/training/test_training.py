@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info
 
 from imgscan.commands.train import DEFAULT_SIZES, _anywhere, find_recipe
 from imgscan.datasets.augment import AUGMENTATIONS
-from imgscan.datasets.entries import Entry
+from imgscan.datasets.entries import Entry, read_levels, read_rgb
 from imgscan.datasets.synth import cell_labels, find_photos
 from imgscan.errors import ConfigError, ImgscanError, InputError, OutputError
 from imgscan.losses.focal import focal_loss
@@ -24,6 +24,7 @@ from imgscan.toml import to_toml
 from imgscan.training import checkpoint, loop, objective
 from imgscan.training.card import write_weights
 from imgscan.training.objective import to_patches
+from imgscan.training.profile import profile
 from imgscan.training.recipe import (
     DataSection,
     LossSection,
@@ -329,6 +330,34 @@ def test_too_many_unreadable_pictures_end_a_run(tmp_path: Path, photos: list[np.
     run = loop.start(with_settings(recipe, {"data": {"unreadable": 1}}, "test"), CPU)
     with pytest.raises(InputError, match=r"cannot be read.*unreadable\.txt"):
         loop.train(run, samples, validation, tmp_path / "no", ALONE, epoch=3, minutes=None, report=lambda now: None)
+
+
+def test_a_broken_picture_is_one_however_often_it_is_met(tmp_path: Path) -> None:
+    """Pillow's words name an object in memory, another one every time."""
+    (tmp_path / "broken.png").write_bytes(b"x")
+    said = []
+    kept = []  # so that no address comes again
+    for read in (read_rgb, read_levels) * 2:
+        with pytest.raises(InputError, match=r"broken.png: cannot be decoded: not a picture") as error:
+            read(tmp_path / "broken.png")
+        said.append(str(error.value))
+        kept.append(error)
+    assert said[:2] == said[2:]
+
+
+def test_the_cost_of_sides_that_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    forward = objective.Trainee.forward
+
+    def counted(self: objective.Trainee, rgb: torch.Tensor, labels: torch.Tensor, number: int) -> torch.Tensor:
+        shown.append(rgb.shape[-1])
+        return forward(self, rgb, labels, number)
+
+    monkeypatch.setattr(objective.Trainee, "forward", counted)
+    recipe = with_settings(tiny(), {"data": {"sides": "64+96+64"}, "train": {"accumulate": 2}}, "test")
+    cost = profile(recipe, CPU, 1)
+    assert shown == [64, 96, 64] * 4, "two rounds of three steps of two turns"
+    assert cost.seconds > 0
 
 
 def test_an_average_may_start_on_resume(tmp_path: Path) -> None:
