@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from imgscan.cli_data import data_app
 from imgscan.cli_models import models_app
 from imgscan.cli_train import train_app
 from imgscan.completion import LEVELS, PROTOCOLS, among, data_sets, tables
-from imgscan.config import show
+from imgscan.config import came_from_configuration, show
 from imgscan.errors import ExitCode, InputError
 from imgscan.exits import exits
 from imgscan.flags import (
@@ -69,7 +70,7 @@ def scan(
     ctx: typer.Context,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH", help="Pictures and folders of pictures; - reads one from stdin."),
+        typer.Argument(metavar="PATH", readable=False, help="Pictures and folders of pictures; - reads one from stdin."),
     ] = None,
     model: ModelFlag = DEFAULT_MODEL,
     out: Annotated[Path, typer.Option(help="Folder for masks, overlays, features and results.")] = Path("imgscan-out"),
@@ -141,6 +142,10 @@ def scan(
     from imgscan.commands.scan import ScanOptions, scan_command
     from imgscan.find import Filter
 
+    if Path() in (paths or []) and "" in sys.argv and "." not in sys.argv:  # as Paths they are the same
+        raise InputError('a PATH is empty (""); wanted a picture or a folder, . for this one')
+    if only_paths or print0:  # flags of this call go before a format of the configuration
+        output_format = None if came_from_configuration(ctx, "output_format") else output_format
     return scan_command(
         ScanOptions(
             paths=paths or [],
@@ -323,7 +328,7 @@ def calibrate(
 @app.command()
 @exits
 def inspect(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Pictures.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", readable=False, help="Pictures.")],
     as_json: Annotated[bool, typer.Option("--json", help="A JSON line per file.")] = False,
 ) -> ExitCode:
     """Show what files say of themselves: camera, dates, software, compression, thumbnail, provenance."""

@@ -183,6 +183,11 @@ def configure(ctx: Any, *, file: Path | None, files: bool) -> None:
         ctx.meta[__name__][param.name] = setting.origin
 
 
+def came_from_configuration(ctx: Any, name: str) -> bool:
+    """Whether a flag has its value from a file or a variable, not from the command line."""
+    return name in ctx.meta.get(__name__, {}) and ctx.get_parameter_source(name).name == "DEFAULT_MAP"
+
+
 def show(ctx: Any) -> Iterator[str]:
     """--show-settings: a line per setting with its origin; as it stands, an imgscan.toml."""
     origins = ctx.meta.get(__name__, {})

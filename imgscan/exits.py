@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import signal
@@ -37,6 +38,13 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
             # Nobody reads stdout any more; point it at nothing so that Python's exit does not raise once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = ExitCode.BROKEN_PIPE
+        except OSError as error:
+            if error.errno != errno.ENOSPC or error.filename is not None:
+                code = _internal(error)
+            else:  # what the disk does not hold elsewhere has a name
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                _say("imgscan: standard output cannot be written: no space left on device")
+                code = ExitCode.INCOMPLETE
         except KeyboardInterrupt:
             _say("imgscan: interrupted; the results so far are intact")
             code = ExitCode.INTERRUPTED
@@ -45,15 +53,20 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
         except (typer.Exit, SystemExit):
             raise
         except Exception as error:
-            if os.environ.get("IMGSCAN_TRACEBACK"):
-                traceback.print_exc()
-            _say(f"imgscan: internal error: {type(error).__name__}: {error} (IMGSCAN_TRACEBACK=1 shows where)")
-            code = ExitCode.INCOMPLETE
+            code = _internal(error)
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             _leave_at_once(int(code))
         raise typer.Exit(int(code))
 
     return wrapped
+
+
+def _internal(error: Exception) -> ExitCode:
+    """Say what nobody foresaw."""
+    if os.environ.get("IMGSCAN_TRACEBACK"):
+        traceback.print_exc()
+    _say(f"imgscan: internal error: {type(error).__name__}: {error} (IMGSCAN_TRACEBACK=1 shows where)")
+    return ExitCode.INCOMPLETE
 
 
 def _leave_at_once(code: int) -> NoReturn:
@@ -69,7 +82,12 @@ def _leave_at_once(code: int) -> NoReturn:
 
 
 def _open_streams() -> None:
-    """Streams that every print can use: a closed one goes nowhere, and a name outside the encoding is shown as escapes."""
+    """Streams that every print can use: a closed one goes nowhere, and a name outside the encoding is shown as escapes.
+
+    A standard input that is closed is empty.
+    """
+    if sys.stdin is None:
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - open as long as the process
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -60,13 +61,19 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def holds_scan(folder: Path) -> bool:
+    """Whether a scan has written into a folder."""
+    return any(os.path.exists(folder / name) for name in _RECORDS)  # noqa: PTH110 - Path.exists raises where it may not look
+
+
 @dataclass(frozen=True)
 class Filter:
     """Which files are scanned: --include and --exclude.
 
     A pattern is a shell's (`*`, `?`, `[a-z]`); one with a slash is held against the whole name below the scanned folder, where `*`
     also crosses slashes, one without against every part of it, so that `thumbs` excludes all folders of that name.  Exclusion goes
-    before inclusion.  Files named on the command line are taken whatever the patterns say, unless `force`.
+    before inclusion.  Files named on the command line are taken whatever the patterns say; with `force` all
+    files' paths from the working directory are held against those of exclusion too.
     """
 
     include: tuple[str, ...] = ()  # empty: everything
@@ -78,12 +85,21 @@ class Filter:
         return any(_matches(name, pattern) for pattern in self.exclude)
 
     def takes(self, name: str, named: bool = False) -> bool:
-        """Whether a file of this name below its folder is scanned; `named`: on the command line."""
-        if named and not self.force:
+        """Whether a file of this name below its folder is scanned; `named`: on the command line, whose patterns `refuses` knows."""
+        if named:
             return True
         if self.excludes(name):
             return False
-        return named or not self.include or any(_matches(name, pattern) for pattern in self.include)
+        return not self.include or any(_matches(name, pattern) for pattern in self.include)
+
+    def refuses(self, path: Path) -> bool:
+        """Whether a file is not scanned though it or a folder around it is named: its path from here is held against --exclude."""
+        if not self.force:
+            return False
+        plain = Path(os.path.normpath(path))
+        with suppress(OSError, ValueError):  # no working directory, or a path outside of it
+            plain = Path(os.path.abspath(plain)).relative_to(Path.cwd())  # noqa: PTH100 - links stay
+        return self.excludes(plain.relative_to(plain.anchor).as_posix())
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -128,6 +144,8 @@ def find(
         for source in _walk(path, avoid, passed) if whole else [Source(path, _name(path, path.parent))]:
             # A folder among them is one that cannot be read: nobody knows whether what is to be included is in there.
             sealed = whole and os.path.isdir(source.path)  # noqa: PTH112
+            if chosen.refuses(source.path):
+                continue
             if chosen.excludes(source.name) if sealed else not chosen.takes(source.name, named=not whole):
                 continue
             file = real(source.path)

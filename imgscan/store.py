@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from imgscan.errors import InputError, OutputError
 from imgscan.features_file import FeaturesFile, is_complete
-from imgscan.find import real
+from imgscan.find import holds_scan, real
 from imgscan.jpeg import MOST_SIDE
 from imgscan.records import Assessed, Mask, Picture, Source
 
@@ -89,7 +89,7 @@ def check_out(out: Path, sources: Sequence[Source]) -> None:
     """
     inputs = {real(source.path) for source in sources}
     for folder in SUFFIXES:
-        if (out / folder).exists() and not any((out / name).exists() for name in ("results.jsonl", "results.jsonl.new")):
+        if os.path.lexists(out / folder) and not holds_scan(out):
             raise InputError(
                 f"--out {out}: has a {folder}/ that no scan of imgscan made; wanted a new folder, or one of an earlier scan"
             )
@@ -97,6 +97,11 @@ def check_out(out: Path, sources: Sequence[Source]) -> None:
             path = output_path(out, folder, source.name)
             if real(path) in inputs:
                 raise InputError(f"--out {out}: {path} is one of the scanned pictures; wanted another folder")
+    written = {output_name("masks", source.name): source for source in sources}
+    for name, source in written.items():
+        for parent in Path(name).parents:
+            if (other := written.get(parent.as_posix())) is not None:
+                raise InputError(f"{source.path} and {other.path} would write {parent} as a folder and as a file; scan them apart")
 
 
 def output_name(folder: str, name: str) -> str:

@@ -179,3 +179,22 @@ def test_lists_of_paths() -> None:
     assert read_list(b"a b.jpg\r\n\n./c.jpg", zero=False) == [Path("a b.jpg"), Path("c.jpg")]
     assert read_list(b"new\nline.jpg\0\xff.jpg\0", zero=True) == [Path("new\nline.jpg"), Path(os.fsdecode(b"\xff.jpg"))]
     assert read_list(b"", zero=False) == []
+
+
+def test_excluded_by_force_is_what_lies_in_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As hooks call it, with every file by its path from the project's folder; nothing above that folder counts."""
+    project = tmp_path / "thumbs" / "project"
+    for name in ("thumbs/a.jpg", "b.jpg", "deep/thumbs/c.jpg"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_bytes(b"\xff\xd8\xff")
+    monkeypatch.chdir(project)
+    named = [Path("thumbs/a.jpg"), Path("./b.jpg"), project / "deep" / "thumbs" / "c.jpg"]
+
+    def taken(paths: list[Path], pattern: str, force: bool = True) -> list[str]:
+        return [source.path.name for source in find(paths, chosen=Filter((), (pattern,), force))]
+
+    assert taken(named, "thumbs") == ["b.jpg"]
+    assert taken(named, "deep/thumbs") == ["a.jpg", "b.jpg"]
+    assert taken(named, "thumbs", force=False) == ["a.jpg", "b.jpg", "c.jpg"]
+    assert taken([Path("thumbs"), Path("deep")], "thumbs") == []
+    assert taken([Path("thumbs"), Path("deep")], "thumbs", force=False) == ["a.jpg"]

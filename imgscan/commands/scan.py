@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from imgscan import __version__
 from imgscan.digests import digest_of
-from imgscan.errors import ExitCode, InputError, exit_code_of
-from imgscan.find import Filter, find, read_list, real
+from imgscan.errors import ExitCode, InputError, OutputError, exit_code_of
+from imgscan.find import Filter, find, holds_scan, read_list, real
 from imgscan.judge import FailOn, least_score, parse_fail_on, parse_report_from
 from imgscan.licences import check_usable, licence_facts
 from imgscan.progress import bar
@@ -81,12 +81,15 @@ def scan_command(options: ScanOptions) -> ExitCode:
             raise InputError(f"--out {out} is a scanned folder; wanted a folder beside it, masks must not be scanned as pictures")
     for path in options.outputs:
         format_of(path)
+        if not path.parent.is_dir() and real(path.parent) != real(out):  # before hours of scanning, not after
+            raise InputError(f"-o {path}: there is no folder {path.parent}")
     printed = None if options.output_format is None else find_format(options.output_format)
     if printed is not None and (options.only_paths or options.print0):
         raise InputError("--format and -l both say what goes to stdout; wanted one of them")
     known = set() if options.baseline is None else {line["sha256"] for line in read_record(options.baseline).reached}
     others: list[Path] = []
     sources = find([path for path in paths if path != STDIN], out, options.chosen, others)
+    _refuse_hidden(out, paths)
     if STDIN in paths:
         sources.append(_from_stdin(options, sources))
     taken = {real(source.path) for source in sources}
@@ -125,7 +128,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
             f"{', '.join(printable(str(path)) for path in others[:3])}{more}"
         )
     if not sources:
-        _say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths))}")
+        _say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths)) or options.files_from}")
     if not chosen.points:
         _say(f"imgscan: {chosen.name} has no measured operating points: scores only, and no findings without --fail-on SCORE")
     measured = _measured_sides(options, chosen)
@@ -139,6 +142,16 @@ def scan_command(options: ScanOptions) -> ExitCode:
         if facts["accepted"]:
             _say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")
     return _run(options, sources, chosen, scanner, gates, known, printed)
+
+
+def _refuse_hidden(out: Path, paths: Sequence[Path]) -> None:
+    """Refuse an output folder that holds pictures to be scanned and no earlier scan: as `out` it is passed over."""
+    inside = any(os.path.isdir(path) and real(out).is_relative_to(real(path)) for path in paths)  # noqa: PTH112
+    if inside and out.is_dir() and not holds_scan(out) and (hidden := find([out])):
+        raise InputError(
+            f"--out {out}: holds {len(hidden)} of the pictures to scan ({hidden[0].path.name}) and is itself never scanned; "
+            "wanted a new folder, or one of an earlier scan"
+        )
 
 
 def _measured_sides(options: ScanOptions, model: Model) -> list[int]:
@@ -227,14 +240,20 @@ def _run(
         if features is not None:
             features.clear()
         record = read_record(out / "results.jsonl")
+        unwritten: list[OutputError] = []
         for path in [*options.outputs, *([] if out / PAGE in options.outputs else [out / PAGE])]:
-            write_report(record, path)
+            try:
+                write_report(record, path)
+            except OutputError as error:  # the others are written, and what was found is told, all the same
+                unwritten.append(error)
     if printed is not None:
         sys.stdout.write(printed.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     if options.verbose:
         _say(timing_text(scanner.timings, seconds, network_rate(scanner)))
     _say(summary_text(tally, seconds, str(out), len(earlier)))
-    return code
+    for one in unwritten:
+        _say(f"imgscan: {one}")
+    return ExitCode.INCOMPLETE if unwritten else code
 
 
 def results(sources: Sequence[Source], earlier: Mapping[int, Line], scanner: Scanner, store: Store) -> Iterator[Line]:
@@ -292,7 +311,8 @@ def _tell(line: Line, *, quiet: bool, options: ScanOptions) -> None:
         _say(f"imgscan: skipped {printable(line['path'])}: {line['reason']}")
     elif line["reported"] and (options.only_paths or options.print0):
         sys.stdout.flush()
-        sys.stdout.buffer.write(os.fsencode(line["path"]) + (b"\0" if options.print0 else b"\n"))
+        path = f"./{line['path']}" if line["path"].startswith("-") else line["path"]  # or whoever is given it takes it for a flag
+        sys.stdout.buffer.write(os.fsencode(path) + (b"\0" if options.print0 else b"\n"))
         sys.stdout.buffer.flush()
     elif line["reported"] and not quiet:
         print(finding_text(line), flush=True)

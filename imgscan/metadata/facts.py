@@ -44,15 +44,31 @@ def inspect(path: Path) -> Facts:
         InputError: it cannot be read, or is no picture.
     """
     picture = decode(Source(path, path.name))
-    if isinstance(picture, Skipped):
-        raise InputError(f"{path}: {picture.reason}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF; ours says it
-        return Facts(_rows(picture, path.read_bytes()), picture.remarks)
+        if isinstance(
+            picture, Skipped
+        ):  # its pixels are broken, or none that a network can judge; it may say something all the same
+            return Facts(_undecoded(picture), ())
+        content = path.read_bytes()
+        return Facts(_file(picture) | _compression(content, picture) | _metadata(content), picture.remarks)
 
 
-def _rows(picture: Picture, content: bytes) -> dict[str, str]:
-    rows = _file(picture) | _compression(content, picture)
+def _undecoded(skipped: Skipped) -> dict[str, str]:
+    """What can be said of a file whose pixels are not decoded; InputError where not even its head is a picture's."""
+    path = skipped.source.path
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=FORMATS) as file:
+            form = f"{file.format}, {file.width} x {file.height}, {len(content):,} bytes"
+    except Exception as error:  # Pillow raises nearly anything on broken files
+        raise InputError(f"{path}: {skipped.reason}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    return {"file": str(path), "SHA-256": digest, "format": form, "pixels": f"not scanned: {skipped.reason}"} | _metadata(content)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    rows: dict[str, str] = {}
     try:
         tags = read_exif(content)
     except Exception:  # exifread raises nearly anything; the remarks say that the metadata cannot be read

@@ -8,6 +8,7 @@ findings only link to their overlay files, so that a page of thousands of rows s
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import os
 from collections.abc import Sequence
@@ -188,7 +189,7 @@ def _images(number: int, line: Line, record: Record, side: int) -> str:
     overlay = _thumbnail(folder / line["overlay"], side) if folder and side else None
     if overlay is None:
         return f"<div>{link}</div>"
-    below = _thumbnail(Path(line["path"]), side)
+    below = _thumbnail(Path(line["path"]), side, line["sha256"])
     turned = line["orientation"] >= 5
     width, height = (line["height"], line["width"]) if turned else (line["width"], line["height"])
     boxes = ""
@@ -199,7 +200,8 @@ def _images(number: int, line: Line, record: Record, side: int) -> str:
     name = escape(printable(line["name"]), quote=True)
     stack = f"<div class='stack' tabindex='0' style='max-width:{TALLEST * width / height:.0f}vh'>"
     if below is None:
-        return f"<div>{stack}<img alt='{name}, forged regions shaded' src='{overlay}'>{boxes}</div></div>"
+        gone = "<p>The picture itself is not shown: at its path nothing lies that has this SHA-256.</p>"
+        return f"<div>{stack}<img alt='{name}, forged regions shaded' src='{overlay}'>{boxes}</div>{gone}</div>"
     return (
         f"<div>{stack}<img alt='{name}' src='{below}'>"
         f"<img class='over' alt='the same with forged regions shaded' src='{overlay}'>{boxes}</div>"
@@ -239,10 +241,13 @@ def upright(box: Sequence[int], width: int, height: int, orientation: int) -> tu
     return corners[0], corners[1], corners[2] - corners[0], corners[3] - corners[1]
 
 
-def _thumbnail(path: Path, side: int) -> str | None:
-    """A picture as a data URI, upright, at most `side` pixels; None: it cannot be read."""
+def _thumbnail(path: Path, side: int, sha256: str | None = None) -> str | None:
+    """A picture as a data URI, upright, at most `side` pixels; None: it cannot be read, or is not the one of this hash."""
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        content = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            return None
+        with Image.open(io.BytesIO(content), formats=FORMATS) as file:
             file.draft("RGB", (side, side))
             shown = Image.fromarray(to_rgb(ImageOps.exif_transpose(file)))
     except Exception:  # decoders raise nearly anything on broken files; the picture may also be gone

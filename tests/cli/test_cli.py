@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -522,3 +523,66 @@ def test_odd_and_very_long_names(tmp_path: Path, photos: list[np.ndarray]) -> No
         assert (out / line["mask"]).exists()
         assert (out / line["overlay"]).exists()
     assert "4 of them from an earlier scan" in run("scan", root, "--model", "noi1", "--fail-on", "0", "--out", out).stderr
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Path:
+    """A working directory with a folder of one picture whose name begins with a dash."""
+    (tmp_path / "photos").mkdir()
+    shutil.copy(PHOTOS / "budgie-b69cad6a.jpg", tmp_path / "photos" / "-t.jpg")  # ela marks something there
+    return tmp_path
+
+
+def test_an_output_folder_does_not_hide_what_is_to_be_scanned(one: Path) -> None:
+    """As --out it is passed over; it once was scanned as nothing, with exit code 0."""
+    done = run("scan", ".", "-m", "ela", "--fail-on", "0", "--out", "photos", cwd=one)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "holds 1 of the pictures to scan" in done.stderr
+    assert [path.name for path in (one / "photos").iterdir()] == ["-t.jpg"]
+
+
+def test_an_empty_path_is_not_this_folder(one: Path) -> None:
+    done = run("scan", "", "-m", "ela", cwd=one)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "is empty" in done.stderr
+
+
+def test_a_printed_path_is_no_flag_and_goes_before_a_configured_format(one: Path) -> None:
+    (one / "imgscan.toml").write_text('format = "csv"\n')
+    done = run("scan", ".", "-m", "ela", "--fail-on", "0", "--out", "o", "--print0", cwd=one / "photos")
+    assert (done.returncode, done.stdout) == (ExitCode.FINDINGS, "./-t.jpg\0"), done.stderr
+
+
+def test_a_report_that_cannot_be_written_takes_no_other_with_it(one: Path) -> None:
+    scan = ("scan", "photos", "-m", "ela", "--fail-on", "0", "--out", "o")
+    early = run(*scan, "-o", "nowhere/x.html", cwd=one)
+    assert early.returncode == ExitCode.INCOMPLETE
+    assert "there is no folder nowhere" in early.stderr
+    assert not (one / "o").exists(), "said before anything is scanned"
+    (one / "x.html").mkdir()
+    late = run(*scan, "-o", "x.html", "-o", "good.sarif", cwd=one)
+    assert late.returncode == ExitCode.INCOMPLETE
+    assert "x.html: cannot be written" in late.stderr
+    assert "-t.jpg" in late.stdout
+    assert (one / "good.sarif").exists()
+    assert (one / "o" / "report.html").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk without room, where Linux has it")
+def test_standard_streams_that_are_full_or_closed(one: Path) -> None:
+    command = " ".join([*IMGSCAN, "scan", "-m", "ela", "--fail-on", "0", "--out", "o"])
+    full = subprocess.run(
+        f"{command} photos --format csv > /dev/full", shell=True, cwd=one, capture_output=True, text=True, check=False
+    )
+    assert full.returncode == ExitCode.INCOMPLETE
+    assert full.stderr.splitlines()[-1] == "imgscan: standard output cannot be written: no space left on device"
+    closed = subprocess.run(f"{command} - <&-", shell=True, cwd=one, capture_output=True, text=True, check=False)
+    assert closed.returncode == ExitCode.INCOMPLETE
+    assert "not a picture that can be decoded" in closed.stderr
+
+
+def test_a_folder_called_as_a_mask_would_be_is_pointed_out(one: Path) -> None:
+    shutil.copytree(one / "photos", one / "photos" / "-t.jpg.png")
+    done = run("scan", "photos", "-m", "ela", "--out", "o", cwd=one)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "as a folder and as a file" in done.stderr

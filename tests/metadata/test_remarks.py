@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from imgscan.commands.inspect import inspect_command
 from imgscan.decode import decode
+from imgscan.errors import InputError
 from imgscan.metadata.facts import inspect
 from imgscan.metadata.remarks import remarks
 from imgscan.records import Picture, Remark, Source
@@ -174,3 +175,13 @@ def test_facts_of_a_file(rgb: np.ndarray, tmp_path: Path, capsys: pytest.Capture
     shown = capsys.readouterr()
     assert "! software   was saved by GIMP 2.10" in shown.out
     assert "c.jpg: not a picture" in shown.err
+
+
+def test_a_picture_too_small_to_scan_still_says_what_it_is(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 7)).save(tmp_path / "x.png", pnginfo=None)
+    rows = inspect(tmp_path / "x.png").rows
+    assert rows["format"].startswith("PNG, 9 x 7, ")
+    assert rows["pixels"].startswith("not scanned: 9 x 7 pixels")
+    (tmp_path / "y.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="not a picture"):
+        inspect(tmp_path / "y.png")

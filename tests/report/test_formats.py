@@ -5,6 +5,7 @@ again after a change that is meant.
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -331,15 +332,21 @@ def test_thumbnails_shrink_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         name = f"{number}.png"
         Image.fromarray(np.full((200, 400, 3), 90, np.uint8)).save(tmp_path / name)
         Image.fromarray(np.full((200, 400, 3), 200, np.uint8)).save(tmp_path / "overlays" / f"{name}.jpg")
-        lines.append({**FOUND, "name": name, "path": str(tmp_path / name), "overlay": f"overlays/{name}.jpg"})
+        digest = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+        lines.append({**FOUND, "name": name, "path": str(tmp_path / name), "overlay": f"overlays/{name}.jpg", "sha256": digest})
     page = html.render(to_record([*lines, SUMMARY], tmp_path))
     assert page.count("data:image/jpeg") == 4
+    assert "not shown" not in page
     assert page.count(f"href='{(tmp_path / 'overlays').as_uri()}/2.png.jpg'") == 1, "a printed page may end up anywhere"
     (tmp_path / "sub").mkdir()
     write_report(to_record([*lines, SUMMARY], tmp_path), tmp_path / "sub" / "r.html")
     assert "href='../overlays/2.png.jpg'" in (tmp_path / "sub" / "r.html").read_text()
     assert not re.search("https?://|url\\(|@import| src='[^d]", re.sub("base64,[^']*", "", page)), "the page loads nothing"
     assert len(page) < 40_000
+    Image.fromarray(np.full((200, 400, 3), 91, np.uint8)).save(tmp_path / "0.png")
+    changed = html.render(to_record([*lines, SUMMARY], tmp_path))
+    assert changed.count("data:image/jpeg") == 3, "another picture at that path is not the one that was scanned"
+    assert changed.count("The picture itself is not shown") == 1
 
 
 def test_the_page_says_what_photographs_and_what_copies_of_them_reached() -> None:
