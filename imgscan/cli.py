@@ -96,7 +96,9 @@ def scan(
             help="As --fail-on, and not above it: what is reported, though it need not fail the scan.", autocompletion=among(LEVELS)
         ),
     ] = None,
-    min_area: Annotated[float, typer.Option(min=0, max=1, help="A finding needs at least this share of the picture marked.")] = 0.0,
+    min_area: Annotated[
+        float, typer.Option(min=0, max=1, help="A finding needs at least this share marked, --report-from's included.")
+    ] = 0.0,
     baseline: Annotated[
         Path | None,
         typer.Option(help="results.jsonl of an earlier scan: its findings, by content, are known and change no exit code."),

@@ -259,11 +259,14 @@ def _descriptors(slopes: Array, level: npt.NDArray[np.intp], y: Array, x: Array,
     rows, columns = y[:, None] + (sin * across + cos * down) * width, x[:, None] + (cos * across - sin * down) * width
     dx, dy = _sampled(slopes, level, rows, columns)
     strength = np.hypot(dx, dy)
-    turn = (np.arctan2(dy, dx) - angle[:, None]) * np.float32(DIRECTIONS / (2 * np.pi))
-    spread = np.empty((len(y), SAMPLES**2, DIRECTIONS), np.float32)
-    for direction in range(DIRECTIONS):
-        apart = np.abs((turn - direction + DIRECTIONS / 2) % DIRECTIONS - DIRECTIONS / 2)
-        spread[..., direction] = strength * np.maximum(0, 1 - apart)
-    told = (_CELL_WEIGHTS.T @ spread).reshape(len(y), -1)
+    turn = ((np.arctan2(dy, dx) - angle[:, None]) * np.float32(DIRECTIONS / (2 * np.pi))) % DIRECTIONS
+    spread = np.empty((DIRECTIONS, len(y), SAMPLES**2), np.float32)
+    for direction, near in enumerate(spread):  # strength x max(0, 1 - directions apart), in place
+        np.abs(turn - np.float32(direction), out=near)
+        if direction == 0:  # on the circle it is the one beyond the last, too
+            np.minimum(near, DIRECTIONS - near, out=near)
+        np.maximum(0, 1 - near, out=near)
+        near *= strength
+    told = (spread @ _CELL_WEIGHTS).transpose(1, 2, 0).reshape(len(y), -1)
     told = np.minimum(told, 0.2 * np.linalg.norm(told, axis=1, keepdims=True))
     return np.asarray(np.sqrt(told / np.maximum(told.sum(1, keepdims=True), 1e-12)), np.float32)
