@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # method -> recipe without --size: the paper's own
 DEFAULT_SIZES = {"focal": "official-hrnet", "cfl-net": "official", "ncl": "paper"}
 SYNTH = "synth"
+WAITING = 0.2  # share of the time without pictures from which on it is said
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,8 @@ def train_command(options: TrainOptions) -> ExitCode:
                 if not sys.stderr.isatty() or now.score is not None:  # on a terminal the bar says the rest
                     left = (now.steps - now.step) * recipe.train.batch * recipe.train.accumulate * world.size / max(now.pace, 1e-9)
                     line = f"step {now.step}/{now.steps}  {loss}  rate {now.rate:.2e}  {now.pace:.1f} pictures/s"
+                    if now.waited > WAITING:
+                        line += f"  waiting for pictures {now.waited:.0%} of the time (data.workers {recipe.data.workers})"
                     _say(True, f"{line}  {left / 60:.0f} min left{score}")
 
             try:

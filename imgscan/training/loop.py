@@ -49,6 +49,7 @@ class Progress:
     seconds: float  # of the run so far, resumed parts included
     pace: float  # pictures per second since the last report, of all processes
     score: float | None  # validation pixel AUC, where this step validated
+    waited: float = 0.0  # share of the time since the last report in which the device had no pictures, 0..1
 
 
 Report = Callable[[Progress], None]
@@ -191,6 +192,7 @@ def train(
     began = last_save = last_report = time.monotonic()
     before, logged = run.seconds, run.step
     losses: list[float] = []
+    waited = 0.0
     # Closed also where an error's traceback would keep it: loader processes that nobody ends would hold up the end of this one.
     with Log(out, recipe.data.unreadable, world) as log, closing(given) as data:
         log.remark([f"{path}: cannot be opened" for path in getattr(samples, "unreadable", [])])
@@ -202,7 +204,9 @@ def train(
             rate = rate_at(settings, run.step, run.step // epoch) * run.plateau.factor
             for group in run.optimizer.param_groups:
                 group["lr"] = rate
+            asked_for = time.monotonic()
             turns = [next(data) for _ in range(settings.accumulate)]
+            waited += time.monotonic() - asked_for
             # A word among the processes before a step: what could not be read, whose time is up, who has a loss at all.
             now = time.monotonic()
             over = stop() or (minutes is not None and now - began > minutes * 60)
@@ -261,9 +265,10 @@ def train(
                 pictures = (run.step - logged) * settings.batch * settings.accumulate * world.size
                 pace = pictures / max(1e-9, now - last_report)
                 mean = sum(losses) / len(losses) if losses else None
-                report(Progress(run.step, settings.steps, mean, rate, run.seconds, pace, score))
+                share = waited / max(1e-9, now - last_report)
+                report(Progress(run.step, settings.steps, mean, rate, run.seconds, pace, score, share))
                 log.line(step=run.step, epoch=run.step // epoch, loss=mean, rate=rate, seconds=run.seconds, pace=pace, score=score)
-                logged, last_report = run.step, time.monotonic()
+                logged, last_report, waited = run.step, time.monotonic(), 0.0
                 losses.clear()
             if world.first and (ends or asked or now - last_save > settings.save_minutes * 60):
                 checkpoint.save(run, file)

@@ -311,6 +311,31 @@ def test_validation_needs_pictures_of_both_kinds(tmp_path: Path) -> None:
         loop.train(run, blank, blank, tmp_path, ALONE, epoch=3, minutes=None, report=lambda now: None)
 
 
+def test_a_run_says_how_long_it_waited_for_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock of its own: three seconds a picture, two pictures a step, and a step takes one: six of seven."""
+    clock = [0.0]
+
+    class Slow:
+        def __len__(self) -> int:
+            return 99
+
+        def __getitem__(self, index: int, /) -> tuple[torch.Tensor, torch.Tensor, str]:
+            clock[0] += 3
+            labels = torch.zeros(64, 64, dtype=torch.uint8)
+            labels[:32] = 1
+            return torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8), labels, ""
+
+    def step(*_: object) -> None:
+        clock[0] += 1
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(loop, "_step", step)
+    run = loop.start(tiny(steps=2), CPU)
+    told: list[loop.Progress] = []
+    loop.train(run, Slow(), [Slow()[0]] * 2, tmp_path, ALONE, epoch=3, minutes=None, report=told.append)
+    assert [one.waited for one in told] == [0, pytest.approx(6 / 7), pytest.approx(6 / 7)]
+
+
 def test_too_many_unreadable_pictures_end_a_run(tmp_path: Path, photos: list[np.ndarray]) -> None:
     entries = []
     for number in range(6):
