@@ -144,7 +144,8 @@ def scan(
     from imgscan.commands.scan import ScanOptions, scan_command
     from imgscan.find import Filter
 
-    if Path() in (paths or []) and "" in sys.argv and "." not in sys.argv:  # as Paths they are the same
+    # As Paths "" and "." are the same.
+    if "" in sys.argv and (paths or []).count(Path()) > sum(Path(word) == Path() for word in sys.argv if word):
         raise InputError('a PATH is empty (""); wanted a picture or a folder, . for this one')
     if only_paths or print0:  # flags of this call go before a format of the configuration
         output_format = None if came_from_configuration(ctx, "output_format") else output_format

@@ -22,6 +22,7 @@ from imgscan.workers import alive, as_is, end_with_parent, start_method
 
 MAX_PIXELS = 178_000_000  # larger files are refused: Pillow takes them for decompression bombs
 SMALLEST_SIDE = 64  # pixels; a smaller picture has too few 8x8 blocks to compare
+BROKEN = "broken picture"  # how the reason begins where the file is at fault
 RAW_SUFFIXES = frozenset({".dng", ".nef", ".nrw", ".cr2", ".arw", ".sr2", ".orf", ".pef", ".rw2", ".3fr", ".iiq"})
 _DNG_VERSION = 0xC612  # a TIFF tag
 
@@ -68,7 +69,7 @@ def decode(source: Source) -> Picture | Skipped:
     except Image.DecompressionBombError:  # Pillow's own limit is a little higher than ours
         return Skipped(source, f"more than {MAX_PIXELS:,} pixels; at most so many are decoded")
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
-        return Skipped(source, f"broken picture: {error}")
+        return Skipped(source, f"{BROKEN}: {error}")
     digest = hashlib.sha256(content).hexdigest()
     quality, jpeg = (estimate_quality(tables), content) if tables else (None, None)
     return Picture(source, rgb, digest, len(content), name, orientation, quality, said, jpeg)

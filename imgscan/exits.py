@@ -35,16 +35,10 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
             _say(f"imgscan: {error}")
             code = ExitCode.INCOMPLETE
         except BrokenPipeError:
-            # Nobody reads stdout any more; point it at nothing so that Python's exit does not raise once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_stdout()  # nobody reads it any more
             code = ExitCode.BROKEN_PIPE
         except OSError as error:
-            if error.errno != errno.ENOSPC or error.filename is not None:
-                code = _internal(error)
-            else:  # what the disk does not hold elsewhere has a name
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                _say("imgscan: standard output cannot be written: no space left on device")
-                code = ExitCode.INCOMPLETE
+            code = _unwritable() if error.errno == errno.ENOSPC else _internal(error)
         except KeyboardInterrupt:
             _say("imgscan: interrupted; the results so far are intact")
             code = ExitCode.INTERRUPTED
@@ -59,6 +53,21 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
         raise typer.Exit(int(code))
 
     return wrapped
+
+
+def _unwritable() -> ExitCode:
+    """A disk is full: the one behind standard output, or another one, for the error does not name it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_stdout()
+    _say("imgscan: standard output or a file cannot be written: no space left on device")
+    return ExitCode.INCOMPLETE
+
+
+def _drop_stdout() -> None:
+    """Point standard output at nothing, so that Python's exit does not raise once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _internal(error: Exception) -> ExitCode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -124,7 +125,7 @@ def _forward(networks: Sequence[nn.Module], tiles: torch.Tensor, device: torch.d
 def _answers(networks: Sequence[nn.Module], tiles: torch.Tensor, device: torch.device, amp: bool) -> Iterator[Answer]:
     """What each network says of B tiles, one after the other; nothing of it stays on the device."""
     shown = (tiles.to(device, non_blocking=True).float() / 255).contiguous(memory_format=torch.channels_last)
-    with shared_view(shown):
+    with shared_view(shown) if len(networks) > 1 else nullcontext():
         for network in networks:
             with torch.autocast(device.type, torch.bfloat16, enabled=amp):
                 answer = network(shown)

@@ -61,6 +61,14 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def can_be_made(path: Path) -> bool:
+    """Whether a file can be written at a path whose folders may have to be made first, as far as permissions tell."""
+    folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 - links stay
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)  # noqa: PTH112 - Path.is_dir may raise
+
+
 def holds_scan(folder: Path) -> bool:
     """Whether a scan has written into a folder."""
     return any(os.path.exists(folder / name) for name in _RECORDS)  # noqa: PTH110 - Path.exists raises where it may not look
@@ -93,13 +101,19 @@ class Filter:
         return not self.include or any(_matches(name, pattern) for pattern in self.include)
 
     def refuses(self, path: Path) -> bool:
-        """Whether a file is not scanned though it or a folder around it is named: its path from here is held against --exclude."""
+        """Whether a file is not scanned though it or a folder around it is named.
+
+        Its path from the working directory is held against --exclude; of a file elsewhere only its own name, for nobody means the
+        folders that a whole disk lies in.
+        """
         if not self.force:
             return False
-        plain = Path(os.path.normpath(path))
+        names = {path.name}
         with suppress(OSError, ValueError):  # no working directory, or a path outside of it
-            plain = Path(os.path.abspath(plain)).relative_to(Path.cwd())  # noqa: PTH100 - links stay
-        return self.excludes(plain.relative_to(plain.anchor).as_posix())
+            names.add(Path(os.path.abspath(path)).relative_to(Path.cwd()).as_posix())  # noqa: PTH100 - links stay
+        with suppress(OSError, ValueError):  # the same through links to the folders
+            names.add((real(path.parent) / path.name).relative_to(real(Path())).as_posix())
+        return any(self.excludes(name) for name in names)
 
 
 def _matches(name: str, pattern: str) -> bool:

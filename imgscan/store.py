@@ -97,7 +97,7 @@ def check_out(out: Path, sources: Sequence[Source]) -> None:
             path = output_path(out, folder, source.name)
             if real(path) in inputs:
                 raise InputError(f"--out {out}: {path} is one of the scanned pictures; wanted another folder")
-    written = {output_name("masks", source.name): source for source in sources}
+    written = {output_name(folder, source.name): source for folder in SUFFIXES for source in sources}
     for name, source in written.items():
         for parent in Path(name).parents:
             if (other := written.get(parent.as_posix())) is not None:

@@ -198,3 +198,12 @@ def test_excluded_by_force_is_what_lies_in_a_folder_of_that_name(tmp_path: Path,
     assert taken(named, "thumbs", force=False) == ["a.jpg", "b.jpg", "c.jpg"]
     assert taken([Path("thumbs"), Path("deep")], "thumbs") == []
     assert taken([Path("thumbs"), Path("deep")], "thumbs", force=False) == ["a.jpg"]
+    (tmp_path / "link").symlink_to(project)
+    assert taken([tmp_path / "link" / "deep" / "thumbs" / "c.jpg"], "deep/*") == [], "the working directory by another name"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "d.jpg").write_bytes(b"\xff\xd8\xff")
+    elsewhere = [Path("../../other"), tmp_path / "other", Path("../../other/d.jpg")]
+    for path in elsewhere:
+        for pattern in (".*", tmp_path.name, "other", "tmp"):
+            assert taken([path], pattern) == ["d.jpg"], "what lies above is nobody's pattern"
+        assert taken([path], "d.*") == []

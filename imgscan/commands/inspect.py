@@ -13,7 +13,7 @@ from imgscan.report.human import printable
 
 
 def inspect_command(paths: list[Path], *, as_json: bool) -> ExitCode:
-    """Print each file's facts and remarks; 2 when one cannot be read."""
+    """Print each file's facts and remarks; 2 when one cannot be read, or not to its end."""
     code = ExitCode.CLEAN
     for number, path in enumerate(paths):
         try:
@@ -22,6 +22,8 @@ def inspect_command(paths: list[Path], *, as_json: bool) -> ExitCode:
             print(f"imgscan: {printable(str(error))}", file=sys.stderr)
             code = ExitCode.INCOMPLETE
             continue
+        if facts.broken:
+            code = ExitCode.INCOMPLETE
         if as_json:
             print(json.dumps(facts.rows | {"remarks": [asdict(one) for one in facts.remarks]}))
             continue

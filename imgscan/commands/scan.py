@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from imgscan import __version__
 from imgscan.digests import digest_of
 from imgscan.errors import ExitCode, InputError, OutputError, exit_code_of
-from imgscan.find import Filter, find, holds_scan, read_list, real
+from imgscan.find import Filter, can_be_made, find, holds_scan, read_list, real
 from imgscan.judge import FailOn, least_score, parse_fail_on, parse_report_from
 from imgscan.licences import check_usable, licence_facts
 from imgscan.progress import bar
@@ -81,15 +81,15 @@ def scan_command(options: ScanOptions) -> ExitCode:
             raise InputError(f"--out {out} is a scanned folder; wanted a folder beside it, masks must not be scanned as pictures")
     for path in options.outputs:
         format_of(path)
-        if not path.parent.is_dir() and real(path.parent) != real(out):  # before hours of scanning, not after
-            raise InputError(f"-o {path}: there is no folder {path.parent}")
+        if not can_be_made(path):  # before hours of scanning, not after
+            raise InputError(f"-o {path}: cannot be written there; wanted a file in a folder of yours")
     printed = None if options.output_format is None else find_format(options.output_format)
     if printed is not None and (options.only_paths or options.print0):
         raise InputError("--format and -l both say what goes to stdout; wanted one of them")
     known = set() if options.baseline is None else {line["sha256"] for line in read_record(options.baseline).reached}
     others: list[Path] = []
     sources = find([path for path in paths if path != STDIN], out, options.chosen, others)
-    _refuse_hidden(out, paths)
+    _refuse_hidden(out, paths, options.chosen)
     if STDIN in paths:
         sources.append(_from_stdin(options, sources))
     taken = {real(source.path) for source in sources}
@@ -144,10 +144,14 @@ def scan_command(options: ScanOptions) -> ExitCode:
     return _run(options, sources, chosen, scanner, gates, known, printed)
 
 
-def _refuse_hidden(out: Path, paths: Sequence[Path]) -> None:
+def _refuse_hidden(out: Path, paths: Sequence[Path], chosen: Filter) -> None:
     """Refuse an output folder that holds pictures to be scanned and no earlier scan: as `out` it is passed over."""
-    inside = any(os.path.isdir(path) and real(out).is_relative_to(real(path)) for path in paths)  # noqa: PTH112
-    if inside and out.is_dir() and not holds_scan(out) and (hidden := find([out])):
+    within = real(out)
+    around = [path for path in paths if os.path.isdir(path) and within.is_relative_to(real(path))]  # noqa: PTH112
+    if not around or not os.path.isdir(out) or holds_scan(out) or not find([out]):  # noqa: PTH112 - Path.is_dir may raise
+        return
+    hidden = [source for source in find(around, None, chosen) if real(source.path).is_relative_to(within)]
+    if hidden:
         raise InputError(
             f"--out {out}: holds {len(hidden)} of the pictures to scan ({hidden[0].path.name}) and is itself never scanned; "
             "wanted a new folder, or one of an earlier scan"

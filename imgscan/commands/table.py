@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imgscan import __version__
 from imgscan.commands.evaluate import EvaluateOptions, PictureSet, evaluate_set, model_options, read_pictures
-from imgscan.commands.train import TrainOptions, train_command
+from imgscan.commands.train import TrainOptions, anywhere, train_command
 from imgscan.datasets.resolve import parse, resolve
 from imgscan.errors import ConfigError, ExitCode, ImgscanError, InputError
 from imgscan.evaluation.cells import (
@@ -281,13 +281,27 @@ def train_table_command(name: str, options: TrainOptions, method: str | None) ->
             continue
         done.add(str(folder))
         settings = [*told["settings"], *options.settings]
-        asked = json.dumps({"size": told["size"], "data": options.data or told["data"], "settings": settings})
+        asked = json.dumps(
+            {
+                "size": told["size"],
+                "data": anywhere(options.data or told["data"]),
+                "roots": [str(root.resolve()) for root in (*options.roots, *options.validation)],
+                "settings": settings,
+                "epochs": options.epochs,
+                "compat": options.compat,
+            }
+        )
         finished = folder / "finished"  # a run that was interrupted leaves weights too
         if finished.exists():
             before = finished.read_text("utf-8")
             if before and before != asked:
-                raise ConfigError(f"{folder} is finished, with other settings ({before}, now {asked}); another --out trains anew")
-            print(f"imgscan: {folder} is finished", file=sys.stderr)
+                print(
+                    f"imgscan: {folder} is finished, with other settings ({before}, now {asked}); another --out trains anew",
+                    file=sys.stderr,
+                )
+                code = ExitCode.INCOMPLETE
+            else:
+                print(f"imgscan: {folder} is finished", file=sys.stderr)
             continue
         print(f"imgscan: training {folder}", file=sys.stderr)
         try:

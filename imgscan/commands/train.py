@@ -68,7 +68,7 @@ class Material:
         """What a checkpoint remembers of it: flags, so that --resume need not repeat them, and what has to stay the same."""
         names = [path.name for path in self.photos + self.hard] + [entry.image.name for entry in self.entries]
         return {
-            "data": _anywhere(options.data or SYNTH),
+            "data": anywhere(options.data or SYNTH),
             "roots": [str(root.resolve()) for root in options.roots],
             "validation": [str(root.resolve()) for root in options.validation],
             "names": hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest(),
@@ -193,7 +193,7 @@ def train_command(options: TrainOptions) -> ExitCode:
                 write_weights(
                     run,
                     options.out,
-                    _anywhere(options.data or SYNTH),
+                    anywhere(options.data or SYNTH),
                     [root.resolve() for root in options.roots],
                     len(material.entries) or len(material.photos),
                 )
@@ -291,7 +291,7 @@ def _profile(recipe: Recipe, device: torch.device, steps: int) -> ExitCode:
     return ExitCode.CLEAN
 
 
-def _anywhere(data: str) -> str:
+def anywhere(data: str) -> str:
     """--data as it can be said from any folder: names of sets stay, folders and lists become whole paths."""
     from imgscan.datasets import DATASETS
     from imgscan.datasets.resolve import parse
@@ -305,7 +305,7 @@ def _anywhere(data: str) -> str:
 
 def _same_data(options: TrainOptions, before: dict[str, Any], file: Path) -> TrainOptions:
     """The options with what --resume need not repeat; ConfigError when the data is another."""
-    if options.data is not None and _anywhere(options.data) != _anywhere(before["data"]):
+    if options.data is not None and anywhere(options.data) != anywhere(before["data"]):
         raise ConfigError(f"--data {options.data}: {file} was trained on {before['data']}; another data set needs another --out")
     return replace(
         options,

@@ -24,7 +24,7 @@ from imgscan.evaluation.measure import PictureScores
 from imgscan.evaluation.pixel import BINS, PixelMetrics
 from imgscan.evaluation.protocols import Protocol
 
-SCHEMA = 2  # of a row; rows of another are measured again
+SCHEMA = 3  # of a row; rows of another are measured again
 
 
 def key_of(entry: str, number: int, attack: str, contestant: Contestant, protocol: Protocol) -> str | None:

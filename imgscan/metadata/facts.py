@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imgscan.decode import decode
+from imgscan.decode import BROKEN, decode
 from imgscan.errors import InputError
 from imgscan.find import FORMATS
 from imgscan.metadata.remarks import read_exif, read_xmp
@@ -35,6 +35,7 @@ class Facts:
 
     rows: dict[str, str]  # name -> value, in the order in which they are shown
     remarks: tuple[Remark, ...]
+    broken: bool = False  # whether its pixels cannot be decoded; what it says is shown all the same
 
 
 def inspect(path: Path) -> Facts:
@@ -49,7 +50,7 @@ def inspect(path: Path) -> Facts:
         if isinstance(
             picture, Skipped
         ):  # its pixels are broken, or none that a network can judge; it may say something all the same
-            return Facts(_undecoded(picture), ())
+            return Facts(_undecoded(picture), (), broken=picture.reason.startswith(BROKEN))
         content = path.read_bytes()
         return Facts(_file(picture) | _compression(content, picture) | _metadata(content), picture.remarks)
 

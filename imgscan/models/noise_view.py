@@ -180,7 +180,7 @@ class NoiseView(nn.Module):
         return _log(lost)
 
     def forward(self, rgb: Tensor) -> Tensor:
-        shown = _shared.get(id(rgb)) if _shared else None
+        shown = None if torch.compiler.is_compiling() or not _shared else _shared.get(id(rgb))
         if shown is None:
             return self._view(rgb, {})
         if self.parts not in shown:

@@ -141,7 +141,11 @@ class JsonLines:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as failed:  # what could not be flushed is tried once more; an error that says so may be on its way
+            if error is None:
+                raise OutputError(f"{self.path}: cannot be written: {failed.strerror or failed}") from failed
         settle(self._new, self.path, whole=kind is None, is_complete=_is_complete)
 
 

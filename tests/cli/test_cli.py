@@ -539,12 +539,16 @@ def test_an_output_folder_does_not_hide_what_is_to_be_scanned(one: Path) -> None
     assert done.returncode == ExitCode.INCOMPLETE
     assert "holds 1 of the pictures to scan" in done.stderr
     assert [path.name for path in (one / "photos").iterdir()] == ["-t.jpg"]
+    meant = run("scan", ".", "-m", "ela", "--exclude", "photos", "--out", "photos", cwd=one)
+    assert meant.returncode == ExitCode.CLEAN, "what is excluded is not hidden"
 
 
 def test_an_empty_path_is_not_this_folder(one: Path) -> None:
-    done = run("scan", "", "-m", "ela", cwd=one)
-    assert done.returncode == ExitCode.INCOMPLETE
-    assert "is empty" in done.stderr
+    for paths in (("",), (".", "")):
+        done = run("scan", *paths, "-m", "ela", cwd=one)
+        assert done.returncode == ExitCode.INCOMPLETE
+        assert "is empty" in done.stderr
+    assert run("scan", "./", "-m", "ela", "--exclude", "", "--out", "o", cwd=one).returncode == ExitCode.CLEAN
 
 
 def test_a_printed_path_is_no_flag_and_goes_before_a_configured_format(one: Path) -> None:
@@ -555,16 +559,16 @@ def test_a_printed_path_is_no_flag_and_goes_before_a_configured_format(one: Path
 
 def test_a_report_that_cannot_be_written_takes_no_other_with_it(one: Path) -> None:
     scan = ("scan", "photos", "-m", "ela", "--fail-on", "0", "--out", "o")
-    early = run(*scan, "-o", "nowhere/x.html", cwd=one)
+    early = run(*scan, "-o", "photos/-t.jpg/x.html", cwd=one)
     assert early.returncode == ExitCode.INCOMPLETE
-    assert "there is no folder nowhere" in early.stderr
+    assert "cannot be written there" in early.stderr
     assert not (one / "o").exists(), "said before anything is scanned"
     (one / "x.html").mkdir()
-    late = run(*scan, "-o", "x.html", "-o", "good.sarif", cwd=one)
+    late = run(*scan, "-o", "x.html", "-o", "new/deep/good.sarif", cwd=one)
     assert late.returncode == ExitCode.INCOMPLETE
     assert "x.html: cannot be written" in late.stderr
     assert "-t.jpg" in late.stdout
-    assert (one / "good.sarif").exists()
+    assert (one / "new" / "deep" / "good.sarif").exists()
     assert (one / "o" / "report.html").exists()
 
 
@@ -575,14 +579,21 @@ def test_standard_streams_that_are_full_or_closed(one: Path) -> None:
         f"{command} photos --format csv > /dev/full", shell=True, cwd=one, capture_output=True, text=True, check=False
     )
     assert full.returncode == ExitCode.INCOMPLETE
-    assert full.stderr.splitlines()[-1] == "imgscan: standard output cannot be written: no space left on device"
+    assert full.stderr.splitlines()[-1] == "imgscan: standard output or a file cannot be written: no space left on device"
+    (one / "full").mkdir()
+    (one / "full" / "results.jsonl.new").symlink_to("/dev/full")
+    disk = run("scan", "photos", "-m", "ela", "--out", "full", cwd=one)
+    assert disk.returncode == ExitCode.INCOMPLETE
+    assert "full/results.jsonl: cannot be written: No space left" in disk.stderr
     closed = subprocess.run(f"{command} - <&-", shell=True, cwd=one, capture_output=True, text=True, check=False)
     assert closed.returncode == ExitCode.INCOMPLETE
     assert "not a picture that can be decoded" in closed.stderr
 
 
 def test_a_folder_called_as_a_mask_would_be_is_pointed_out(one: Path) -> None:
-    shutil.copytree(one / "photos", one / "photos" / "-t.jpg.png")
-    done = run("scan", "photos", "-m", "ela", "--out", "o", cwd=one)
-    assert done.returncode == ExitCode.INCOMPLETE
-    assert "as a folder and as a file" in done.stderr
+    for written in (".png", ".jpg"):
+        shutil.copytree(one / "photos", one / written / "photos")
+        shutil.copytree(one / "photos", one / written / "photos" / f"-t.jpg{written}")
+        done = run("scan", f"{written}/photos", "-m", "ela", "--out", "o", cwd=one)
+        assert done.returncode == ExitCode.INCOMPLETE
+        assert "as a folder and as a file" in done.stderr

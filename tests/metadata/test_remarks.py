@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from imgscan.commands.inspect import inspect_command
 from imgscan.decode import decode
-from imgscan.errors import InputError
+from imgscan.errors import ExitCode, InputError
 from imgscan.metadata.facts import inspect
 from imgscan.metadata.remarks import remarks
 from imgscan.records import Picture, Remark, Source
@@ -177,11 +177,16 @@ def test_facts_of_a_file(rgb: np.ndarray, tmp_path: Path, capsys: pytest.Capture
     assert "c.jpg: not a picture" in shown.err
 
 
-def test_a_picture_too_small_to_scan_still_says_what_it_is(tmp_path: Path) -> None:
-    Image.new("RGB", (9, 7)).save(tmp_path / "x.png", pnginfo=None)
+def test_what_is_not_scanned_still_says_what_it_is(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 7)).save(tmp_path / "x.png")
     rows = inspect(tmp_path / "x.png").rows
     assert rows["format"].startswith("PNG, 9 x 7, ")
     assert rows["pixels"].startswith("not scanned: 9 x 7 pixels")
+    assert inspect_command([tmp_path / "x.png"], as_json=False) == ExitCode.CLEAN
+    Image.effect_noise((300, 200), 50).convert("RGB").save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:3000])
+    assert inspect(tmp_path / "cut.jpg").rows["pixels"].startswith("not scanned: broken picture")
+    assert inspect_command([tmp_path / "cut.jpg"], as_json=True) == ExitCode.INCOMPLETE
     (tmp_path / "y.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="not a picture"):
         inspect(tmp_path / "y.png")

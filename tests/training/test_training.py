@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from threadpoolctl import threadpool_info
 
-from imgscan.commands.train import DEFAULT_SIZES, _anywhere, find_recipe
+from imgscan.commands.train import DEFAULT_SIZES, anywhere, find_recipe
 from imgscan.datasets.augment import AUGMENTATIONS
 from imgscan.datasets.entries import Entry, read_levels, read_rgb
 from imgscan.datasets.synth import cell_labels, find_photos
@@ -182,14 +182,14 @@ def test_what_an_optimizer_refuses_is_refused_as_a_setting(setting: dict[str, ob
         tiny(**setting)
 
 
-def test_a_relative_folder_is_the_same_data_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_folder_is_the_same_data_fromanywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ds").mkdir()
     (tmp_path / "else").mkdir()
     monkeypatch.chdir(tmp_path)
-    stored = _anywhere("casia+ds*40")
+    stored = anywhere("casia+ds*40")
     assert stored == f"casia+{(tmp_path / 'ds').resolve()}*40"
     monkeypatch.chdir(tmp_path / "else")
-    assert _anywhere("casia+../ds*40") == _anywhere(stored) == stored
+    assert anywhere("casia+../ds*40") == anywhere(stored) == stored
 
 
 def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weights(tmp_path: Path) -> None:
@@ -680,7 +680,7 @@ def test_a_picture_counts_where_the_loss_counts_it() -> None:
         assert sum(one != 0 for one in each) == wanted
 
 
-def test_windows_lie_anywhere() -> None:
+def test_windows_lieanywhere() -> None:
     """Of a picture twice as large as the window, not half of them at its lower edge."""
     rgb, labels = np.zeros((128, 128, 3), np.uint8), np.zeros((128, 128), np.uint8)
     rgb[..., 0], rgb[..., 1] = np.mgrid[:128, :128]
