@@ -136,12 +136,7 @@ def _table(record: Record, findings: Sequence[Line]) -> str:
 
 def _finding(number: int, line: Line, record: Record, side: int) -> str:
     name = escape(printable(line["name"]))
-    regions = "".join(
-        f"<tr><td>{rank}</td><td>{box[0]}, {box[1]}</td><td>{box[2] - box[0]} x {box[3] - box[1]}</td>"
-        f"<td>{region['area']}</td><td>{region['strength']:.3f}</td><td>{escape(evidence_text(region, line['regions']))}</td></tr>"
-        for rank, region in enumerate(line["regions"], 1)
-        for box in [region["box"]]
-    )
+    regions = "".join(_region(rank, region, line) for rank, region in enumerate(line["regions"], 1))
     facts = {
         "score": f"{line['score']:.3f} ({LEVEL_NAMES[line['level']]})",
         "marked": f"{100 * line['area']:.1f} % of the picture",
@@ -157,9 +152,19 @@ def _finding(number: int, line: Line, record: Record, side: int) -> str:
     return (
         f"<section class='finding' id='f{number}'><h2>{number}. {name}</h2><div class='pair'>"
         f"{_images(number, line, record, side if number <= MOST_EMBEDDED else 0)}"
-        f"<div><dl>{listed}</dl><div class='wide'><table><thead><tr><th>region</th><th>left, top</th><th>size</th><th>pixels</th>"
-        f"<th>score</th><th>why</th></tr></thead><tbody>{regions}</tbody></table></div>{_sources(line)}</div></div></section>"
+        f"<div><dl>{listed}</dl><div class='wide'><table><thead><tr><th>region</th><th>size, left and top</th>"
+        f"<th>pixels</th><th>score</th></tr></thead><tbody>{regions}</tbody></table></div>{_sources(line)}</div></div></section>"
     )
+
+
+def _region(rank: int, region: Line, line: Line) -> str:
+    """Its row, and below that why it is marked, which needs the width."""
+    left, top, right, bottom = region["box"]
+    why = escape(evidence_text(region, line["regions"]))
+    return (
+        f"<tr{' class=said' if why else ''}><td>{rank}</td><td>{right - left} x {bottom - top} at {left}, {top}</td>"
+        f"<td>{region['area']}</td><td>{region['strength']:.3f}</td></tr>"
+    ) + (f"<tr><td></td><td colspan='3'>{why}</td></tr>" if why else "")
 
 
 def _sources(line: Line) -> str:
