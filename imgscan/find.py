@@ -79,9 +79,9 @@ class Filter:
     """Which files are scanned: --include and --exclude.
 
     A pattern is a shell's (`*`, `?`, `[a-z]`); one with a slash is held against the whole name below the scanned folder, where `*`
-    also crosses slashes, one without against every part of it, so that `thumbs` excludes all folders of that name.  Exclusion goes
-    before inclusion.  Files named on the command line are taken whatever the patterns say; with `force` all
-    files' paths from the working directory are held against those of exclusion too.
+    also crosses slashes, one without against every part of it, so that `thumbs` excludes all folders of that name. Exclusion goes
+    before inclusion. Files named on the command line are taken whatever the patterns say; with `force` all files' paths from the
+    working directory are held against those of exclusion too.
     """
 
     include: tuple[str, ...] = ()  # empty: everything

@@ -124,7 +124,7 @@ def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timin
     for plan in dict.fromkeys(scanner.plans):  # networks that are shown the same are asked together
         numbers = [number for number, own in enumerate(scanner.plans) if own == plan]
         asked = [_Asked(scanner.networks[number], plan, scanner.amp, scanner.batch) for number in numbers]
-        answers = partial(_answers_of, plan=plan, pictures=pictures, scanner=scanner, timings=timings)
+        answers = partial(_answers_of, pictures=pictures, scanner=scanner, timings=timings)
         known = answers(asked) if scanner.shared is None else scanner.shared.once_each(pictures[0], asked, answers)
         said |= dict(zip(numbers, known, strict=True))
     parts = [said[number] for number in range(len(scanner.networks))]
@@ -148,11 +148,11 @@ class _Asked(NamedTuple):
 
 
 def _answers_of(
-    asked: Sequence[_Asked], *, plan: InputPlan, pictures: Sequence[Picture], scanner: Scanner, timings: Timings
+    asked: Sequence[_Asked], *, pictures: Sequence[Picture], scanner: Scanner, timings: Timings
 ) -> list[list[Features]]:
-    """What each network of one plan says of every picture."""
+    """What each network says of every picture; all have the same plan."""
     with _clock(timings, "prepare"):
-        inputs = [prepare(picture, plan) for picture in pictures]
+        inputs = [prepare(picture, asked[0].plan) for picture in pictures]
     with _clock(timings, "extract"):
         return extract_each([one.network for one in asked], inputs, scanner.device, batch=scanner.batch, amp=scanner.amp)
 

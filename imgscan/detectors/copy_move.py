@@ -143,8 +143,8 @@ def find_copies(planes: Array) -> Iterator[Copy]:
     smooth = np.asarray(ndimage.gaussian_filter(grey, 1.0, truncate=3.0), np.float32)
     down, across = np.gradient(smooth)
     ground = np.stack([smooth, across, down])
-    for flipped, pairs in enumerate(match(points)):
-        for to, members in group(points, pairs, bool(flipped)):
+    for flipped, pairs in zip((False, True), match(points), strict=True):
+        for to, members in group(points, pairs, flipped):
             yield from _grown(planes, ground, points.places[pairs[members, 0]].astype(np.float64), to)
 
 

@@ -202,9 +202,7 @@ def faint_predictions(folder: Path) -> str:
         with suppress(Exception), Image.open(path) as file:  # what is wrong with a file is said with its picture
             levels = np.unique(np.asarray(file if is_deep(file) else file.convert("L")))
             looked += 1
-            faint += levels.tolist() in ([0, 1], [1]) or (
-                is_deep(file) and file.mode != "F" and levels.tolist() in ([0, 255], [255])
-            )
+            faint += levels.tolist() in ([0, 1], [1]) or (is_deep(file) and levels.tolist() in ([0, 255], [255]))
     if not faint:
         return ""
     return (

@@ -47,9 +47,8 @@ def inspect(path: Path) -> Facts:
     picture = decode(Source(path, path.name))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF; ours says it
-        if isinstance(
-            picture, Skipped
-        ):  # its pixels are broken, or none that a network can judge; it may say something all the same
+        if isinstance(picture, Skipped):
+            # Its pixels are broken, or none that a network can judge; the file may say something all the same.
             return Facts(_undecoded(picture), (), broken=picture.reason.startswith(BROKEN))
         content = path.read_bytes()
         return Facts(_file(picture) | _compression(content, picture) | _metadata(content), picture.remarks)
