@@ -29,16 +29,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
 
+from imgscan.detectors.copied_parts import (
+    MARGIN,
+    Bools,
+    Copy,
+    apart,
+    around,
+    disk,
+    fetched,
+    ground_of,
+    hull_of,
+    image,
+    mapped,
+    refined,
+    smooth,
+    unevenness,
+)
 from imgscan.detectors.inconsistency import Array, Picture, block_mean, check_picture
 from imgscan.detectors.keypoint_matches import LEAST, Affine, Floats, group, match
 from imgscan.detectors.keypoints import find_keypoints
+from imgscan.detectors.small_copies import find_small
 from imgscan.records import Part, Twins
 
 HALF = 500.0
@@ -49,26 +64,14 @@ MOST_PIXELS = 1_500_000
 """A larger picture is looked at smaller, by a whole factor."""
 DOUBLED = 400_000
 """A picture of fewer pixels is looked at twice as large as well."""
+SMALL_PIXELS = 400_000
+"""In a larger picture small copies are looked for at half its size."""
+SMALLEST = 32  # pixels a side of a picture that has room for a part and its copy
 MOST = 7_000  # keypoints
-OVERLAP = 0.1  # share of a part that its copy may cover: nothing can be pasted over what it was copied from
-WINDOW = 2.0  # pixels, standard deviation of the Gaussian windows
 HOPELESS = 100  # pixels: fewer that agree, before the map is refined, never become a part that counts
 EDGE = 3  # pixels beside the edge of a part whose windows reach over it, so that they do not agree though they belong to it
 _NOISE = 4.0  # grey levels squared: keeps the similarity of two flat windows from resting on their noise
 _TEXTURE = 9.0  # grey levels squared: the variance from which on a window is textured
-_MARGIN = 6  # pixels around the keypoints that belong to a part
-
-Bools = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A part of the picture that is there twice."""
-
-    box: tuple[slice, slice]  # rows and columns around the part
-    inside: Bools  # of the box
-    to: Affine  # where the other is
-    evidence: float
 
 
 def score(rgb: Picture) -> Array:
@@ -86,33 +89,29 @@ def find(rgb: Picture) -> list[Twins]:
     factor = math.ceil(math.sqrt(rgb.shape[0] * rgb.shape[1] / MOST_PIXELS))
     planes = _planes(rgb, factor)
     found = []
-    for copy in _solid(_apart(list(find_copies(planes)), planes.shape[1:])):
-        value = 1 / (1 + (HALF / max(copy.evidence, 1e-3)) ** 3)
-        here, there = (_enlarged(*one, factor) for one in ((copy.box, copy.inside), _image(copy, planes.shape[1:])))
-        found.append(Twins(value, (here, there)))
+    large = apart(list(find_copies(planes)), planes.shape[1:])
+    for copies, shape, times in ((large, planes.shape[1:], factor), *_small(planes, factor)):
+        for copy in _solid(copies):
+            value = 1 / (1 + (HALF / max(copy.evidence, 1e-3)) ** 3)
+            here, there = (_enlarged(*one, times) for one in ((copy.box, copy.inside), image(copy, shape)))
+            found.append(Twins(value, (here, there)))
     return found
+
+
+def _small(planes: Array, factor: int) -> Iterator[tuple[list[Copy], tuple[int, ...], int]]:
+    """What small_copies.py finds, on the scale of HALF; the shape of the picture it looked at, and by how much that was smaller."""
+    if planes[0].size > SMALL_PIXELS:
+        planes, factor = np.stack([block_mean(plane, 2) for plane in planes]), 2 * factor
+    if min(planes.shape[1:]) < SMALLEST:
+        return
+    copies = [replace(copy, evidence=copy.evidence * HALF) for copy in find_small(planes)]
+    yield copies, planes.shape[1:], factor
 
 
 def _enlarged(box: tuple[slice, slice], inside: Bools, factor: int) -> Part:
     """A part of a picture that was looked at `factor` times smaller, in the picture's own pixels."""
     rows, columns = (slice(side.start * factor, side.stop * factor) for side in box)
     return Part((rows, columns), inside.repeat(factor, 0).repeat(factor, 1))
-
-
-def _apart(copies: Sequence[Copy], shape: tuple[int, ...]) -> list[Copy]:
-    """Those that can have been copied: a part that overlaps its own copy repeats by itself, and so does what lies within it."""
-    repeating = np.zeros(shape, bool)
-    others = []
-    for copy in copies:
-        box, inside = _image(copy, shape)
-        taken = np.zeros(shape, bool)
-        taken[box] = inside
-        if taken[copy.box][copy.inside].sum() > OVERLAP * copy.inside.sum():
-            repeating |= taken
-            repeating[copy.box] |= copy.inside
-        else:
-            others.append(copy)
-    return [copy for copy in others if repeating[copy.box][copy.inside].sum() <= copy.inside.sum() / 2]
 
 
 def _solid(copies: Sequence[Copy]) -> list[Copy]:
@@ -140,9 +139,7 @@ def find_copies(planes: Array) -> Iterator[Copy]:
     points = find_keypoints(grey, MOST, grey.size < DOUBLED)
     if len(points.places) < 2 * LEAST:
         return
-    smooth = np.asarray(ndimage.gaussian_filter(grey, 1.0, truncate=3.0), np.float32)
-    down, across = np.gradient(smooth)
-    ground = np.stack([smooth, across, down])
+    ground = ground_of(grey)
     for flipped, pairs in zip((False, True), match(points), strict=True):
         for to, members in group(points, pairs, flipped):
             yield from _grown(planes, ground, points.places[pairs[members, 0]].astype(np.float64), to)
@@ -151,78 +148,34 @@ def find_copies(planes: Array) -> Iterator[Copy]:
 def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator[Copy]:
     """The connected parts around matched keypoints (`places`, N x 2) whose pixels look like those they are mapped to."""
     shape = planes.shape[1:]
-    box = _around(places, max(20.0, float(np.ptp(places, axis=0).max())) * 0.7 + 20, shape)
+    box = around(places, max(20.0, float(np.ptp(places, axis=0).max())) * 0.7 + 20, shape)
     seeds = places - (box[1].start, box[0].start)
-    hull = _hull(seeds, (box[0].stop - box[0].start, box[1].stop - box[1].start))
+    hull = hull_of(seeds, (box[0].stop - box[0].start, box[1].stop - box[1].start))
     if hull is None:
         return
     alike, textured, _ = _compared(planes, box, to, 0.6, 6.0)
     alike &= textured
     if (alike & hull).sum() < HOPELESS:
         return
-    to = _refined(ground, box, alike & ndimage.binary_dilation(hull, _disk(_MARGIN)), to)
+    to = refined(ground, box, alike & ndimage.binary_dilation(hull, disk(MARGIN)), to)
     alike, textured, within = _compared(planes, box, to, 0.8, 3.0)
-    core = ndimage.binary_opening(alike & textured, _disk(2))
-    filled = ndimage.binary_closing(np.pad(core, 8), _disk(_MARGIN))[8:-8, 8:-8]
-    numbered, _ = ndimage.label(filled | (alike & ndimage.binary_dilation(core, _disk(3))))
+    core = ndimage.binary_opening(alike & textured, disk(2))
+    filled = ndimage.binary_closing(np.pad(core, 8), disk(MARGIN))[8:-8, 8:-8]
+    numbered, _ = ndimage.label(filled | (alike & ndimage.binary_dilation(core, disk(3))))
     column, row = np.rint(seeds).astype(np.intp).T
     owner = numbered[row.clip(0, numbered.shape[0] - 1), column.clip(0, numbered.shape[1] - 1)]
+    difference = planes[0][box] - fetched(planes[0], *mapped(box, to))
     for number in np.unique(owner[owner > 0]):
-        hull = _hull(seeds[owner == number], numbered.shape)
+        hull = hull_of(seeds[owner == number], numbered.shape)
         if hull is None:
             continue
         part = numbered == number
         counted = (hull | part) & textured & within
         same = int((part & textured & alike).sum())
         share = (counted & alike).sum() / max(1, counted.sum())
-        rho = _unevenness(planes[0], box, to, part & textured)
-        whole = np.asarray(ndimage.binary_dilation(part, _disk(EDGE)))
+        rho = unevenness(difference, part & textured)
+        whole = np.asarray(ndimage.binary_dilation(part, disk(EDGE)))
         yield Copy(box, whole, to, same * share**2 / (1 + (rho / WHITE) ** 2))
-
-
-def _around(places: Floats, margin: float, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """Rows and columns around N x 2 places, no farther than the picture."""
-    (left, top), (right, bottom) = places.min(0) - margin, places.max(0) + margin
-    high, wide = shape
-    return (
-        slice(max(0, int(top)), max(1, min(high, int(bottom) + 1))),
-        slice(max(0, int(left)), max(1, min(wide, int(right) + 1))),
-    )
-
-
-def _hull(places: Floats, shape: tuple[int, ...]) -> Bools | None:
-    """The pixels within _MARGIN of the convex hull of N x 2 places; None: fewer than LEAST, or all on a line."""
-    if len(places) < LEAST:
-        return None
-    try:
-        lines = ConvexHull(places).equations
-    except QhullError:
-        return None
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    inside = np.ones(shape, bool)
-    for across, down, offset in lines:
-        inside &= across * columns + down * rows + offset <= _MARGIN
-    return inside
-
-
-def _disk(radius: int) -> Bools:
-    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    return np.asarray(np.hypot(rows, columns) <= radius + 0.3)
-
-
-def _mapped(box: tuple[slice, slice], to: Affine) -> tuple[Floats, Floats]:
-    """Rows and columns that the pixels of a box are mapped to."""
-    rows, columns = np.mgrid[box]
-    moved = to(np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float64))
-    return moved[:, 1].reshape(rows.shape), moved[:, 0].reshape(rows.shape)
-
-
-def _fetched(plane: Array, rows: Floats, columns: Floats) -> Array:
-    return np.asarray(ndimage.map_coordinates(plane, [rows, columns], order=1, mode="nearest"), np.float32)
-
-
-def _smooth(plane: Array) -> Array:
-    return np.asarray(ndimage.gaussian_filter(plane, WINDOW, mode="nearest", truncate=2.5))
 
 
 def _compared(planes: Array, box: tuple[slice, slice], to: Affine, similar: float, near: float) -> tuple[Bools, Bools, Bools]:
@@ -235,70 +188,15 @@ def _compared(planes: Array, box: tuple[slice, slice], to: Affine, similar: floa
         similar: least structural similarity of luma, (2 cov + c) / (var + var + c) in Gaussian windows.
         near: most grey levels between the windows' means, in each plane.
     """
-    rows, columns = _mapped(box, to)
+    rows, columns = mapped(box, to)
     high, wide = planes.shape[1:]
     within = (rows >= 0) & (columns >= 0) & (rows <= high - 1) & (columns <= wide - 1)
-    here, there = planes[0][box], _fetched(planes[0], rows, columns)
-    mean, other = _smooth(here), _smooth(there)
-    variance = _smooth(here * here) - mean * mean
-    other_variance = _smooth(there * there) - other * other
-    shared = _smooth(here * there) - mean * other
+    here, there = planes[0][box], fetched(planes[0], rows, columns)
+    mean, other = smooth(here), smooth(there)
+    variance = smooth(here * here) - mean * mean
+    other_variance = smooth(there * there) - other * other
+    shared = smooth(here * there) - mean * other
     alike = within & ((2 * shared + _NOISE) > similar * (variance + other_variance + _NOISE)) & (np.abs(mean - other) < near)
     for plane in planes[1:]:
-        alike &= np.abs(_smooth(plane[box] - _fetched(plane, rows, columns))) < near
+        alike &= np.abs(smooth(plane[box] - fetched(plane, rows, columns))) < near
     return alike, np.minimum(variance, other_variance) > _TEXTURE, within
-
-
-def _refined(ground: Array, box: tuple[slice, slice], part: Bools, to: Affine) -> Affine:
-    """The map that leaves the least difference over the pixels of a part: Gauss-Newton on its six numbers, robustly weighted.
-
-    Args:
-        ground: 3 x H x W: luma, smoothed, and its slopes across and down.
-        box, part: rows and columns, and which of their pixels count.
-        to: where to begin.
-    """
-    rows, columns = np.nonzero(part)
-    if len(rows) < 100:
-        return to
-    step = -(-len(rows) // 4000)
-    places = np.stack([columns[::step] + box[1].start, rows[::step] + box[0].start], 1).astype(np.float64)
-    middle, size = places.mean(0), float(np.ptp(places, axis=0).max())
-    u, v = ((places - middle) / size).T
-    here = ground[0][places[:, 1].astype(np.intp), places[:, 0].astype(np.intp)]
-    for _ in range(4):
-        x, y = to(places).T
-        there, across, down = (_fetched(plane, y, x) for plane in ground)
-        difference = here - there
-        weight = 1 / (1 + (difference / 6) ** 2)
-        slopes = np.stack([across * u, across * v, across, down * u, down * v, down], 1)
-        normal = (slopes * weight[:, None]).T @ slopes
-        normal += np.eye(6) * (1e-3 * np.trace(normal) / 6 + 1e-9)
-        change = np.clip(np.linalg.solve(normal, (slopes * weight[:, None]).T @ difference), -2, 2)
-        turned = change[[0, 1, 3, 4]].reshape(2, 2) / size
-        to = Affine(to.matrix + turned, to.shift + change[[2, 5]] - turned @ middle)
-        if np.abs(change).max() < 0.02:
-            break
-    return to
-
-
-def _unevenness(grey: Array, box: tuple[slice, slice], to: Affine, part: Bools) -> float:
-    """rho of the module's text, over the pixels of a part."""
-    if not part.any():
-        return math.inf
-    difference = grey[box] - _fetched(grey, *_mapped(box, to))
-    mean, power = _smooth(difference)[part], _smooth(difference * difference)[part]
-    return float(np.median(mean * mean) / max(float(np.median(power)), 1e-3))
-
-
-def _image(copy: Copy, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], Bools]:
-    """The other one of a part: the box around it, and which pixels of the box it takes."""
-    rows, columns = np.nonzero(copy.inside)
-    places = np.stack([columns + copy.box[1].start, rows + copy.box[0].start], 1).astype(np.float64)
-    box = _around(copy.to(places), 2, shape)
-    back = np.linalg.inv(copy.to.matrix).astype(np.float64)
-    y, x = _mapped(box, Affine(back, -back @ copy.to.shift))
-    row, column = np.rint(y).astype(np.intp) - copy.box[0].start, np.rint(x).astype(np.intp) - copy.box[1].start
-    within = (row >= 0) & (column >= 0) & (row < copy.inside.shape[0]) & (column < copy.inside.shape[1])
-    inside = np.zeros(within.shape, bool)
-    inside[within] = copy.inside[row[within], column[within]]
-    return box, inside

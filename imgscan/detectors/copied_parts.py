@@ -1,0 +1,159 @@
+"""Two parts of a picture that a map takes to each other: where they lie, how well they agree, the map that makes them agree best.
+
+What copy_move.py and small_copies.py share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from scipy.spatial import ConvexHull, QhullError
+
+from imgscan.detectors.inconsistency import Array
+from imgscan.detectors.keypoint_matches import LEAST, Affine, Floats
+
+OVERLAP = 0.1  # share of a part that its copy may cover: nothing can be pasted over what it was copied from
+MARGIN = 6  # pixels around the matches that belong to a part
+WINDOW = 2.0  # pixels, standard deviation of the Gaussian windows
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A part of the picture that is there twice."""
+
+    box: tuple[slice, slice]  # rows and columns around the part
+    inside: Bools  # of the box
+    to: Affine  # where the other is
+    evidence: float
+
+
+def apart(copies: Sequence[Copy], shape: tuple[int, ...]) -> list[Copy]:
+    """Those that can have been copied: a part that overlaps its own copy repeats by itself, and so does what lies within it."""
+    repeating = np.zeros(shape, bool)
+    others = []
+    for copy in copies:
+        box, inside = image(copy, shape)
+        taken = np.zeros(shape, bool)
+        taken[box] = inside
+        if taken[copy.box][copy.inside].sum() > OVERLAP * copy.inside.sum():
+            repeating |= taken
+            repeating[copy.box] |= copy.inside
+        else:
+            others.append(copy)
+    return [copy for copy in others if repeating[copy.box][copy.inside].sum() <= copy.inside.sum() / 2]
+
+
+def image(copy: Copy, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], Bools]:
+    """The other one of a part: the box around it, and which pixels of the box it takes."""
+    rows, columns = np.nonzero(copy.inside)
+    places = np.stack([columns + copy.box[1].start, rows + copy.box[0].start], 1).astype(np.float64)
+    box = around(copy.to(places), 2, shape)
+    back = np.linalg.inv(copy.to.matrix).astype(np.float64)
+    y, x = mapped(box, Affine(back, -back @ copy.to.shift))
+    row, column = np.rint(y).astype(np.intp) - copy.box[0].start, np.rint(x).astype(np.intp) - copy.box[1].start
+    within = (row >= 0) & (column >= 0) & (row < copy.inside.shape[0]) & (column < copy.inside.shape[1])
+    inside = np.zeros(within.shape, bool)
+    inside[within] = copy.inside[row[within], column[within]]
+    return box, inside
+
+
+def around(places: Floats, margin: float, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns around N x 2 places, no farther than the picture."""
+    (left, top), (right, bottom) = places.min(0) - margin, places.max(0) + margin
+    high, wide = shape
+    return (
+        slice(max(0, int(top)), max(1, min(high, int(bottom) + 1))),
+        slice(max(0, int(left)), max(1, min(wide, int(right) + 1))),
+    )
+
+
+def hull_of(places: Floats, shape: tuple[int, ...], margin: float = MARGIN) -> Bools | None:
+    """The pixels within `margin` of the convex hull of N x 2 places; None: fewer than LEAST, or all on a line."""
+    if len(places) < LEAST:
+        return None
+    try:
+        lines = ConvexHull(places).equations
+    except QhullError:
+        return None
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    inside = np.ones(shape, bool)
+    for across, down, offset in lines:
+        inside &= across * columns + down * rows + offset <= margin
+    return inside
+
+
+def disk(radius: int) -> Bools:
+    """The pixels of a square within `radius` of its middle."""
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return np.asarray(np.hypot(rows, columns) <= radius + 0.3)
+
+
+def mapped(box: tuple[slice, slice], to: Affine) -> tuple[Floats, Floats]:
+    """Rows and columns that the pixels of a box are mapped to."""
+    rows, columns = np.mgrid[box]
+    moved = to(np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float64))
+    return moved[:, 1].reshape(rows.shape), moved[:, 0].reshape(rows.shape)
+
+
+def fetched(plane: Array, rows: Floats, columns: Floats) -> Array:
+    """A plane at places between its pixels; at its edge beyond it."""
+    return np.asarray(ndimage.map_coordinates(plane, [rows, columns], order=1, mode="nearest"), np.float32)
+
+
+def ground_of(grey: Array) -> Array:
+    """3 x H x W, what refined() wants: luma, smoothed, and its slopes across and down."""
+    calm = np.asarray(ndimage.gaussian_filter(grey, 1.0, truncate=3.0), np.float32)
+    down, across = np.gradient(calm)
+    return np.stack([calm, across, down])
+
+
+def smooth(plane: Array) -> Array:
+    """Means of a plane in the windows."""
+    return np.asarray(ndimage.gaussian_filter(plane, WINDOW, mode="nearest", truncate=2.5))
+
+
+def refined(ground: Array, box: tuple[slice, slice], part: Bools, to: Affine) -> Affine:
+    """The map that leaves the least difference over the pixels of a part: Gauss-Newton on its six numbers, robustly weighted.
+
+    Args:
+        ground: of ground_of.
+        box, part: rows and columns, and which of their pixels count.
+        to: where to begin.
+    """
+    rows, columns = np.nonzero(part)
+    if len(rows) < 100:
+        return to
+    step = -(-len(rows) // 4000)
+    places = np.stack([columns[::step] + box[1].start, rows[::step] + box[0].start], 1).astype(np.float64)
+    middle, size = places.mean(0), float(np.ptp(places, axis=0).max())
+    u, v = ((places - middle) / size).T
+    here = ground[0][places[:, 1].astype(np.intp), places[:, 0].astype(np.intp)]
+    for _ in range(4):
+        x, y = to(places).T
+        there, across, down = (fetched(plane, y, x) for plane in ground)
+        difference = here - there
+        weight = 1 / (1 + (difference / 6) ** 2)
+        slopes = np.stack([across * u, across * v, across, down * u, down * v, down], 1)
+        normal = (slopes * weight[:, None]).T @ slopes
+        normal += np.eye(6) * (1e-3 * np.trace(normal) / 6 + 1e-9)
+        change = np.clip(np.linalg.solve(normal, (slopes * weight[:, None]).T @ difference), -2, 2)
+        turned = change[[0, 1, 3, 4]].reshape(2, 2) / size
+        to = Affine(to.matrix + turned, to.shift + change[[2, 5]] - turned @ middle)
+        if np.abs(change).max() < 0.02:
+            break
+    return to
+
+
+def unevenness(difference: Array, part: Bools) -> float:
+    """median of m^2 / median of s over a part; m and s: means of its difference to the copy and of the square in a window."""
+    if not part.any():
+        return math.inf
+    mean, power = smooth(difference)[part], smooth(difference * difference)[part]
+    return float(np.median(mean * mean) / max(float(np.median(power)), 1e-3))

@@ -1,0 +1,315 @@
+"""Copies that keypoints are too coarse for: of some hundred pixels, or in pictures of few.
+
+1. Pairs of places that look alike come from jet_matches.py, pixel by pixel.
+2. Neighbouring pairs that one turn, scale and shift explain make a group.  (A patch of 20 pixels does not tell six numbers.)
+3. The map is refined on the grey values, and the part grows to all pixels whose difference to the copy is small beside their
+   texture.
+
+What is as small as this is there twice by nature far more often: bars of a grille, windows, wheels, the wings of a butterfly.  So
+more is asked than of large parts.  With
+
+    n    the textured pixels of the part that agree, q their share within the part and between its pairs;
+    d    the mean squared difference between part and copy, and d' the least one between the middle of the part and any OTHER
+         place of the picture, shifted (the test of the next best match, Lowe's, for whole parts);
+    b    the median squared difference around the part, and a within it: a copy ends abruptly, a likeness fades;
+    rho  as in copy_move.py;
+    s    the larger singular value of the map over the smaller: few stretch what they paste, and likenesses seldom fit unstretched;
+    t    the share of the part that its copy covers or touches: bars of a grille lie beside each other;
+    k    the number of parts of at least half this size that the picture seems to have twice
+
+the evidence, and that on the scale of copy_move.py, whose HALF it meets where the score is 1/2, are
+
+    v        = d' / (d + 5),      V = min(MOST_UNLIKE, v) / (1 + (RIVAL / v)^2)
+    R        = min(MOST_ABRUPT, (b + 5) / (a + 5))
+    e        = n q^2 V R / (k^(3/2) (1 + rho / RHO) (1 + (rho / WHITE)^2) (1 + (s - 1) / STRETCHED) (1 + (t / TOUCH)^2))
+    evidence = HALF sqrt(e / ENOUGH)
+
+Exponents and constants are rounded from a logistic regression on the logarithms, 240 copies of 200 to 17,000 pixels made from the
+training photographs against the likenesses of 465 untouched ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft, ndimage
+from scipy.spatial import cKDTree
+
+from imgscan.detectors.copied_parts import (
+    Bools,
+    Copy,
+    apart,
+    around,
+    disk,
+    fetched,
+    ground_of,
+    hull_of,
+    image,
+    mapped,
+    refined,
+    smooth,
+    unevenness,
+)
+from imgscan.detectors.inconsistency import Array
+from imgscan.detectors.jet_matches import JetMatches, match_jets
+from imgscan.detectors.keypoint_matches import Affine, Floats
+
+ENOUGH = 3_000.0
+"""e at which the score is 1/2."""
+RHO, WHITE, STRETCHED = 0.005, 0.06, 0.01  # rho (twice) and s - 1 at which e is halved
+RIVAL = 4.0  # v at which V is half of it: with what is nearly as like there is a pattern
+MOST_UNLIKE, MOST_ABRUPT = 50.0, 100.0  # so that no measure outweighs all others
+LOSS = 5.0  # grey levels squared beside differences: of saving
+TOUCH = 0.05  # share of a part beside its copy that halves e
+LEAST = 6  # pairs of a group
+TOLERANCE, LOOSE = 2.0, 1.5  # pixels between a pair and where the map, and the turn of one pair, takes it
+DRIFT = 0.15  # pixels more for each that the turn of one pair is carried
+REACH = 40.0  # pixels between neighbouring pairs of a group
+STRETCH = 2.5  # largest scale, up or down
+GROUPS, PROPOSALS, PAIRS, EACH = 6, 64, 2_000, 8  # most of a picture; those that propose; most pairs, and of a pair of cells
+MARGIN = 2  # pixels around the pairs that belong to a part
+FEWEST = 40  # pixels of a part
+CLOSING = 4  # pixels between what belongs together
+BESIDE = 3  # pixels between a part and its copy that touch
+_CELL = 12  # pixels a side of cells whose pairs vote for each other
+_VOTES = 3  # least of a pair
+_NARROW = 1.2  # pixels, standard deviation of the windows of the difference
+_SHARE, _NOISE = 0.2, 8.0  # of the texture that the difference may have, and grey levels squared beside it
+_TEXTURE = 30.0  # grey levels squared: variance from which on a window is textured
+RIVALLED = 48  # pixels a side of the part's middle that rivals are compared with: as a whole a large pattern fits nowhere else
+_OWN = 5  # pixels around a part and its copy that are no rival
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    copy: Copy  # its evidence: e but for d' and k
+    core: Bools  # of the box: the part without the pixels beside it
+    size: int  # n
+    apart: float  # d
+
+
+def find_small(planes: Array) -> list[Copy]:
+    """The parts that are there twice; their evidence is sqrt(e / ENOUGH), so 1 where the score is 1/2.
+
+    Args:
+        planes: 3 x H x W float32: luma, 0..255, and two planes of chroma.
+    """
+    ground = ground_of(planes[0])
+    every = [
+        one
+        for flipped, matches in zip((False, True), match_jets(planes), strict=True)
+        for to, places in _groups(matches, flipped)
+        for one in _grown(planes, ground, places, to)
+    ]
+    kept = {id(copy) for copy in apart([one.copy for one in every], planes.shape[1:])}
+    found = [one for one in every if id(one.copy) in kept]
+    rivals = _Rivals(planes[0])
+    copies = []
+    for one in found:
+        crowd = max(1.0, sum(other.size > one.size / 2 for other in found) / 2)  # each is found from either side
+        evidence = one.copy.evidence / crowd**1.5
+        if evidence * MOST_UNLIKE > ENOUGH / 4:
+            unlike = rivals.nearest(one) / (one.apart + LOSS)
+            evidence *= min(MOST_UNLIKE, unlike) / (1 + (RIVAL / max(unlike, 1e-3)) ** 2)
+        if evidence > ENOUGH / 4:
+            copies.append(replace(one.copy, evidence=math.sqrt(evidence / ENOUGH)))
+    return copies
+
+
+def _groups(matches: JetMatches, flipped: bool) -> Iterator[tuple[Affine, Floats]]:
+    """Similarities, each with the places (N x 2) that it explains; the one with most first."""
+    matches = matches[_voted(matches)]
+    here, there = matches.here, matches.there
+    sign = -1 if flipped else 1
+    cos, sin = np.cos(matches.turns), np.sin(matches.turns)
+    shift_x = there[:, 0] - (cos * here[:, 0] - sign * sin * here[:, 1])
+    shift_y = there[:, 1] - (sin * here[:, 0] + sign * cos * here[:, 1])
+    left = np.ones(len(here), bool)
+    drawn = np.random.default_rng(0)
+    for _ in range(GROUPS):
+        rest = np.flatnonzero(left)
+        if len(rest) < LEAST:
+            return
+        asked = rest if len(rest) <= PROPOSALS else drawn.choice(rest, PROPOSALS, replace=False)
+        x, y = here[rest].T
+        away = np.hypot(here[asked, :1] - x, here[asked, 1:] - y)
+        c, s = cos[asked, None], sin[asked, None]
+        off_x = c * x - sign * s * y + (shift_x[asked, None] - there[rest, 0])
+        off_y = s * x + sign * c * y + (shift_y[asked, None] - there[rest, 1])
+        agree = (off_x * off_x + off_y * off_y < (LOOSE + DRIFT * away) ** 2) & (away < REACH)
+        members = rest[agree[int(agree.sum(1).argmax())]]
+        if len(members) < LEAST:
+            return
+        left[members] = False
+        to, members = _fitted(here, there, rest, members, flipped)
+        if to is not None:
+            left[members] = False
+            yield to, here[members]
+
+
+def _voted(matches: JetMatches) -> npt.NDArray[np.intp]:
+    """At most PAIRS of the pairs: those between two cells that more pairs join, of each two cells a few."""
+    cells = np.concatenate([matches.here, matches.there], 1).astype(np.int64)
+    votes = np.zeros(len(cells), np.int64)
+    for offset in (0, _CELL // 2):
+        _, which, counts = np.unique(_numbered((cells + offset) // _CELL), return_inverse=True, return_counts=True)
+        votes = np.maximum(votes, counts[which])
+    kept = np.flatnonzero(votes >= _VOTES)
+    if len(kept) <= PAIRS:
+        return kept
+    number = _numbered(cells[kept] // _CELL)
+    order = np.argsort(number, kind="stable")
+    begins = np.flatnonzero(np.diff(number[order], prepend=-1))
+    rank = np.arange(len(kept)) - np.repeat(begins, np.diff(np.append(begins, len(kept))))
+    kept = kept[np.sort(order[rank < EACH])]
+    return kept[np.argsort(-votes[kept], kind="stable")[:PAIRS]]
+
+
+def _numbered(cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """One number for each row of N x 4 cells."""
+    return np.asarray(((cells[:, 0] << 12 | cells[:, 1]) << 12 | cells[:, 2]) << 12 | cells[:, 3])
+
+
+def _fitted(
+    here: Floats, there: Floats, rest: npt.NDArray[np.intp], members: npt.NDArray[np.intp], flipped: bool
+) -> tuple[Affine | None, npt.NDArray[np.intp]]:
+    """The similarity of least squares, and all pairs of `rest` near its part that it explains; None: there is none."""
+    for _ in range(4):
+        to = _similarity(here[members], there[members], flipped)
+        if to is None:
+            return None, members
+        close = rest[np.linalg.norm(to(here[rest]) - there[rest], axis=1) < TOLERANCE]
+        if len(close) >= LEAST:
+            close = close[cKDTree(here[members]).query(here[close])[0] < REACH]
+        if len(close) < LEAST:
+            return None, members
+        if np.array_equal(close, members):
+            break
+        members = close
+    return to, members
+
+
+def _similarity(here: Floats, there: Floats, flipped: bool) -> Affine | None:
+    """The turn, scale and shift, after a mirror (y -> -y) if flipped, that take N x 2 places nearest to others."""
+    sign = -1 if flipped else 1
+    (x, y), (u, v) = (here - here.mean(0)).T, (there - there.mean(0)).T
+    y = sign * y
+    spread = float((x * x + y * y).sum())
+    if spread < 1:
+        return None
+    cos, sin = float((x * u + y * v).sum()) / spread, float((x * v - y * u).sum()) / spread
+    if not 1 / STRETCH < np.hypot(cos, sin) < STRETCH:
+        return None
+    matrix = np.array([[cos, -sign * sin], [sin, sign * cos]])
+    return Affine(matrix, there.mean(0) - matrix @ here.mean(0))
+
+
+def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator[_Candidate]:
+    """The connected parts around matched places (N x 2) whose pixels look like those they are mapped to."""
+    shape = planes.shape[1:]
+    box = around(places, max(16.0, float(np.ptp(places, axis=0).max())) * 0.7 + 16, shape)
+    size = box[0].stop - box[0].start, box[1].stop - box[1].start
+    seeds = places - (box[1].start, box[0].start)
+    column, row = np.rint(seeds).astype(np.intp).T
+    near = np.zeros(size, bool)
+    near[row.clip(0, size[0] - 1), column.clip(0, size[1] - 1)] = True
+    to = refined(ground, box, _apart_from(near) <= CLOSING, to)
+    rows, columns = mapped(box, to)
+    within = (rows >= 0) & (columns >= 0) & (rows <= shape[0] - 1) & (columns <= shape[1] - 1)
+    here, there = planes[0][box], fetched(planes[0], rows, columns)
+    difference = here - there
+    strangeness = _narrow(difference * difference)
+    texture = np.minimum(_variance(here), _variance(there))
+    alike = within & (strangeness < _SHARE * texture + _NOISE) & (texture > _TEXTURE)
+    if (alike & near).sum() < LEAST:
+        return
+    colour = sum(_narrow((plane[box] - fetched(plane, rows, columns)) ** 2) for plane in planes[1:])
+    alike &= colour < 4 * _NOISE + _SHARE / 2 * texture
+    core = ndimage.binary_opening(alike, disk(1))
+    closed = _apart_from(_apart_from(np.pad(core, 2 * CLOSING)) > CLOSING) > CLOSING
+    numbered, _ = ndimage.label(closed[2 * CLOSING : -2 * CLOSING, 2 * CLOSING : -2 * CLOSING])
+    owner = numbered[row.clip(0, size[0] - 1), column.clip(0, size[1] - 1)]
+    for number in np.unique(owner[owner > 0]):
+        part = numbered == number
+        agreeing = int((part & alike).sum())
+        hull = hull_of(seeds[owner == number], size, MARGIN)
+        if hull is None or agreeing < FEWEST:
+            continue
+        counted = (hull | part) & (texture > _TEXTURE) & within
+        share = (counted & alike).sum() / max(1, counted.sum())
+        copy = Copy(box, np.asarray(ndimage.binary_dilation(part, disk(1))), to, 0.0)
+        beside = _apart_from(part)
+        ring = within & (beside > 2) & (beside <= 5)
+        within_it, around_it = (float(np.median(strangeness[where])) if where.any() else 0.0 for where in (part, ring))
+        abrupt = min(MOST_ABRUPT, (around_it + LOSS) / (within_it + LOSS))
+        large, small = np.linalg.svd(to.matrix, compute_uv=False)
+        rho = unevenness(difference, part & alike)
+        doubt = (1 + rho / RHO) * (1 + (rho / WHITE) ** 2) * (1 + (large / small - 1) / STRETCHED)
+        doubt *= 1 + (_touching(copy, shape) / TOUCH) ** 2
+        evidence = agreeing * min(1.0, share) ** 2 * abrupt / doubt
+        yield _Candidate(replace(copy, evidence=float(evidence)), part, agreeing, float((difference[part] ** 2).mean()))
+
+
+def _apart_from(part: Bools) -> Floats:
+    """How far each pixel lies from those of a part; 0 within it."""
+    return np.asarray(ndimage.distance_transform_edt(~part))
+
+
+def _narrow(plane: Array) -> Array:
+    return np.asarray(ndimage.gaussian_filter(plane, _NARROW, mode="nearest", truncate=2.5))
+
+
+def _variance(plane: Array) -> Array:
+    mean = smooth(plane)
+    return smooth(plane * plane) - mean * mean
+
+
+def _touching(copy: Copy, shape: tuple[int, ...]) -> float:
+    """The share of a part that its copy covers or touches."""
+    box, inside = image(copy, shape)
+    margin = [(min(BESIDE, side.start), min(BESIDE, length - side.stop)) for side, length in zip(box, shape, strict=True)]
+    taken = np.zeros(shape, bool)
+    wide = tuple(slice(side.start - before, side.stop + after) for side, (before, after) in zip(box, margin, strict=True))
+    taken[wide] = _apart_from(np.pad(inside, margin)) <= BESIDE
+    return float(taken[copy.box][copy.inside].sum() / max(1, copy.inside.sum()))
+
+
+def _middle(places: npt.NDArray[np.intp]) -> slice:
+    """At most RIVALLED pixels in the middle of those at N places along an axis."""
+    first, last = int(places.min()), int(places.max()) + 1
+    spare = max(0, last - first - RIVALLED) // 2
+    return slice(first + spare, min(last, first + spare + RIVALLED))
+
+
+class _Rivals:
+    """What else in a picture looks like a part of it."""
+
+    def __init__(self, grey: Array) -> None:
+        self.grey = grey - grey.mean()
+        self.shape = [fft.next_fast_len(length, real=True) for length in grey.shape]
+
+    def nearest(self, one: _Candidate) -> float:
+        """d': the least mean squared difference of a part's middle to the picture, shifted, but for itself and its copy."""
+        if not hasattr(self, "once"):
+            self.once = fft.rfft2(self.grey, self.shape), fft.rfft2(self.grey * self.grey, self.shape)
+        rows, columns = np.nonzero(one.core)
+        cut = _middle(rows), _middle(columns)
+        if not one.core[cut].any():  # the middle of a ring
+            cut = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+        mask = one.core[cut].astype(np.float32)
+        part = self.grey[one.copy.box][cut] * mask
+        high, wide = mask.shape
+        plain, square = self.once
+        product = square * np.conj(fft.rfft2(mask, self.shape)) - 2 * plain * np.conj(fft.rfft2(part, self.shape))
+        apart = fft.irfft2(product, self.shape)[: self.grey.shape[0] - high + 1, : self.grey.shape[1] - wide + 1]
+        apart = np.maximum(apart + (part * part).sum(), 0) / mask.sum()
+        corner = np.array([one.copy.box[1].start + cut[1].start, one.copy.box[0].start + cut[0].start])
+        middle = np.array([(wide - 1) / 2, (high - 1) / 2])
+        down, across = np.ogrid[: apart.shape[0], : apart.shape[1]]
+        for x, y in (corner, one.copy.to((corner + middle)[None])[0] - middle):
+            apart[(np.abs(down - y) < _OWN) & (np.abs(across - x) < _OWN)] = np.inf
+        return float(apart.min())
