@@ -31,10 +31,12 @@ SIGMA = 1.6  # pixels, of the Gaussian
 ORDER = 4  # of the highest derivatives
 TABLES, PROJECTIONS, WIDTH = 3, 4, 20.0  # hash tables, numbers of a key, grey levels a step of each
 NEXT = 3  # places of one key that each is compared with
+MOST = 50_000  # pairs of a table and a distance in it
 LIKE = 0.2  # of a place's strength: how far f of a pair may lie apart ...
 NOISE = 100.0  # ... beyond what saving does to them, squared
 STRENGTH = 600.0  # least sum of |f|^2 of a textured place
 CORNER = 60.0  # least strength across the main direction, squared: on straight edges everything matches
+COLOUR = 3.0  # weight of a mean colour beside f
 PARTNERS = 3  # more parts of the picture that look like a place make it a pattern
 TURNS = 48  # steps of a turn that are tried; between them a parabola
 _CELL = 16  # pixels a side of the parts that PARTNERS counts
@@ -139,7 +141,7 @@ def _described(planes: Array) -> _Jets:
     textured[:_BORDER] = textured[-_BORDER:] = False
     textured[:, :_BORDER] = textured[:, -_BORDER:] = False
     y, x = np.nonzero(textured)
-    colours = [np.float32(3) * ndimage.gaussian_filter(plane, SIGMA)[y, x] for plane in planes]
+    colours = [np.float32(COLOUR) * ndimage.gaussian_filter(plane, SIGMA)[y, x] for plane in planes]
     orders = np.array([m for m, _ in turning])
     return _Jets(x, y, strength[y, x], np.column_stack([plain[y, x], *colours]).astype(np.float32), f[y, x], orders)
 
@@ -160,7 +162,7 @@ def _hashed(jets: _Jets) -> _Places:
             key = key * 1_000_003 + column
         rest = thrown[:, -1] - thrown[:, -1].min()  # places of one key: in the order of one more projection
         key = (key << 12) & 0x7FFF_FFFF_FFFF_F000
-        order = np.argsort(key | (rest * (4095 / max(float(rest.max()), 1e-3))).astype(np.int64))
+        order = np.argsort(key | (rest * (4095 / max(float(rest.max()), 1e-3))).astype(np.int64), kind="stable")
         key, x, y = key[order], jets.x[order], jets.y[order]
         for gap in range(1, NEXT + 1):
             far = np.maximum(np.abs(y[gap:] - y[:-gap]), np.abs(x[gap:] - x[:-gap])) >= APART
@@ -170,6 +172,8 @@ def _hashed(jets: _Jets) -> _Places:
             apart -= told[other]
             near = np.einsum("ij,ij->i", apart, apart) < np.minimum(limit[one], limit[other])
             one, other = one[near], other[near]
+            some = slice(None, None, 1 + len(one) // MOST)  # a pattern has millions, and needs no more to be known for one
+            one, other = one[some], other[some]
             pairs.append(np.stack([np.minimum(one, other), np.maximum(one, other)], 1))
     once = np.unique(np.concatenate(pairs) @ np.array([len(told) + 1, 1]))
     return np.stack(np.divmod(once, len(told) + 1), 1).astype(np.intp)

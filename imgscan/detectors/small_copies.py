@@ -15,7 +15,7 @@ more is asked than of large parts.  With
     rho  as in copy_move.py;
     s    the larger singular value of the map over the smaller: few stretch what they paste, and likenesses seldom fit unstretched;
     t    the share of the part that its copy covers or touches: bars of a grille lie beside each other;
-    k    the number of parts of at least half this size that the picture seems to have twice
+    k    half the number of parts of at least half this size that the picture seems to have twice, or 1: windows come in rows
 
 the evidence, and that on the scale of copy_move.py, whose HALF it meets where the score is 1/2, are
 
@@ -110,7 +110,7 @@ def find_small(planes: Array) -> list[Copy]:
     rivals = _Rivals(planes[0])
     copies = []
     for one in found:
-        crowd = max(1.0, sum(other.size > one.size / 2 for other in found) / 2)  # each is found from either side
+        crowd = max(1.0, sum(other.size > one.size / 2 for other in found) / 2)  # a copy may come in two pieces
         evidence = one.copy.evidence / crowd**1.5
         if evidence * MOST_UNLIKE > ENOUGH / 4:
             unlike = rivals.nearest(one) / (one.apart + LOSS)
@@ -218,6 +218,8 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
     near = np.zeros(size, bool)
     near[row.clip(0, size[0] - 1), column.clip(0, size[1] - 1)] = True
     to = refined(ground, box, _apart_from(near) <= CLOSING, to)
+    if not to.plausible():
+        return
     rows, columns = mapped(box, to)
     within = (rows >= 0) & (columns >= 0) & (rows <= shape[0] - 1) & (columns <= shape[1] - 1)
     here, there = planes[0][box], fetched(planes[0], rows, columns)
