@@ -98,8 +98,10 @@ def match_jets(planes: Array) -> tuple[JetMatches, JetMatches]:
 def _derivatives(plane: _Reals) -> tuple[list[_Reals], list[tuple[int, npt.NDArray[Any]]]]:
     """f of the module's text: those with m = 0, and the others, each with its m."""
 
+    columns = [ndimage.gaussian_filter1d(plane, SIGMA, 0, order, truncate=3.5) for order in range(ORDER + 1)]
+
     def d(across: int, down: int) -> _Reals:
-        return np.asarray(ndimage.gaussian_filter(plane, SIGMA, order=(down, across), truncate=3.5))
+        return np.asarray(ndimage.gaussian_filter1d(columns[down], SIGMA, 1, across, truncate=3.5))
 
     x, y = d(1, 0), d(0, 1)
     xx, xy, yy = d(2, 0), d(1, 1), d(0, 2)
