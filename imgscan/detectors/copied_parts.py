@@ -18,7 +18,6 @@ from imgscan.detectors.inconsistency import Array
 from imgscan.detectors.keypoint_matches import LEAST, Affine, Floats
 
 OVERLAP = 0.1  # share of a part that its copy may cover: nothing can be pasted over what it was copied from
-MARGIN = 6  # pixels around the matches that belong to a part
 WINDOW = 2.0  # pixels, standard deviation of the Gaussian windows
 
 Bools = npt.NDArray[np.bool_]
@@ -34,24 +33,26 @@ class Copy:
     evidence: float
 
 
-def apart(copies: Sequence[Copy], shape: tuple[int, ...]) -> list[Copy]:
-    """Those that can have been copied: a part that overlaps its own copy repeats by itself, and so does what lies within it."""
+def patterns(copies: Sequence[Copy], shape: tuple[int, ...]) -> list[bool]:
+    """Which cannot have been copied: a part that overlaps its own copy repeats by itself, and so does what lies within it."""
     repeating = np.zeros(shape, bool)
-    others = []
+    overlapping = []
     for copy in copies:
-        box, inside = image(copy, shape)
+        box, inside = counterpart(copy, shape)
         taken = np.zeros(shape, bool)
         taken[box] = inside
-        if taken[copy.box][copy.inside].sum() > OVERLAP * copy.inside.sum():
+        overlapping.append(bool(taken[copy.box][copy.inside].sum() > OVERLAP * copy.inside.sum()))
+        if overlapping[-1]:
             repeating |= taken
             repeating[copy.box] |= copy.inside
-        else:
-            others.append(copy)
-    return [copy for copy in others if repeating[copy.box][copy.inside].sum() <= copy.inside.sum() / 2]
+    return [
+        overlaps or bool(repeating[copy.box][copy.inside].sum() > copy.inside.sum() / 2)
+        for copy, overlaps in zip(copies, overlapping, strict=True)
+    ]
 
 
-def image(copy: Copy, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], Bools]:
-    """The other one of a part: the box around it, and which pixels of the box it takes."""
+def counterpart(copy: Copy, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], Bools]:
+    """Where a part is for the second time, in a picture of H x W: the box around that, and which pixels of the box it takes."""
     rows, columns = np.nonzero(copy.inside)
     places = np.stack([columns + copy.box[1].start, rows + copy.box[0].start], 1).astype(np.float64)
     box = around(copy.to(places), 2, shape)
@@ -74,7 +75,7 @@ def around(places: Floats, margin: float, shape: tuple[int, ...]) -> tuple[slice
     )
 
 
-def hull_of(places: Floats, shape: tuple[int, ...], margin: float = MARGIN) -> Bools | None:
+def hull_of(places: Floats, shape: tuple[int, ...], margin: float) -> Bools | None:
     """The pixels within `margin` of the convex hull of N x 2 places; None: fewer than LEAST, or all on a line."""
     if len(places) < LEAST:
         return None

@@ -38,17 +38,16 @@ import numpy as np
 from scipy import ndimage
 
 from imgscan.detectors.copied_parts import (
-    MARGIN,
     Bools,
     Copy,
-    apart,
     around,
+    counterpart,
     disk,
     fetched,
     ground_of,
     hull_of,
-    image,
     mapped,
+    patterns,
     refined,
     smooth,
     unevenness,
@@ -71,6 +70,7 @@ SMALL_PIXELS = 400_000
 """In a larger picture small copies are looked for at half its size."""
 SMALLEST = 32  # pixels a side of a picture that has room for a part and its copy
 MOST = 7_000  # keypoints
+MARGIN = 6  # pixels around the keypoints that belong to a part
 HOPELESS = 100  # pixels: fewer that agree, before the map is refined, never become a part that counts
 EDGE = 3  # pixels beside the edge of a part whose windows reach over it, so that they do not agree though they belong to it
 _NOISE = 4.0  # grey levels squared: keeps the similarity of two flat windows from resting on their noise
@@ -91,24 +91,25 @@ def find(rgb: Picture) -> list[Twins]:
     check_picture(rgb)
     factor = math.ceil(math.sqrt(rgb.shape[0] * rgb.shape[1] / MOST_PIXELS))
     planes = _planes(rgb, factor)
-    found = []
-    large = apart(list(find_copies(planes)), planes.shape[1:])
-    for copies, shape, times in ((large, planes.shape[1:], factor), *_small(planes, factor)):
-        for copy in _solid(copies):
-            value = 1 / (1 + (HALF / max(copy.evidence, 1e-3)) ** 3)
-            here, there = (_enlarged(*one, times) for one in ((copy.box, copy.inside), image(copy, shape)))
-            found.append(Twins(value, (here, there)))
+    copies = list(find_copies(planes))
+    repeat = patterns(copies, planes.shape[1:])
+    found = _twins([copy for copy, no in zip(copies, repeat, strict=True) if not no], planes.shape[1:], factor)
+    if planes[0].size > SMALL_PIXELS:
+        planes, factor = np.stack([block_mean(plane, 2) for plane in planes]), 2 * factor
+    if min(planes.shape[1:]) >= SMALLEST:
+        small = [replace(copy, evidence=copy.evidence * HALF) for copy in find_small(planes)]
+        found += _twins(small, planes.shape[1:], factor)
     return found
 
 
-def _small(planes: Array, factor: int) -> Iterator[tuple[list[Copy], tuple[int, ...], int]]:
-    """What small_copies.py finds, on the scale of HALF; the shape of the picture it looked at, and by how much that was smaller."""
-    if planes[0].size > SMALL_PIXELS:
-        planes, factor = np.stack([block_mean(plane, 2) for plane in planes]), 2 * factor
-    if min(planes.shape[1:]) < SMALLEST:
-        return
-    copies = [replace(copy, evidence=copy.evidence * HALF) for copy in find_small(planes)]
-    yield copies, planes.shape[1:], factor
+def _twins(copies: Sequence[Copy], shape: tuple[int, ...], factor: int) -> list[Twins]:
+    """Copies in a picture of h x w that was looked at `factor` times smaller, in its own pixels and with their score."""
+    found = []
+    for copy in _solid(copies):
+        value = 1 / (1 + (HALF / max(copy.evidence, 1e-3)) ** 3)
+        here, there = (_enlarged(*one, factor) for one in ((copy.box, copy.inside), counterpart(copy, shape)))
+        found.append(Twins(value, (here, there)))
+    return found
 
 
 def _enlarged(box: tuple[slice, slice], inside: Bools, factor: int) -> Part:
@@ -153,7 +154,7 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
     shape = planes.shape[1:]
     box = around(places, max(20.0, float(np.ptp(places, axis=0).max())) * 0.7 + 20, shape)
     seeds = places - (box[1].start, box[0].start)
-    hull = hull_of(seeds, (box[0].stop - box[0].start, box[1].stop - box[1].start))
+    hull = hull_of(seeds, (box[0].stop - box[0].start, box[1].stop - box[1].start), MARGIN)
     if hull is None:
         return
     alike, textured, _ = _compared(planes, box, to, 0.6, 6.0)
@@ -169,7 +170,7 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
     owner = numbered[row.clip(0, numbered.shape[0] - 1), column.clip(0, numbered.shape[1] - 1)]
     difference = planes[0][box] - fetched(planes[0], *mapped(box, to))
     for number in np.unique(owner[owner > 0]):
-        hull = hull_of(seeds[owner == number], numbered.shape)
+        hull = hull_of(seeds[owner == number], numbered.shape, MARGIN)
         if hull is None:
             continue
         part = numbered == number

@@ -6,7 +6,7 @@ Steps 1 and 2 of copy_move.py, which has the papers; whether the pixels agree wi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +19,8 @@ from imgscan.detectors.keypoints import Keypoints, mirrored
 COPIES = 2  # of one part that are told from a repeating pattern
 RATIO = 0.75  # of the distances to a match and to the next
 APART = 16.0  # pixels: nearer points are one and the same
-TOLERANCE = 3.0  # pixels between a match and where the map takes it
-REACH = 120.0  # pixels between neighbouring matches of a group
 LEAST = 3  # matches of a group
 BLOCK = 256  # points whose similarities to all are in memory at once
-GROUPS, PROPOSALS = 16, 400  # most groups a picture, and most matches that propose a map
 
 Pairs = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
@@ -105,33 +102,83 @@ class _Neighbours:
         alike[np.repeat(np.arange(len(whose)), counts), self.all[places]] = -1
 
 
+@dataclass(frozen=True)
+class Consensus:
+    """How groups of pairs that one map explains are looked for (RANSAC); pixels."""
+
+    fit: Callable[[Floats, Floats], Affine | None]  # the map that takes N x 2 places nearest to others; None: there is none
+    least: int  # pairs of a group
+    groups: int  # most of a picture
+    proposals: int  # most pairs that propose a map
+    loose: float  # between a pair and where the frame of another takes it, ...
+    drift: float  # ... and more for each pixel between the two: a frame's direction and scale are not known better
+    near: float  # between a pair and where the map of its group takes it
+    reach: float  # between neighbouring pairs of a group
+    rounds: int  # of fitting
+
+    def find(
+        self, here: Floats, there: Floats, matrices: Floats, growth: Floats | None = None
+    ) -> Iterator[tuple[Affine, npt.NDArray[np.intp]]]:
+        """Maps, each with the pairs that it explains; the one with most first.
+
+        Args:
+            here, there: N x 2 places.
+            matrices: N x 2 x 2, what each pair proposes: how its surroundings went from one place to the other.
+            growth: N logarithms of the scale that each proposes, where it is measured; pairs of a group differ by less than 1/2.
+
+        Yields:
+            The map, and M indices of pairs.
+        """
+        shifts = there - (matrices @ here[:, :, None])[:, :, 0]
+        left = np.ones(len(here), bool)
+        drawn = np.random.default_rng(0)
+        for _ in range(self.groups):
+            rest = np.flatnonzero(left)
+            if len(rest) < self.least:
+                return
+            asked = rest if len(rest) <= self.proposals else drawn.choice(rest, self.proposals, replace=False)
+            (x, y), (u, v) = here[rest].T, there[rest].T
+            away = np.hypot(here[asked, :1] - x, here[asked, 1:] - y)
+            (xx, xy), (yx, yy) = matrices[asked].transpose(1, 2, 0)[..., None]
+            across, down = shifts[asked].T[..., None]
+            off = np.hypot(xx * x + xy * y + (across - u), yx * x + yy * y + (down - v))
+            agree = (off < self.loose + self.drift * away) & (away < self.reach)
+            if growth is not None:
+                agree &= np.abs(growth[asked][:, None] - growth[rest]) < 0.5
+            members = rest[agree[int(agree.sum(1).argmax())]]
+            if len(members) < self.least:
+                return
+            left[members] = False
+            to, members = self._fitted(here, there, rest, members)
+            if to is not None:
+                left[members] = False
+                yield to, members
+
+    def _fitted(
+        self, here: Floats, there: Floats, rest: npt.NDArray[np.intp], members: npt.NDArray[np.intp]
+    ) -> tuple[Affine | None, npt.NDArray[np.intp]]:
+        """The map of some pairs, and all pairs of `rest` near them that it explains; None: there is none."""
+        to = None
+        for _ in range(self.rounds):
+            to = self.fit(here[members], there[members])
+            if to is None:
+                return None, members
+            close = rest[np.linalg.norm(to(here[rest]) - there[rest], axis=1) < self.near]
+            if len(close):
+                close = close[cKDTree(here[members]).query(here[close])[0] < self.reach]
+            if len(close) < self.least:
+                return None, members
+            if np.array_equal(close, members):
+                break
+            members = close
+        return to, members
+
+
 def group(points: Keypoints, pairs: Pairs, flipped: bool) -> Iterator[tuple[Affine, npt.NDArray[np.intp]]]:
     """Affine maps, each with the matches (indices into `pairs`) that it explains; the one with most first."""
     here, there = (points.places[pairs[:, side]].astype(np.float64) for side in (0, 1))
-    matrices = _frames(points, pairs, flipped)
-    shifts = there - np.einsum("nij,nj->ni", matrices, here)
     growth = np.log(points.sizes[pairs[:, 1]] / points.sizes[pairs[:, 0]])
-    left = np.ones(len(pairs), bool)
-    drawn = np.random.default_rng(0)
-    for _ in range(GROUPS):
-        rest = np.flatnonzero(left)
-        if len(rest) < LEAST:
-            return
-        asked = rest if len(rest) <= PROPOSALS else drawn.choice(rest, PROPOSALS, replace=False)
-        apart = np.linalg.norm(here[asked][:, None] - here[rest], axis=2)
-        off = np.einsum("hij,nj->hni", matrices[asked], here[rest]) + shifts[asked][:, None] - there[rest]
-        # A frame's direction and scale are known to a tenth or so, and tell less the farther away.
-        agree = np.linalg.norm(off, axis=2) < TOLERANCE + 0.1 * apart
-        agree &= (apart < REACH) & (np.abs(growth[asked][:, None] - growth[rest]) < 0.5)
-        best = int(agree.sum(1).argmax())
-        members = rest[agree[best]]
-        if len(members) < LEAST:
-            return
-        left[members] = False
-        to, members = _fitted(here, there, rest, members)
-        if to is not None:
-            left[members] = False
-            yield to, members
+    return CONSENSUS.find(here, there, _frames(points, pairs, flipped), growth)
 
 
 def _frames(points: Keypoints, pairs: Pairs, flipped: bool) -> Floats:
@@ -140,28 +187,23 @@ def _frames(points: Keypoints, pairs: Pairs, flipped: bool) -> Floats:
     scale = (points.sizes[second] / points.sizes[first]).astype(np.float64)
     sign = -1 if flipped else 1  # a mirror turns the other way round
     turn = points.angles[second].astype(np.float64) - sign * points.angles[first]
-    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
+    return similarities(turn, scale, flipped)
+
+
+def similarities(turns: Floats, scales: npt.NDArray[np.floating] | float, flipped: bool) -> Floats:
+    """N turns (radians, from x towards y) and scales, after a mirror (y -> -y) if flipped: N x 2 x 2."""
+    sign = -1 if flipped else 1
+    cos, sin = scales * np.cos(turns), scales * np.sin(turns)
     return np.stack([np.stack([cos, -sign * sin], 1), np.stack([sin, sign * cos], 1)], 1)
 
 
-def _fitted(
-    here: Floats, there: Floats, rest: npt.NDArray[np.intp], members: npt.NDArray[np.intp]
-) -> tuple[Affine | None, npt.NDArray[np.intp]]:
-    """The affine map of least squares, and all matches of `rest` near its part that it explains; None: there is none."""
-    to = None
-    for _ in range(5):
-        places = here[members]
-        if len(members) < LEAST or np.linalg.svd(places - places.mean(0), compute_uv=False)[-1] < 3 * math.sqrt(len(places)):
-            return None, members  # on a line: no affine map follows
-        solved = np.linalg.lstsq(np.column_stack([places, np.ones(len(places))]), there[members], rcond=None)[0].astype(np.float64)
-        to = Affine(solved[:2].T, solved[2])
-        if not to.plausible():
-            return None, members
-        close = rest[np.linalg.norm(to(here[rest]) - there[rest], axis=1) < TOLERANCE]
-        if not len(close):
-            return None, close
-        close = close[cKDTree(places).query(here[close])[0] < REACH]
-        if np.array_equal(close, members):
-            break
-        members = close
-    return (to, members) if len(members) >= LEAST else (None, members)
+def _affine(here: Floats, there: Floats) -> Affine | None:
+    """The plausible affine map of least squares; None: there is none, or the places lie on a line."""
+    if np.linalg.svd(here - here.mean(0), compute_uv=False)[-1] < 3 * math.sqrt(len(here)):
+        return None
+    solved = np.linalg.lstsq(np.column_stack([here, np.ones(len(here))]), there, rcond=None)[0].astype(np.float64)
+    to = Affine(solved[:2].T, solved[2])
+    return to if to.plausible() else None
+
+
+CONSENSUS = Consensus(_affine, LEAST, groups=16, proposals=400, loose=3.0, drift=0.1, near=3.0, reach=120.0, rounds=5)

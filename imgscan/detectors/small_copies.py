@@ -33,30 +33,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
-from scipy.spatial import cKDTree
 
 from imgscan.detectors.copied_parts import (
     Bools,
     Copy,
-    apart,
     around,
+    counterpart,
     disk,
     fetched,
     ground_of,
     hull_of,
-    image,
     mapped,
+    patterns,
     refined,
     smooth,
     unevenness,
 )
 from imgscan.detectors.inconsistency import Array
 from imgscan.detectors.jet_matches import JetMatches, match_jets
-from imgscan.detectors.keypoint_matches import Affine, Floats
+from imgscan.detectors.keypoint_matches import Affine, Consensus, Floats, similarities
 
 ENOUGH = 3_000.0
 """e at which the score is 1/2."""
@@ -65,12 +65,8 @@ RIVAL = 4.0  # v at which V is half of it: with what is nearly as like there is 
 MOST_UNLIKE, MOST_ABRUPT = 50.0, 100.0  # so that no measure outweighs all others
 LOSS = 5.0  # grey levels squared beside differences: of saving
 TOUCH = 0.05  # share of a part beside its copy that halves e
-LEAST = 6  # pairs of a group
-TOLERANCE, LOOSE = 2.0, 1.5  # pixels between a pair and where the map, and the turn of one pair, takes it
-DRIFT = 0.15  # pixels more for each that the turn of one pair is carried
-REACH = 40.0  # pixels between neighbouring pairs of a group
 STRETCH = 2.5  # largest scale, up or down
-GROUPS, PROPOSALS, PAIRS, EACH = 6, 64, 2_000, 8  # most of a picture; those that propose; most pairs, and of a pair of cells
+PAIRS, EACH = 2_000, 8  # most pairs that are grouped, and most between two cells
 MARGIN = 2  # pixels around the pairs that belong to a part
 FEWEST = 40  # pixels of a part
 CLOSING = 4  # pixels between what belongs together
@@ -105,8 +101,8 @@ def find_small(planes: Array) -> list[Copy]:
         for to, places in _groups(matches, flipped)
         for one in _grown(planes, ground, places, to)
     ]
-    kept = {id(copy) for copy in apart([one.copy for one in every], planes.shape[1:])}
-    found = [one for one in every if id(one.copy) in kept]
+    repeat = patterns([one.copy for one in every], planes.shape[1:])
+    found = [one for one, no in zip(every, repeat, strict=True) if not no]
     rivals = _Rivals(planes[0])
     copies = []
     for one in found:
@@ -123,32 +119,9 @@ def find_small(planes: Array) -> list[Copy]:
 def _groups(matches: JetMatches, flipped: bool) -> Iterator[tuple[Affine, Floats]]:
     """Similarities, each with the places (N x 2) that it explains; the one with most first."""
     matches = matches[_voted(matches)]
-    here, there = matches.here, matches.there
-    sign = -1 if flipped else 1
-    cos, sin = np.cos(matches.turns), np.sin(matches.turns)
-    shift_x = there[:, 0] - (cos * here[:, 0] - sign * sin * here[:, 1])
-    shift_y = there[:, 1] - (sin * here[:, 0] + sign * cos * here[:, 1])
-    left = np.ones(len(here), bool)
-    drawn = np.random.default_rng(0)
-    for _ in range(GROUPS):
-        rest = np.flatnonzero(left)
-        if len(rest) < LEAST:
-            return
-        asked = rest if len(rest) <= PROPOSALS else drawn.choice(rest, PROPOSALS, replace=False)
-        x, y = here[rest].T
-        away = np.hypot(here[asked, :1] - x, here[asked, 1:] - y)
-        c, s = cos[asked, None], sin[asked, None]
-        off_x = c * x - sign * s * y + (shift_x[asked, None] - there[rest, 0])
-        off_y = s * x + sign * c * y + (shift_y[asked, None] - there[rest, 1])
-        agree = (off_x * off_x + off_y * off_y < (LOOSE + DRIFT * away) ** 2) & (away < REACH)
-        members = rest[agree[int(agree.sum(1).argmax())]]
-        if len(members) < LEAST:
-            return
-        left[members] = False
-        to, members = _fitted(here, there, rest, members, flipped)
-        if to is not None:
-            left[members] = False
-            yield to, here[members]
+    consensus = replace(CONSENSUS, fit=partial(_similarity, flipped=flipped))
+    for to, members in consensus.find(matches.here, matches.there, similarities(matches.turns, 1.0, flipped)):
+        yield to, matches.here[members]
 
 
 def _voted(matches: JetMatches) -> npt.NDArray[np.intp]:
@@ -174,25 +147,6 @@ def _numbered(cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.asarray(((cells[:, 0] << 12 | cells[:, 1]) << 12 | cells[:, 2]) << 12 | cells[:, 3])
 
 
-def _fitted(
-    here: Floats, there: Floats, rest: npt.NDArray[np.intp], members: npt.NDArray[np.intp], flipped: bool
-) -> tuple[Affine | None, npt.NDArray[np.intp]]:
-    """The similarity of least squares, and all pairs of `rest` near its part that it explains; None: there is none."""
-    for _ in range(4):
-        to = _similarity(here[members], there[members], flipped)
-        if to is None:
-            return None, members
-        close = rest[np.linalg.norm(to(here[rest]) - there[rest], axis=1) < TOLERANCE]
-        if len(close) >= LEAST:
-            close = close[cKDTree(here[members]).query(here[close])[0] < REACH]
-        if len(close) < LEAST:
-            return None, members
-        if np.array_equal(close, members):
-            break
-        members = close
-    return to, members
-
-
 def _similarity(here: Floats, there: Floats, flipped: bool) -> Affine | None:
     """The turn, scale and shift, after a mirror (y -> -y) if flipped, that take N x 2 places nearest to others."""
     sign = -1 if flipped else 1
@@ -206,6 +160,11 @@ def _similarity(here: Floats, there: Floats, flipped: bool) -> Affine | None:
         return None
     matrix = np.array([[cos, -sign * sin], [sin, sign * cos]])
     return Affine(matrix, there.mean(0) - matrix @ here.mean(0))
+
+
+CONSENSUS = Consensus(
+    partial(_similarity, flipped=False), least=6, groups=6, proposals=64, loose=1.5, drift=0.15, near=2.0, reach=40.0, rounds=4
+)
 
 
 def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator[_Candidate]:
@@ -227,7 +186,7 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
     strangeness = _narrow(difference * difference)
     texture = np.minimum(_variance(here), _variance(there))
     alike = within & (strangeness < _SHARE * texture + _NOISE) & (texture > _TEXTURE)
-    if (alike & near).sum() < LEAST:
+    if (alike & near).sum() < CONSENSUS.least:
         return
     colour = sum(_narrow((plane[box] - fetched(plane, rows, columns)) ** 2) for plane in planes[1:])
     alike &= colour < 4 * _NOISE + _SHARE / 2 * texture
@@ -272,7 +231,7 @@ def _variance(plane: Array) -> Array:
 
 def _touching(copy: Copy, shape: tuple[int, ...]) -> float:
     """The share of a part that its copy covers or touches."""
-    box, inside = image(copy, shape)
+    box, inside = counterpart(copy, shape)
     margin = [(min(BESIDE, side.start), min(BESIDE, length - side.stop)) for side, length in zip(box, shape, strict=True)]
     taken = np.zeros(shape, bool)
     wide = tuple(slice(side.start - before, side.stop + after) for side, (before, after) in zip(box, margin, strict=True))
@@ -294,10 +253,13 @@ class _Rivals:
         self.grey = grey - grey.mean()
         self.shape = [fft.next_fast_len(length, real=True) for length in grey.shape]
 
+    @cached_property
+    def transforms(self) -> tuple[npt.NDArray[np.complex64], npt.NDArray[np.complex64]]:
+        """Of the picture and of its square; most pictures need none."""
+        return fft.rfft2(self.grey, self.shape), fft.rfft2(self.grey * self.grey, self.shape)
+
     def nearest(self, one: _Candidate) -> float:
         """d': the least mean squared difference of a part's middle to the picture, shifted, but for itself and its copy."""
-        if not hasattr(self, "once"):
-            self.once = fft.rfft2(self.grey, self.shape), fft.rfft2(self.grey * self.grey, self.shape)
         rows, columns = np.nonzero(one.core)
         cut = _middle(rows), _middle(columns)
         if not one.core[cut].any():  # the middle of a ring
@@ -305,7 +267,7 @@ class _Rivals:
         mask = one.core[cut].astype(np.float32)
         part = self.grey[one.copy.box][cut] * mask
         high, wide = mask.shape
-        plain, square = self.once
+        plain, square = self.transforms
         product = square * np.conj(fft.rfft2(mask, self.shape)) - 2 * plain * np.conj(fft.rfft2(part, self.shape))
         apart = fft.irfft2(product, self.shape)[: self.grey.shape[0] - high + 1, : self.grey.shape[1] - wide + 1]
         apart = np.maximum(apart + (part * part).sum(), 0) / mask.sum()

@@ -158,7 +158,7 @@ def test_plausible_maps(matrix: np.ndarray, plausible: bool) -> None:
 
 def test_the_other_one_of_a_part() -> None:
     part = Copy((slice(10, 14), slice(20, 26)), np.ones((4, 6), bool), Affine(turned(90), np.array([100.0, 50.0])), 1.0)
-    box, inside = copied_parts.image(part, (200, 200))
+    box, inside = copied_parts.counterpart(part, (200, 200))
     taken = np.zeros((200, 200), bool)
     taken[box] = inside
     # x, y -> 100 - y, 50 + x: columns 100 - 13 .. 100 - 10, rows 50 + 20 .. 50 + 25
