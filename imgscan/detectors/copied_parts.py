@@ -19,8 +19,28 @@ from imgscan.detectors.keypoint_matches import LEAST, Affine, Floats
 
 OVERLAP = 0.1  # share of a part that its copy may cover: nothing can be pasted over what it was copied from
 WINDOW = 2.0  # pixels, standard deviation of the Gaussian windows
+SLIGHT, SLIGHT_GAIN = 1.5, 0.03  # grey levels between means, and logarithm of a gain, that saving explains
+MOST_GAIN = 2.0  # between two parts, up or down
+CLEARER = 0.8  # of the differences without a tone: what it may leave of them
+FEWEST = 30  # pixels that tell a tone
 
 Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Tone:
+    """How one part is lit otherwise than another: one = gain * other + offset, in luma and the two planes of chroma."""
+
+    gain: float = 1.0
+    offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __call__(self, others: Array) -> Array:
+        """3 x ... of the other part, as if lit like the one."""
+        shift = np.asarray(self.offsets, np.float32).reshape(-1, *[1] * (others.ndim - 1))
+        return np.asarray(np.float32(self.gain) * others + shift)
+
+
+PLAIN = Tone()
 
 
 @dataclass(frozen=True)
@@ -31,6 +51,29 @@ class Copy:
     inside: Bools  # of the box
     to: Affine  # where the other is
     evidence: float
+    tone: Tone = PLAIN  # of the part beside the other
+
+
+def tone_between(one: Array, other: Array) -> Tone:
+    """The tone of pixels beside those they correspond to, 3 x N each.
+
+    The gain is the ratio of the standard deviations of luma: neither noise that both have changes it, nor a map that is off by a
+    pixel, which would both lessen the slope of a regression.
+    """
+    if one.shape[1] < FEWEST:
+        return PLAIN
+    gain = float(np.clip(one[0].std() / max(float(other[0].std()), 1e-3), 1 / MOST_GAIN, MOST_GAIN))
+    luma, blue, red = (float(mean) for mean in one.mean(1) - gain * other.mean(1))
+    return Tone(gain, (luma, blue, red))
+
+
+def clear_tone(one: Array, other: Array) -> Tone:
+    """The tone where it explains most of what pixels and those they correspond to, 3 x N each, differ by; else PLAIN."""
+    tone = tone_between(one, other)
+    if abs(math.log(tone.gain)) < SLIGHT_GAIN and np.abs(one.mean(1) - other.mean(1)).max() < SLIGHT:
+        return PLAIN
+    left, before = (float(np.median(np.abs(one[0] - seen[0]))) for seen in (tone(other), other))
+    return tone if left < CLEARER * before else PLAIN
 
 
 def patterns(copies: Sequence[Copy], shape: tuple[int, ...]) -> list[bool]:
@@ -108,6 +151,14 @@ def fetched(plane: Array, rows: Floats, columns: Floats) -> Array:
     return np.asarray(ndimage.map_coordinates(plane, [rows, columns], order=1, mode="nearest"), np.float32)
 
 
+def seen_through(planes: Array, box: tuple[slice, slice], to: Affine) -> tuple[Array, Bools]:
+    """3 x H x W at the places that the pixels of a box are mapped to, and which of these lie within the picture."""
+    rows, columns = mapped(box, to)
+    high, wide = planes.shape[1:]
+    within = (rows >= 0) & (columns >= 0) & (rows <= high - 1) & (columns <= wide - 1)
+    return np.stack([fetched(plane, rows, columns) for plane in planes]), within
+
+
 def ground_of(grey: Array) -> Array:
     """3 x H x W, what refined() wants: luma, smoothed, and its slopes across and down."""
     calm = np.asarray(ndimage.gaussian_filter(grey, 1.0, truncate=3.0), np.float32)
@@ -120,13 +171,14 @@ def smooth(plane: Array) -> Array:
     return np.asarray(ndimage.gaussian_filter(plane, WINDOW, mode="nearest", truncate=2.5))
 
 
-def refined(ground: Array, box: tuple[slice, slice], part: Bools, to: Affine) -> Affine:
+def refined(ground: Array, box: tuple[slice, slice], part: Bools, to: Affine, tone: Tone = PLAIN) -> Affine:
     """The map that leaves the least difference over the pixels of a part: Gauss-Newton on its six numbers, robustly weighted.
 
     Args:
         ground: of ground_of.
         box, part: rows and columns, and which of their pixels count.
         to: where to begin.
+        tone: of the part beside where it is mapped to.
     """
     rows, columns = np.nonzero(part)
     if len(rows) < 100:
@@ -138,8 +190,8 @@ def refined(ground: Array, box: tuple[slice, slice], part: Bools, to: Affine) ->
     here = ground[0][places[:, 1].astype(np.intp), places[:, 0].astype(np.intp)]
     for _ in range(4):
         x, y = to(places).T
-        there, across, down = (fetched(plane, y, x) for plane in ground)
-        difference = here - there
+        there, across, down = (np.float32(tone.gain) * fetched(plane, y, x) for plane in ground)
+        difference = here - there - np.float32(tone.offsets[0])
         weight = 1 / (1 + (difference / 6) ** 2)
         slopes = np.stack([across * u, across * v, across, down * u, down * v, down], 1)
         normal = (slopes * weight[:, None]).T @ slopes

@@ -20,9 +20,14 @@ copy, and m and s the means of r and of r^2 in a small window around a pixel:
     score    = evidence^3 / (evidence^3 + HALF^3)
 
 What is left between a part and its copy is the noise of saving it: it changes sign from pixel to pixel and its local mean is close
-to 0.  Between two windows of one facade it is light and shade.  And nothing can be pasted over what it is a copy of: parts that
-overlap their copy are a pattern.  The score is given to both the part and the copy, for the pixels alone do not say which is which;
-those of neither have 0, which says nothing about them.
+to 0.  Between two windows of one facade it is light and shade.  Where one gain and offset for the whole part explain most of the
+difference, the copy was made brighter, darker, or of another contrast, and r is what they leave; likenesses that need this are
+seldom the same shape, so that with s, the larger singular value of the map over the smaller, their evidence is divided by
+
+    TONED (1 + ((s - 1) / STRETCHED)^2)
+
+Nothing can be pasted over what it is a copy of: parts that overlap their copy are a pattern.  The score is given to both the part
+and the copy, for the pixels alone do not say which is which; those of neither have 0, which says nothing about them.
 
 Copies of some hundred pixels have no keypoints that do not see their edge; small_copies.py finds those, by other means and on the
 same scale of evidence.
@@ -38,18 +43,20 @@ import numpy as np
 from scipy import ndimage
 
 from imgscan.detectors.copied_parts import (
+    PLAIN,
     Bools,
     Copy,
     around,
+    clear_tone,
     counterpart,
     disk,
-    fetched,
     ground_of,
     hull_of,
-    mapped,
     patterns,
     refined,
+    seen_through,
     smooth,
+    tone_between,
     unevenness,
 )
 from imgscan.detectors.inconsistency import Array, Picture, block_mean, check_picture
@@ -62,6 +69,8 @@ HALF = 500.0
 """Evidence, in pixels, at which the score is 1/2."""
 WHITE = 0.06
 """rho at which the evidence is halved; those of the 40 copies of CMH lie between 0.001 and 0.036."""
+TONED, STRETCHED = 1.2, 0.02
+"""By what evidence is divided where the copy is lit otherwise, and s - 1 at which it is halved there."""
 MOST_PIXELS = 1_500_000
 """A larger picture is looked at smaller, by a whole factor."""
 DOUBLED = 400_000
@@ -157,18 +166,27 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
     hull = hull_of(seeds, (box[0].stop - box[0].start, box[1].stop - box[1].start), MARGIN)
     if hull is None:
         return
-    alike, textured, _ = _compared(planes, box, to, 0.6, 6.0)
-    alike &= textured
+    here = planes[:, box[0], box[1]]
+    there, within = seen_through(planes, box, to)
+    tone = clear_tone(here[:, hull], there[:, hull])
+    alike, textured = _compared(here, tone(there), 0.6, 6.0)
+    alike &= textured & within
     if (alike & hull).sum() < HOPELESS:
         return
-    to = refined(ground, box, alike & ndimage.binary_dilation(hull, disk(MARGIN)), to)
-    alike, textured, within = _compared(planes, box, to, 0.8, 3.0)
+    part = alike & ndimage.binary_dilation(hull, disk(MARGIN))
+    to = refined(ground, box, part, to, tone)
+    there, within = seen_through(planes, box, to)
+    if tone != PLAIN:
+        tone = tone_between(here[:, part], there[:, part])
+        there = tone(there)
+    alike, textured = _compared(here, there, 0.8, 3.0)
+    alike &= within
     core = ndimage.binary_opening(alike & textured, disk(2))
     filled = ndimage.binary_closing(np.pad(core, 8), disk(MARGIN))[8:-8, 8:-8]
     numbered, _ = ndimage.label(filled | (alike & ndimage.binary_dilation(core, disk(3))))
     column, row = np.rint(seeds).astype(np.intp).T
     owner = numbered[row.clip(0, numbered.shape[0] - 1), column.clip(0, numbered.shape[1] - 1)]
-    difference = planes[0][box] - fetched(planes[0], *mapped(box, to))
+    difference = here[0] - there[0]
     for number in np.unique(owner[owner > 0]):
         hull = hull_of(seeds[owner == number], numbered.shape, MARGIN)
         if hull is None:
@@ -179,28 +197,25 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
         share = (counted & alike).sum() / max(1, counted.sum())
         rho = unevenness(difference, part & textured)
         whole = np.asarray(ndimage.binary_dilation(part, disk(EDGE)))
-        yield Copy(box, whole, to, same * share**2 / (1 + (rho / WHITE) ** 2))
+        evidence = same * share**2 / (1 + (rho / WHITE) ** 2)
+        if tone != PLAIN:
+            evidence /= TONED * (1 + ((to.stretch() - 1) / STRETCHED) ** 2)
+        yield Copy(box, whole, to, evidence, tone)
 
 
-def _compared(planes: Array, box: tuple[slice, slice], to: Affine, similar: float, near: float) -> tuple[Bools, Bools, Bools]:
-    """Of the pixels of a box: which look like those they are mapped to, which are textured in both places, which stay inside.
+def _compared(here: Array, there: Array, similar: float, near: float) -> tuple[Bools, Bools]:
+    """Which pixels of two parts look alike, and which are textured in both.
 
     Args:
-        planes: of find_copies.
-        box: rows and columns.
-        to: the map.
+        here, there: 3 x h x w, as in find_copies.
         similar: least structural similarity of luma, (2 cov + c) / (var + var + c) in Gaussian windows.
         near: most grey levels between the windows' means, in each plane.
     """
-    rows, columns = mapped(box, to)
-    high, wide = planes.shape[1:]
-    within = (rows >= 0) & (columns >= 0) & (rows <= high - 1) & (columns <= wide - 1)
-    here, there = planes[0][box], fetched(planes[0], rows, columns)
-    mean, other = smooth(here), smooth(there)
-    variance = smooth(here * here) - mean * mean
-    other_variance = smooth(there * there) - other * other
-    shared = smooth(here * there) - mean * other
-    alike = within & ((2 * shared + _NOISE) > similar * (variance + other_variance + _NOISE)) & (np.abs(mean - other) < near)
-    for plane in planes[1:]:
-        alike &= np.abs(smooth(plane[box] - fetched(plane, rows, columns))) < near
-    return alike, np.minimum(variance, other_variance) > _TEXTURE, within
+    mean, other = smooth(here[0]), smooth(there[0])
+    variance = smooth(here[0] * here[0]) - mean * mean
+    other_variance = smooth(there[0] * there[0]) - other * other
+    shared = smooth(here[0] * there[0]) - mean * other
+    alike = ((2 * shared + _NOISE) > similar * (variance + other_variance + _NOISE)) & (np.abs(mean - other) < near)
+    for one, twin in zip(here[1:], there[1:], strict=True):
+        alike &= np.abs(smooth(one - twin)) < near
+    return alike, np.minimum(variance, other_variance) > _TEXTURE

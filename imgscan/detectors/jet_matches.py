@@ -12,7 +12,8 @@ turned.  All f are scaled to the same noise.
 
 Pairs are found by hashing |f| with random projections (Datar et al., "Locality-sensitive hashing scheme based on p-stable
 distributions", SoCG 2004), which takes time in proportion to the pixels; a pair counts if its f agree once one is turned.  What
-misses most pairs of a copy still finds dozens, and they all follow one map.
+misses most pairs of a copy still finds dozens, and they all follow one map.  The mean colours around a place help to tell it from
+others.  One hash table knows the brightness too, the other does not: for what was lit otherwise, whose contrast LIKE bears.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from imgscan.detectors.keypoint_matches import APART
 
 SIGMA = 1.6  # pixels, of the Gaussian
 ORDER = 4  # of the highest derivatives
-TABLES, PROJECTIONS, WIDTH = 3, 4, 20.0  # hash tables, numbers of a key, grey levels a step of each
+PROJECTIONS, WIDTH = 5, 20.0  # numbers of a key, grey levels a step of each
 NEXT = 3  # places of one key that each is compared with
 MOST = 50_000  # pairs of a table and a distance in it
-LIKE = 0.2  # of a place's strength: how far f of a pair may lie apart ...
+LIKE = 0.3  # of a place's strength: how far f of a pair may lie apart ...
 NOISE = 100.0  # ... beyond what saving does to them, squared
 STRENGTH = 600.0  # least sum of |f|^2 of a textured place
 CORNER = 60.0  # least strength across the main direction, squared: on straight edges everything matches
@@ -66,7 +67,8 @@ class _Jets:
     x: _Places
     y: _Places
     strength: Array  # N: sum of |f|^2
-    plain: Array  # N x 5: what no turn changes: m = 0, and three mean colours
+    plain: Array  # N x 4: what no turn changes: m = 0, and the mean chroma
+    luma: Array  # N: mean
     turning: _Complex  # N x 6
     orders: npt.NDArray[np.intp]  # m of each of the 6
 
@@ -143,18 +145,18 @@ def _described(planes: Array) -> _Jets:
     textured[:_BORDER] = textured[-_BORDER:] = False
     textured[:, :_BORDER] = textured[:, -_BORDER:] = False
     y, x = np.nonzero(textured)
-    colours = [np.float32(COLOUR) * ndimage.gaussian_filter(plane, SIGMA)[y, x] for plane in planes]
+    luma, *chroma = (np.float32(COLOUR) * ndimage.gaussian_filter(plane, SIGMA)[y, x] for plane in planes)
     orders = np.array([m for m, _ in turning])
-    return _Jets(x, y, strength[y, x], np.column_stack([plain[y, x], *colours]).astype(np.float32), f[y, x], orders)
+    return _Jets(x, y, strength[y, x], np.column_stack([plain[y, x], *chroma]).astype(np.float32), luma, f[y, x], orders)
 
 
 def _hashed(jets: _Jets) -> _Places:
     """Pairs of places, APART pixels or more from each other, that share a key and nearly their |f|: M x 2, each pair once."""
-    told = np.concatenate([jets.plain, np.abs(jets.turning)], 1)
+    unlit = np.concatenate([jets.plain, np.abs(jets.turning)], 1)
     drawn = np.random.default_rng(0)
     limit = LIKE**2 * jets.strength + NOISE
     pairs = [np.zeros((0, 2), np.intp)]
-    for _ in range(TABLES if len(told) else 0):
+    for told in (np.column_stack([unlit, jets.luma]), unlit) if len(unlit) else ():
         ways = drawn.standard_normal((told.shape[1], PROJECTIONS + 1), dtype=np.float32)
         ways /= np.linalg.norm(ways, axis=0)
         thrown = told @ ways
@@ -177,8 +179,8 @@ def _hashed(jets: _Jets) -> _Places:
             some = slice(None, None, 1 + len(one) // MOST)  # a pattern has millions, and needs no more to be known for one
             one, other = one[some], other[some]
             pairs.append(np.stack([np.minimum(one, other), np.maximum(one, other)], 1))
-    once = np.unique(np.concatenate(pairs) @ np.array([len(told) + 1, 1]))
-    return np.stack(np.divmod(once, len(told) + 1), 1).astype(np.intp)
+    once = np.unique(np.concatenate(pairs) @ np.array([len(unlit) + 1, 1]))
+    return np.stack(np.divmod(once, len(unlit) + 1), 1).astype(np.intp)
 
 
 def _turned(products: _Complex, orders: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.float64], Array]:

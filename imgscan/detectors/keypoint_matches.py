@@ -38,6 +38,11 @@ class Affine:
         moved: Floats = places @ self.matrix.T + self.shift
         return moved
 
+    def stretch(self) -> float:
+        """The larger of the matrix's singular values over the smaller."""
+        large, small = np.linalg.svd(self.matrix, compute_uv=False)
+        return float(large / small)
+
     def plausible(self) -> bool:
         """No stretching beyond 2 : 1 and no scaling beyond 4."""
         large, small = np.linalg.svd(self.matrix, compute_uv=False)

@@ -19,15 +19,15 @@ def turned(degrees: float, scale: float = 1.0, flip: bool = False) -> np.ndarray
     return np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
 
 
-def pasted(scene: np.ndarray, matrix: np.ndarray, change: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The disc around (90, 90) once more around (220, 210): the picture, and both discs; `change` to its brightness."""
+def pasted(scene: np.ndarray, matrix: np.ndarray, gain: float = 1.0, offset: float = 0.0) -> tuple[np.ndarray, ...]:
+    """The disc around (90, 90) once more around (220, 210), gain * disc + offset: the picture, and both discs."""
     to = Affine(matrix, np.array([220.0, 210.0]) - matrix @ np.array([90.0, 90.0]))
     back = np.linalg.inv(matrix)
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float64)
     places = (np.stack([x, y], -1) - to.shift) @ back.T
     inside = np.linalg.norm(places - (90, 90), axis=-1) < 42
     copy = ndimage.map_coordinates(scene, [places[..., 1], places[..., 0]], order=3, mode="nearest")
-    return np.where(inside, copy + change, scene), np.hypot(x - 90, y - 90) < 42, inside
+    return np.where(inside, gain * copy + offset, scene), np.hypot(x - 90, y - 90) < 42, inside
 
 
 def scene(seed: int = 7) -> np.ndarray:
@@ -59,6 +59,50 @@ def test_a_planted_copy_is_found_with_its_source(matrix: np.ndarray, quality: in
     found = score(rgb)
     assert found.max() > 0.9
     assert iou(found > 0.5, source | copy) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("gain", "offset", "matrix"),
+    [(1.0, 12.0, turned(0)), (0.8, 20.0, turned(0)), (1.25, -35.0, turned(35)), (0.85, 0.0, turned(-20, 0.85))],
+    ids=["brighter", "softer", "harder and turned", "darker and smaller"],
+)
+def test_a_copy_that_was_lit_otherwise_is_found_with_its_source(gain: float, offset: float, matrix: np.ndarray) -> None:
+    plane, source, copy = pasted(scene(), matrix, gain, offset)
+    found = score(jpeg(grey(plane), 90))
+    assert found.max() > 0.9
+    assert iou(found > 0.5, source | copy) > 0.8
+
+
+def test_the_tone_is_the_one_that_was_planted() -> None:
+    plane, _, _ = pasted(scene(), turned(0), 0.8, 20.0)
+    best = max(find_copies(copy_move._planes(grey(plane), 1)), key=lambda copy: copy.evidence)
+    gain, offset = (0.8, 20.0) if best.to.shift[0] < 0 else (1 / 0.8, -20 / 0.8)
+    assert best.tone.gain == pytest.approx(gain, abs=0.01)
+    assert best.tone.offsets == pytest.approx((offset, 0, 0), abs=1.5)
+
+
+def test_lit_otherwise_and_stretched_is_rather_a_likeness() -> None:
+    """A stretch of 3 % hardly matters to a copy as it is, and speaks against one that is lit otherwise."""
+    stretched = np.diag([1.03, 1.0])
+    plain, lit = (
+        max(copy.evidence for copy in find_copies(copy_move._planes(grey(pasted(scene(), stretched, 1.0, offset)[0]), 1)))
+        for offset in (0.0, 15.0)
+    )
+    expected = copy_move.TONED * (1 + (0.03 / copy_move.STRETCHED) ** 2)
+    assert plain / lit == pytest.approx(expected, rel=0.25)
+
+
+def test_tones_by_hand() -> None:
+    rng = np.random.default_rng(4)
+    other = rng.normal(0, 30, (3, 400)) + np.array([[120], [4], [-7]])
+    noise = rng.normal(0, 1, (3, 400))
+    tone = copied_parts.tone_between(1.2 * other + np.array([[-10], [3], [2]]), other)
+    assert tone.gain == pytest.approx(1.2)
+    assert tone.offsets == pytest.approx((-10, 3, 2))
+    np.testing.assert_allclose(tone(other), 1.2 * other + np.array([[-10], [3], [2]]), rtol=1e-5)
+    assert copied_parts.clear_tone(other + noise, other) == copied_parts.PLAIN
+    assert copied_parts.clear_tone(rng.permuted(other, axis=1) * 1.2, other) == copied_parts.PLAIN  # no tone explains it
+    assert copied_parts.clear_tone(1.2 * other + noise, other).gain == pytest.approx(1.2, abs=0.01)
 
 
 def test_the_map_is_the_one_that_was_planted() -> None:

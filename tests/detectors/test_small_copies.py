@@ -1,11 +1,12 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from imgscan.detectors import copy_move, small_copies
-from imgscan.detectors.copied_parts import Copy
+from imgscan.detectors.copied_parts import Copy, Tone
 from imgscan.detectors.copy_move import find_copies, score
 from imgscan.detectors.keypoint_matches import Affine
 from imgscan.detectors.small_copies import find_small
@@ -19,8 +20,8 @@ def scene(seed: int = 7) -> np.ndarray:
     return dead_leaves(seed, SIDE) + ndimage.gaussian_filter(rng.normal(0, 12, (SIDE, SIDE)), 1.2) + rng.normal(0, 2, (SIDE, SIDE))
 
 
-def pasted(degrees: float, scale: float, flip: bool, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """The disc around (50, 60) once more around (140, 130), and where both are."""
+def pasted(degrees: float, scale: float, flip: bool, radius: float, gain: float = 1, offset: float = 0) -> tuple[np.ndarray, ...]:
+    """The disc around (50, 60) once more around (140, 130), gain * disc + offset, and where both are."""
     plane = scene()
     cos, sin = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
     back = np.linalg.inv(np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if flip else 1.0, 1.0]))
@@ -28,7 +29,7 @@ def pasted(degrees: float, scale: float, flip: bool, radius: float) -> tuple[np.
     places = (np.stack([x - 140, y - 130], -1)) @ back.T + (50, 60)
     inside = np.hypot(places[..., 0] - 50, places[..., 1] - 60) < radius
     copy = ndimage.map_coordinates(plane, [places[..., 1], places[..., 0]], order=3, mode="nearest")
-    return np.where(inside, copy, plane), inside | (np.hypot(x - 50, y - 60) < radius)
+    return np.where(inside, gain * copy + offset, plane), inside | (np.hypot(x - 50, y - 60) < radius)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,13 @@ def test_a_copy_of_700_pixels_is_found_with_its_source(degrees: float, scale: fl
     plane, both = pasted(degrees, scale, flip, 15)
     rgb = grey(plane) if quality is None else jpeg(grey(plane), quality)
     found = score(rgb) > 0.5
+    assert (found & both).sum() / (found | both).sum() > 0.6
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1.0, 12.0), (0.85, 0.0), (1.15, -10.0)])
+def test_a_small_copy_that_was_lit_otherwise_is_found(gain: float, offset: float) -> None:
+    plane, both = pasted(0, 1, False, 15, gain, offset)
+    found = score(jpeg(grey(plane), 92)) > 0.5
     assert (found & both).sum() / (found | both).sum() > 0.6
 
 
@@ -110,6 +118,23 @@ def test_the_nearest_rival_is_what_comparing_everywhere_finds() -> None:
             least = min(least, float(((part - other) ** 2).mean()))
     one = small_copies._Candidate(copy, inside, int(inside.sum()), 0.0)
     assert small_copies._Rivals(plane).nearest(one) == pytest.approx(least, rel=1e-3)
+
+
+def test_what_is_lit_otherwise_has_rivals_in_any_tone() -> None:
+    """Of the places that a part is compared with, the one that is the part in another tone leaves nothing."""
+    rng = np.random.default_rng(5)
+    plane = rng.uniform(60, 200, (60, 70)).astype(np.float32)
+    inside = np.zeros((12, 12), bool)
+    inside[2:10, 2:10] = True
+    plane[40:48, 50:58] = 0.7 * plane[12:20, 12:20] + 30
+    plain = Copy((slice(10, 22), slice(10, 22)), inside, Affine(np.eye(2), np.array([15.0, 20.0])), 0.0)
+    lit = replace(plain, tone=Tone(1.1, (3.0, 0.0, 0.0)))
+    least = {
+        one.tone.gain: small_copies._Rivals(plane).nearest(small_copies._Candidate(one, inside, 64, 0.0)) for one in (plain, lit)
+    }
+    spread = plane[12:20, 12:20].var()
+    assert least[1.1] < 0.001 * spread
+    assert least[1.0] > 0.05 * spread
 
 
 def test_a_picture_without_texture_has_none() -> None:
