@@ -61,7 +61,8 @@ def render(record: Record) -> str:
 def summary_text(tally: Tally, seconds: float, out: str, reused: int = 0) -> str:
     """Counts and pace, in one line."""
     pace = (tally.pictures - reused) / seconds if seconds > 0 else 0.0
-    counts = f"{tally.pictures} pictures: {tally.flagged} flagged, {tally.clean} clean, {tally.skipped} skipped"
+    pictures = f"{tally.pictures} picture{'s' if tally.pictures != 1 else ''}"
+    counts = f"{pictures}: {tally.flagged} flagged, {tally.clean} clean, {tally.skipped} skipped"
     before = f"{reused} of them from an earlier scan; " if reused else ""
     return f"{counts}; {before}{pace:.2f} pictures/s; results in {out}"
 

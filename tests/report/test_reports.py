@@ -69,6 +69,7 @@ def test_printable_leaves_what_people_can_read() -> None:
 def test_summary_counts() -> None:
     tally = Tally()
     tally.add(result_line(assessed()), FailOn(score=0.5))
+    assert summary_text(tally, 2.0, "out").startswith("1 picture: 1 flagged, 0 clean, 0 skipped; ")
     tally.add(result_line(assessed()), FailOn(score=0.9))
     tally.add(result_line(SKIPPED), FailOn())
     assert summary_text(tally, 2.0, "out") == "3 pictures: 1 flagged, 1 clean, 1 skipped; 1.50 pictures/s; results in out"
