@@ -22,6 +22,7 @@ WINDOW = 2.0  # pixels, standard deviation of the Gaussian windows
 SLIGHT, SLIGHT_GAIN = 1.5, 0.03  # grey levels between means, and logarithm of a gain, that saving explains
 MOST_GAIN = 2.0  # between two parts, up or down
 CLEARER = 0.8  # of the differences without a tone: what it may leave of them
+ROUNDING = 1.0  # grey levels squared
 FEWEST = 30  # pixels that tell a tone
 
 Bools = npt.NDArray[np.bool_]
@@ -205,8 +206,11 @@ def refined(ground: Array, box: tuple[slice, slice], part: Bools, to: Affine, to
 
 
 def unevenness(difference: Array, part: Bools) -> float:
-    """median of m^2 / median of s over a part; m and s: means of its difference to the copy and of the square in a window."""
+    """median of m^2 / median of s over a part; m and s: means of its difference to the copy and of the square in a window.
+
+    Where the two differ by less than a grey level, rounding and a tone that is nearly right are most of it: s is ROUNDING at least.
+    """
     if not part.any():
         return math.inf
     mean, power = smooth(difference)[part], smooth(difference * difference)[part]
-    return float(np.median(mean * mean) / max(float(np.median(power)), 1e-3))
+    return float(np.median(mean * mean) / max(float(np.median(power)), ROUNDING))

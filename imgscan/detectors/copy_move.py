@@ -81,6 +81,7 @@ SMALLEST = 32  # pixels a side of a picture that has room for a part and its cop
 MOST = 7_000  # keypoints
 MARGIN = 6  # pixels around the keypoints that belong to a part
 HOPELESS = 100  # pixels: fewer that agree, before the map is refined, never become a part that counts
+RELIT = 2  # rounds in which a tone and a map are refined by each other
 EDGE = 3  # pixels beside the edge of a part whose windows reach over it, so that they do not agree though they belong to it
 _NOISE = 4.0  # grey levels squared: keeps the similarity of two flat windows from resting on their noise
 _TEXTURE = 9.0  # grey levels squared: the variance from which on a window is textured
@@ -175,6 +176,10 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
         return
     part = alike & ndimage.binary_dilation(hull, disk(MARGIN))
     to = refined(ground, box, part, to, tone)
+    if tone != PLAIN:
+        to, part = _relit(planes, ground, box, part, to)
+        if part.sum() < HOPELESS:
+            return
     there, within = seen_through(planes, box, to)
     if tone != PLAIN:
         tone = tone_between(here[:, part], there[:, part])
@@ -201,6 +206,17 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
         if tone != PLAIN:
             evidence /= TONED * (1 + ((to.stretch() - 1) / STRETCHED) ** 2)
         yield Copy(box, whole, to, evidence, tone)
+
+
+def _relit(planes: Array, ground: Array, box: tuple[slice, slice], part: Bools, to: Affine) -> tuple[Affine, Bools]:
+    """A map refined in the tone of what agrees with it, and which pixels of the part do; the first part may be more than was copied."""
+    here = planes[:, box[0], box[1]]
+    for _ in range(RELIT):
+        there, _ = seen_through(planes, box, to)
+        tone = tone_between(here[:, part], there[:, part])
+        part = part & _compared(here, tone(there), 0.8, 6.0)[0]
+        to = refined(ground, box, part, to, tone_between(here[:, part], there[:, part]))
+    return to, part
 
 
 def _compared(here: Array, there: Array, similar: float, near: float) -> tuple[Bools, Bools]:
