@@ -209,7 +209,7 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
 
 
 def _relit(planes: Array, ground: Array, box: tuple[slice, slice], part: Bools, to: Affine) -> tuple[Affine, Bools]:
-    """A map refined in the tone of what agrees with it, and which pixels of the part do; the first part may be more than was copied."""
+    """A map refined in the tone of what agrees with it, and which pixels of a part do, of which not all may have been copied."""
     here = planes[:, box[0], box[1]]
     for _ in range(RELIT):
         there, _ = seen_through(planes, box, to)
