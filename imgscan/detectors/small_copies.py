@@ -296,7 +296,7 @@ class _Rivals:
         part = (part - part.sum() / count) * mask
         shared = self._back(plain * np.conj(fft.rfft2(part, self.shape)), mask.shape)
         spread = self._back(square * window, mask.shape) - self._back(plain * window, mask.shape) ** 2 / count
-        return np.asarray(((part * part).sum() - np.maximum(shared, 0) ** 2 / np.maximum(spread, count)) / count)
+        return np.asarray(np.maximum((part * part).sum() - np.maximum(shared, 0) ** 2 / np.maximum(spread, count), 0) / count)
 
     def _back(self, product: npt.NDArray[np.complex64], size: tuple[int, ...]) -> Array:
         """A correlation with a window of `size`, wherever that lies within the picture."""
