@@ -40,6 +40,7 @@ def scan(
     grid: int | None = None,
     compat: str | None = None,
     accept_licence: bool = False,
+    drawn: bool = False,
 ) -> Iterator[Finding | Skipped]:
     """Assess pictures: is part of this one of another history, and where?
 
@@ -53,11 +54,13 @@ def scan(
             processes are started by spawning (macOS, Windows).
         compat: official, as for `imgscan scan --compat`.
         accept_licence: use weights that forbid commercial use.
+        drawn: judge screenshots and other drawn or typeset pictures too, as if they were photographs.
         cluster, grid: in place of the weights card's own; the card's levels then do not hold and all are "none".
 
     Yields:
-        A Finding with its `mask` for every picture that could be assessed, also where nothing was found (score 0.0, level "none"),
-        and a Skipped with a reason for every other file; in the order of the pictures, names within a folder sorted.
+        A Finding with its `mask` for every picture that could be assessed, also where nothing was found (score 0.0, level "none")
+        or it was not judged (`withheld` says why), and a Skipped with a reason for every other file; in the order of the pictures,
+        names within a folder sorted.
 
     Raises:
         imgscan.errors.ImgscanError: no such path, model or device; weights that are not what their card says; a grid that is not of
@@ -81,6 +84,6 @@ def scan(
     several = [pictures] if isinstance(pictures, (str, bytes, PathLike)) else pictures
     sources = find_all(several)
     chosen = find_model(model, compat).with_clustering(cluster, grid)
-    scanner = build_scanner(chosen, device=choose_device(device), jobs=jobs, accept_licence=accept_licence)
+    scanner = build_scanner(chosen, device=choose_device(device), jobs=jobs, drawn=drawn, accept_licence=accept_licence)
     for item in assess(sources, scanner):
         yield replace(item.finding, mask=item.mask) if isinstance(item, Assessed) else item

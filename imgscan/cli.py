@@ -103,6 +103,10 @@ def scan(
         Path | None,
         typer.Option(help="results.jsonl of an earlier scan: its findings, by content, are known and change no exit code."),
     ] = None,
+    drawn: Annotated[
+        bool,
+        typer.Option("--drawn", help="Judge screenshots and other drawn or typeset pictures too, as if they were photographs."),
+    ] = False,
     files_from: Annotated[
         str | None, typer.Option(metavar="FILE", help="Also scan the paths in this file, one a line; - reads them from stdin.")
     ] = None,
@@ -169,6 +173,7 @@ def scan(
             fail_on=fail_on,
             report_from=report_from,
             least_area=min_area,
+            drawn=drawn,
             baseline=baseline,
             exit_zero=exit_zero,
             allow_unreadable=allow_unreadable,

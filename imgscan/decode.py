@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset
 
+from imgscan.drawn import drawn
 from imgscan.find import FORMATS
 from imgscan.jpeg import quantization_table
 from imgscan.metadata.remarks import remarks
@@ -72,7 +73,7 @@ def decode(source: Source) -> Picture | Skipped:
         return Skipped(source, f"{BROKEN}: {error}")
     digest = hashlib.sha256(content).hexdigest()
     quality, jpeg = (estimate_quality(tables), content) if tables else (None, None)
-    return Picture(source, rgb, digest, len(content), name, orientation, quality, said, jpeg)
+    return Picture(source, rgb, digest, len(content), name, orientation, quality, said, drawn(rgb), jpeg)
 
 
 def _is_raw(source: Source, file: Image.Image) -> bool:

@@ -136,4 +136,5 @@ def judge(picture: Picture, mask: Mask, clusters: Clusters, points: Sequence[Ope
         clusters=len(clusters.persistence),
         method=clusters.method,
         grid=(int(clusters.labels.shape[0]), int(clusters.labels.shape[1])),
+        withheld=mask.withheld,
     )

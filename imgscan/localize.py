@@ -20,6 +20,7 @@ ODDS = 5.0
 """By how much the networks have to suspect one of two equal parts more than the other to tell the copy from its source."""
 NOTHING = Sought()
 JPEG, JPEG_SHARE = 1.0, 0.1  # nats that so many pixels of a region have gained, for its JPEG history to speak for it
+DRAWN = "looks drawn or typeset (a screenshot, a page, a chart), not photographed"
 SURE = 1e-4  # probabilities nearer to 0 or 1 count as that far from it
 
 
@@ -35,6 +36,7 @@ class LocalizeSettings:
     threshold: float = 0.5  # of its probability: where regions begin
     peak: float = 0.0  # a region is as strong as its strongest pixels, as many as this share of the picture; 0: as all of them
     together: bool = False  # where one region is strong enough, the weaker ones are marked too
+    drawn: float = 1.0  # pictures that look drawn by so much or more (drawn.py) are not marked; 1: all are judged
     beside: float = 0.0  # in place of `strength`, if more, beside what a detector alone has marked; the operating point `likely`
 
 
@@ -46,6 +48,7 @@ def localize(
     settings: LocalizeSettings,
     found: Sought = NOTHING,
     speaks: Evidence = "pixels",
+    drawn: float = 0.0,
 ) -> Mask:
     """The largest cluster is pristine, every other one forged (FOCAL, section 3.2); a mask head's own probability goes before that.
 
@@ -61,6 +64,7 @@ def localize(
             those of a mask head; where clusters decide, they too only add.  Where the features have a verdict, it decides which
             regions count and how strong they are, and the probability how far they reach.
         speaks: what it is evidence of when the features alone mark something.
+        drawn: how far the picture looks drawn, 0..1; in one that does nothing is marked, for nothing that judges was made for such.
     """
     weighed = [enlarge(one.values, one.cell, height, width, one.corner) for one in found.odds]
     odds = np.asarray(np.sum(weighed, axis=0), np.float32) if weighed else None
@@ -105,6 +109,8 @@ def localize(
         own = _weighed(features.verdict or features.probability, None, height, width)
         seen = [one for one in marked if region_strength(own[one.box][one.inside], most) > FOUND]
     regions, marked, probability = regions + alone, marked + added, np.maximum(probability, scores)
+    if settings.drawn <= drawn:
+        return Mask(probability, np.zeros((height, width), bool), (), withheld=DRAWN)
     sure = [one for one in copied if one.score > FOUND]
     strongest = max((region.strength for region in regions), default=0.0)
     return replace(_mask(probability, marked, _Reasons(speaks, _union(seen, (height, width)), odds, sure)), strongest=strongest)

@@ -167,7 +167,8 @@ def _conclude(
 ) -> Assessed:
     """Localize and judge a picture whose clusters are there, and what its detectors add."""
     with _clock(timings, "localize"):
-        mask = localize(features, clusters, picture.height, picture.width, scanner.localizing, found, scanner.speaks)
+        size, settings = (picture.height, picture.width), scanner.localizing
+        mask = localize(features, clusters, *size, settings, found, scanner.speaks, picture.drawn)
         finding = judge(picture, mask, clusters, scanner.points)
     return Assessed(finding, mask, picture, features, clusters)
 

@@ -53,6 +53,7 @@ class Picture:
     orientation: int  # EXIF orientation, 1..8; 1 = upright
     jpeg_quality: int | None  # estimated from the luma table; None: not a JPEG
     remarks: tuple[Remark, ...] = ()  # on the file's metadata
+    drawn: float = 0.0  # 0..1: how far it looks drawn by a program and not photographed
     jpeg: JpegFile | None = field(default=None, repr=False)
 
     @property
@@ -163,6 +164,7 @@ class Mask:
     regions: tuple[Region, ...]  # by falling strength
     sources: npt.NDArray[np.bool_] | None = None  # H x W: what marked copies equal, itself not marked; None: nothing
     strongest: float = 0.0  # strength of the strongest region, marked or too weak for that; 0: there is none
+    withheld: str | None = None  # why nothing is marked, whatever there is; None: what is strong enough is marked
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ class Finding:
     method: str  # the clustering that decided
     grid: tuple[int, int]  # rows, columns the clustering saw
     mask: Mask | None = field(default=None, repr=False, compare=False)  # for users of the library; the record has a file's name
+    withheld: str | None = None  # why it was not judged (score 0, nothing marked); goes on after its name: "looks drawn ..."
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,7 @@ def build_scanner(
     side: int | None = None,
     beyond: str | None = None,
     weakest: float | None = None,
+    drawn: bool = False,
     accept_licence: bool = False,
     shared: Shared | None = None,
 ) -> Scanner:
@@ -136,7 +137,7 @@ def build_scanner(
 
     What is weaker than the model's usual operating point (beside a copy that is marked: than `likely`) is not marked, unless
     `everything` is asked for (calibration has to see it), nothing was measured for this model, or `weakest`, which somebody wants
-    to see, is lower.
+    to see, is lower.  With `drawn` pictures that look drawn by a program are judged as if they were photographs.
 
     Scanners with the same `shared` share what they have in common.
 
@@ -153,6 +154,8 @@ def build_scanner(
             f"--grid {clustering.grid}: hierarchical takes at most {MOST_GRID} cells a side; it holds all pairs of them"
         )
     localizing = settings("localize", LocalizeSettings, model.settings.get("localize", {}), origin)
+    if drawn:
+        localizing = replace(localizing, drawn=LocalizeSettings.drawn)
     if model.points and not everything:
         usual = usual_score(model.points)
         if weakest is None or weakest >= usual:

@@ -71,14 +71,14 @@ def test_the_default_point_is_what_counts_and_no_level() -> None:
     assert least_score(FailOn(), points) > 1
 
 
-def finding(strengths: list[float]) -> Finding:
+def finding(strengths: list[float], withheld: str | None = None) -> Finding:
     regions = tuple(Region((0, 0, 4, 4), 16, s) for s in strengths)
     picture = Picture(Source(__file__, "x.jpg"), np.zeros((64, 64, 3), np.uint8), "ab", 5, "JPEG", 1, 90)  # type: ignore[arg-type]
     forged = np.zeros((64, 64), bool)
     forged[:4, :4] = bool(strengths)
     labels = np.zeros((8, 8), np.int32)
     clusters = Clusters(labels, labels > 0, (1.0,), "hdbscan")
-    return judge(picture, Mask(np.zeros((64, 64), np.float32), forged, regions), clusters, POINTS)
+    return judge(picture, Mask(np.zeros((64, 64), np.float32), forged, regions, withheld=withheld), clusters, POINTS)
 
 
 def test_the_strongest_region_is_the_score() -> None:
@@ -88,6 +88,11 @@ def test_the_strongest_region_is_the_score() -> None:
     assert FailOn(score=0.7).reached(*of(verdict))
     assert not FailOn(score=0.71).reached(*of(verdict))
     assert not FailOn().reached(*of(verdict))
+
+
+def test_why_nothing_was_judged_is_told() -> None:
+    assert finding([]).withheld is None
+    assert finding([], withheld="looks drawn").withheld == "looks drawn"
 
 
 def test_nothing_marked_scores_zero_and_reaches_nothing() -> None:

@@ -31,9 +31,10 @@ def test_the_public_surface() -> None:
         "grid",
         "compat",
         "accept_licence",
+        "drawn",
     ]
     assert [one.name for one in fields(imgscan.Finding)] == [
-        "picture", "score", "level", "area", "regions", "clusters", "method", "grid", "mask",
+        "picture", "score", "level", "area", "regions", "clusters", "method", "grid", "mask", "withheld",
     ]  # fmt: skip
     assert [one.name for one in fields(imgscan.Skipped)] == ["source", "reason"]
 

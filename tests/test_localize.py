@@ -45,6 +45,21 @@ def test_probability_ranks_forged_over_pristine_even_when_nothing_is_marked() ->
     assert mask.probability[30, 50] > mask.probability[80, 10]
 
 
+def test_in_a_drawn_picture_nothing_is_marked_and_it_says_why() -> None:
+    features, clusters = scene()
+    whole = np.ones((9, 9), bool)
+    twins = Twins(0.9, (Part((slice(0, 9), slice(0, 9)), whole), Part((slice(20, 29), slice(0, 9)), whole)))
+    for found in (Sought(), Sought((twins,))):
+        judged = localize(features, clusters, 96, 128, LocalizeSettings(drawn=0.2), found, drawn=0.19)
+        withheld = localize(features, clusters, 96, 128, LocalizeSettings(drawn=0.2), found, drawn=0.2)
+        assert judged.forged.any()
+        assert judged.withheld is None
+        assert (withheld.forged.any(), withheld.regions, withheld.strongest) == (False, (), 0.0)
+        assert "drawn" in (withheld.withheld or "")
+        np.testing.assert_array_equal(judged.probability, withheld.probability)
+    assert localize(features, clusters, 96, 128, LocalizeSettings(), drawn=0.99).forged.any()  # cards that do not ask for it
+
+
 def test_one_cluster_is_nothing_forged() -> None:
     features, _ = scene()
     labels = np.zeros((12, 16), np.int32)

@@ -58,6 +58,7 @@ class ScanOptions:
     fail_on: str | None
     report_from: str | None
     least_area: float
+    drawn: bool
     baseline: Path | None
     exit_zero: bool
     allow_unreadable: bool
@@ -115,6 +116,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
         jobs=options.jobs,
         side=options.side,
         weakest=least_score(gates.report_from, chosen.points),
+        drawn=options.drawn,
         accept_licence=options.accept_licence,
     )
     if options.grid == "auto":

@@ -26,6 +26,11 @@ seldom the same shape, so that with s, the larger singular value of the map over
 
     TONED (1 + ((s - 1) / STRETCHED)^2)
 
+What a program draws, letters and icons, it draws often, and every time the same.  With e how even the part is (drawn.py), or its
+copy if that is more, evidence is divided by
+
+    1 + (e / EVEN)^12
+
 Nothing can be pasted over what it is a copy of: parts that overlap their copy are a pattern.  The score is given to both the part
 and the copy, for the pixels alone do not say which is which; those of neither have 0, which says nothing about them.
 
@@ -63,6 +68,7 @@ from imgscan.detectors.inconsistency import Array, Picture, block_mean, check_pi
 from imgscan.detectors.keypoint_matches import LEAST, Affine, Floats, group, match
 from imgscan.detectors.keypoints import find_keypoints
 from imgscan.detectors.small_copies import find_small
+from imgscan.drawn import evenness
 from imgscan.records import Part, Twins
 
 HALF = 500.0
@@ -71,6 +77,8 @@ WHITE = 0.06
 """rho at which the evidence is halved; those of the 40 copies of CMH lie between 0.001 and 0.036."""
 TONED, STRETCHED = 1.2, 0.02
 """By what evidence is divided where the copy is lit otherwise, and s - 1 at which it is halved there."""
+EVEN = 0.45
+"""Evenness at which the evidence is halved; those of the copies of CMH are 0.38 at most."""
 MOST_PIXELS = 1_500_000
 """A larger picture is looked at smaller, by a whole factor."""
 DOUBLED = 400_000
@@ -103,22 +111,22 @@ def find(rgb: Picture) -> list[Twins]:
     planes = _planes(rgb, factor)
     copies = list(find_copies(planes))
     repeat = patterns(copies, planes.shape[1:])
-    found = _twins([copy for copy, no in zip(copies, repeat, strict=True) if not no], planes.shape[1:], factor)
+    found = _twins([copy for copy, no in zip(copies, repeat, strict=True) if not no], planes.shape[1:], factor, rgb)
     if planes[0].size > SMALL_PIXELS:
         planes, factor = np.stack([block_mean(plane, 2) for plane in planes]), 2 * factor
     if min(planes.shape[1:]) >= SMALLEST:
         small = [replace(copy, evidence=copy.evidence * HALF) for copy in find_small(planes)]
-        found += _twins(small, planes.shape[1:], factor)
+        found += _twins(small, planes.shape[1:], factor, rgb)
     return found
 
 
-def _twins(copies: Sequence[Copy], shape: tuple[int, ...], factor: int) -> list[Twins]:
+def _twins(copies: Sequence[Copy], shape: tuple[int, ...], factor: int, rgb: Picture) -> list[Twins]:
     """Copies in a picture of h x w that was looked at `factor` times smaller, in its own pixels and with their score."""
     found = []
     for copy in _solid(copies):
-        value = 1 / (1 + (HALF / max(copy.evidence, 1e-3)) ** 3)
         here, there = (_enlarged(*one, factor) for one in ((copy.box, copy.inside), counterpart(copy, shape)))
-        found.append(Twins(value, (here, there)))
+        evidence = copy.evidence / (1 + (max(evenness(rgb, here), evenness(rgb, there)) / EVEN) ** 12)
+        found.append(Twins(1 / (1 + (HALF / max(evidence, 1e-3)) ** 3), (here, there)))
     return found
 
 

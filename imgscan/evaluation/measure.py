@@ -23,6 +23,7 @@ from imgscan.datasets.entries import Entry, masks_of, read_truth
 from imgscan.datasets.resolve import Wanted, resolve
 from imgscan.datasets.trees import is_generic, subfolders
 from imgscan.decode import decode
+from imgscan.drawn import drawn
 from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.attacks import attack
 from imgscan.evaluation.contestants import Answer, Contestant
@@ -170,7 +171,9 @@ def _show(task: Task) -> dict[str, _Shown | Skipped]:
             shown[name] = Skipped(source, f"{name}: {error}")
         else:  # nothing is left of the file it was
             pixels = np.ascontiguousarray(rgb)
-            shown[name] = _Shown(replace(picture, rgb=pixels, format="attacked", jpeg_quality=None, jpeg=None), moved)
+            shown[name] = _Shown(
+                replace(picture, rgb=pixels, format="attacked", jpeg_quality=None, drawn=drawn(pixels), jpeg=None), moved
+            )
     return shown
 
 

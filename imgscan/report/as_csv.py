@@ -29,13 +29,15 @@ COLUMNS = (
     "reason",
     "licence",
     "evidence",
+    "withheld",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for a formula
 
 
 def render(record: Record) -> str:
     """`area` is a share, 0 to 1; `regions` a count; `largest_region` left top right bottom in pixels; `licence` is
-    empty unless the weights allow no commercial use; `evidence` is what speaks for any of the regions."""
+    empty unless the weights allow no commercial use; `evidence` is what speaks for any of the regions; `withheld` is why a picture
+    was not judged."""
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(COLUMNS)

@@ -47,12 +47,15 @@ def _header(record: Record) -> str:
     text = f"{record.flagged} of {assessed} pictures flagged"
     if more:
         text += f", {more} more reported"
+    if record.withheld:
+        text += f", {len(record.withheld)} not judged"
     if record.skipped:
         text += f", {len(record.skipped)} could not be assessed"
+    drawn = "<p>Not judged are pictures that look drawn or typeset, not photographed; see --drawn.</p>" if record.withheld else ""
     state = "" if record.complete else '<p class="warn">This scan did not come to its end; what it had is below.</p>'
     seconds = f" in {summary['seconds']:.0f} s" if summary else ""
     return (
-        f"<header><h1>imgscan</h1><p class='sum'>{escape(text)}</p>{state}"
+        f"<header><h1>imgscan</h1><p class='sum'>{escape(text)}</p>{state}{drawn}"
         f"<p>{escape(_threshold_text(run) + _reported_text(run))}</p>"
         f"<p>Model {escape(run['model'])}, {escape(run['started'])}{seconds}. A score ranks pictures, it is not a probability: "
         "look at the overlays, and know that fully generated pictures are mostly missed, and without copy-move copies within one "
@@ -108,7 +111,7 @@ def _table(record: Record, findings: Sequence[Line]) -> str:
         number = places.get(id(line))
         shown = f'<a href="#f{number}">{name}</a>' if number else name
         remark = ", in the baseline" if line.get("known") else ", reported only" if number and not line["flagged"] else ""
-        level = LEVEL_NAMES[line["level"]] + remark
+        level = "not judged" if line.get("withheld") else LEVEL_NAMES[line["level"]] + remark
         cells = (
             (list(LEVEL_NAMES).index(line["level"]), level),
             (line["score"], f"{line['score']:.3f}"),

@@ -51,7 +51,8 @@ def render(record: Record) -> str:
     lines += [f"skipped  {printable(line['name'])}: {printable(line['reason'])}" for line in record.skipped]
     assessed = len(record.results) - len(record.skipped)
     more = f"{len(record.findings) - record.flagged} more reported, " if len(record.findings) > record.flagged else ""
-    lines.append(f"{record.flagged} of {assessed} pictures flagged, {more}{len(record.skipped)} not assessed")
+    drawn = f"{len(record.withheld)} not judged (drawn or typeset), " if record.withheld else ""
+    lines.append(f"{record.flagged} of {assessed} pictures flagged, {more}{drawn}{len(record.skipped)} not assessed")
     lines += [f"weights {printable(note)}" for note in record.licence_notes]
     if not record.complete:
         lines.append("the scan did not come to its end")
@@ -62,7 +63,8 @@ def summary_text(tally: Tally, seconds: float, out: str, reused: int = 0) -> str
     """Counts and pace, in one line."""
     pace = (tally.pictures - reused) / seconds if seconds > 0 else 0.0
     pictures = f"{tally.pictures} picture{'s' if tally.pictures != 1 else ''}"
-    counts = f"{pictures}: {tally.flagged} flagged, {tally.clean} clean, {tally.skipped} skipped"
+    drawn = f"{tally.withheld} not judged (drawn or typeset, see --drawn), " if tally.withheld else ""
+    counts = f"{pictures}: {tally.flagged} flagged, {tally.clean} clean, {drawn}{tally.skipped} skipped"
     before = f"{reused} of them from an earlier scan; " if reused else ""
     return f"{counts}; {before}{pace:.2f} pictures/s; results in {out}"
 

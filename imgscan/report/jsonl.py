@@ -30,14 +30,15 @@ class Tally:
     flagged: int = 0  # pictures at or above --fail-on
     reported: int = 0  # at or above --report-from, the flagged among them
     marked: int = 0  # pictures with any pixel marked as forged
-    clean: int = 0  # assessed and not flagged
+    clean: int = 0  # judged and not flagged
+    withheld: int = 0  # assessed and not judged: they look drawn by a program
     skipped: int = 0
     known: int = 0  # clean only because a baseline has them
     levels: Counter[str] = field(default_factory=Counter)
 
     @property
     def pictures(self) -> int:
-        return self.flagged + self.clean + self.skipped
+        return self.flagged + self.clean + self.withheld + self.skipped
 
     def add(self, line: Line, fail_on: FailOn, report_from: FailOn | None = None, known: Collection[str] = ()) -> Line:
         """Count a result line and complete it by what this scan decides about it: `flagged`, `reported`, `known`.
@@ -58,7 +59,8 @@ class Tally:
         self.known += old
         self.reported += reported and not old
         self.flagged += found
-        self.clean += not found
+        self.withheld += bool(line.get("withheld"))
+        self.clean += not found and not line.get("withheld")
         self.marked += line["area"] > 0
         self.levels[line["level"]] += 1
         return {**line, "flagged": found, "reported": reported and not old, "known": old}
@@ -108,6 +110,7 @@ def summary_line(tally: Tally, *, complete: bool, seconds: float, exit_code: int
         "reported": tally.reported,
         "marked": tally.marked,
         "clean": tally.clean,
+        "withheld": tally.withheld,
         "skipped": tally.skipped,
         "known": tally.known,
         "levels": dict(sorted(tally.levels.items())),

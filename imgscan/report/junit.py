@@ -1,6 +1,6 @@
 """JUnit XML, as test reporters of Jenkins, GitLab and others read it: a test case per picture.
 
-A finding is a failure, a file that could not be assessed an error.
+A finding is a failure, a file that could not be assessed an error, a picture that was not judged a skipped test.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def render(record: Record) -> str:
     seconds = f"{summary.get('seconds', 0):.3f}"
     counts = {"tests": str(len(record.results)), "failures": str(record.flagged), "errors": str(len(record.skipped))}
     root = ElementTree.Element("testsuites", {"name": "imgscan", "time": seconds, **counts})
-    facts = {"skipped": "0", "timestamp": record.run["started"].removesuffix("+00:00"), "time": seconds}
+    facts = {"skipped": str(len(record.withheld)), "timestamp": record.run["started"].removesuffix("+00:00"), "time": seconds}
     suite = ElementTree.SubElement(root, "testsuite", {"name": "imgscan", **counts, **facts})
     properties = ElementTree.SubElement(suite, "properties")
     for name in ("model", "version"):
@@ -33,6 +33,8 @@ def render(record: Record) -> str:
         case = ElementTree.SubElement(suite, "testcase", {"name": name, "classname": "imgscan.scan", "time": "0"})
         if line["status"] == "skipped":
             ElementTree.SubElement(case, "error", {"type": "not-assessed", "message": _text(line["reason"])})
+        elif line.get("withheld"):
+            ElementTree.SubElement(case, "skipped", {"message": line["withheld"]})
         elif line.get("flagged"):
             made = ElementTree.SubElement(case, "failure", {"type": line["level"], "message": _text(finding_text(line))})
             made.text = "\n".join(_region(one, line["regions"]) for one in line["regions"])

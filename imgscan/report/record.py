@@ -44,6 +44,11 @@ class Record:
         return [line for line in self.results if line["status"] == "skipped"]
 
     @property
+    def withheld(self) -> list[Line]:
+        """Pictures that were assessed and not judged."""
+        return [line for line in self.results if line.get("withheld")]
+
+    @property
     def licence_notes(self) -> list[str]:
         """A sentence per set of weights that must not be used commercially."""
         facts = self.run.get("licences", {})

@@ -1,7 +1,8 @@
 """SARIF 2.1.0 (OASIS, 2020), in the subset that GitHub code scanning accepts.
 
 SARIF is made for text: a result points to a region of lines.  On a picture GitHub wants line 1, column 1; the truth, regions in
-pixels with their scores, is in `properties`.  A skipped file is a notification of the invocation, not a result.
+pixels with their scores, is in `properties`.  A skipped file is a notification of the invocation, not a result, and
+so is a picture that was not judged.
 """
 
 from __future__ import annotations
@@ -52,6 +53,14 @@ def render(record: Record) -> str:
                 "locations": [_location(line)],
             }
             for line in record.skipped
+        ]
+        + [
+            {
+                "level": "note",
+                "message": {"text": f"{_plain(line['name'])} was not judged: it {line['withheld']}"},
+                "locations": [_location(line)],
+            }
+            for line in record.withheld
         ],
     }
     if record.summary is not None:

@@ -114,6 +114,12 @@ ASSESSED = _object(
     reported={"type": "boolean", "description": "at or above report_from, and not in the baseline"},
     known={"type": "boolean", "description": "at or above report_from, and in the baseline"},
 )
+ASSESSED["properties"] |= {
+    "withheld": {
+        "type": ["string", "null"],
+        "description": "why the picture was not judged (score 0, nothing marked), as a text that goes on after its name",
+    },
+}
 SKIPPED = _object(type={"const": "result"}, status={"const": "skipped"}, name=_TEXT, path=_TEXT, reason=_TEXT)
 SUMMARY = _object(
     type={"const": "summary"},
@@ -129,6 +135,7 @@ SUMMARY = _object(
     seconds={"type": "number", "minimum": 0},
     exit_code={"type": "integer"},
 )
+SUMMARY["properties"] |= {"withheld": _COUNT | {"description": "assessed and not judged; neither flagged nor clean"}}
 
 
 def schema() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from imgscan import __version__
+from imgscan.drawn import DRAWN
 from imgscan.errors import OutputError
 from imgscan.models import NETWORKS
 from imgscan.networks import save_state
@@ -24,7 +25,7 @@ from imgscan.weights import HEAD, file_sha256
 _HALF = 65_504.0  # float16's largest number
 # How FOCAL with a mask head is shown pictures and decides, as chosen for what ships: train/README.md.
 SHOWN = {"whole": 768, "beyond": "both", "control": 30}
-DECIDES = {"threshold": 0.3, "peak": 0.005, "together": True}
+DECIDES = {"threshold": 0.3, "peak": 0.005, "together": True, "drawn": DRAWN}
 
 
 def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: int) -> Path:

@@ -94,14 +94,15 @@ RUN = {
 SUMMARY = {
     "type": "summary",
     "complete": True,
-    "pictures": 4,
+    "pictures": 5,
     "flagged": 1,
     "reported": 2,
     "marked": 2,
     "clean": 2,
+    "withheld": 1,
     "skipped": 1,
     "known": 0,
-    "levels": {"none": 2, "possible": 1},
+    "levels": {"none": 3, "possible": 1},
     "seconds": 2.5,
     "exit_code": 2,
 }
@@ -122,6 +123,7 @@ LINES = [
     assessed("=clean.png", format="PNG", jpeg_quality=None),
     FOUND,
     WEAK,
+    assessed("screen <1>.png", format="PNG", jpeg_quality=None, withheld="looks drawn or typeset"),
     {
         "type": "result",
         "status": "skipped",
@@ -211,7 +213,7 @@ def test_junit_counts_are_those_of_its_cases(record: Record) -> None:
     root = ElementTree.fromstring(FORMATS["junit"].render(record))
     suite = root[0]
     cases = suite.findall("testcase")
-    assert suite.get("tests") == str(len(cases)) == "4"
+    assert suite.get("tests") == str(len(cases)) == "5"
     assert suite.get("failures") == str(len(suite.findall("testcase/failure"))) == "1"
     assert suite.get("errors") == str(len(suite.findall("testcase/error"))) == "1"
 
@@ -227,6 +229,7 @@ JUNIT = {
     "properties": (set(), set(), {"property"}),
     "property": ({"name", "value"}, set(), set()),
     "testcase": ({"name"}, {"time", "classname", "group"}, {"skipped", "error", "failure", "system-out", "system-err"}),
+    "skipped": (set(), {"type", "message"}, set()),
     "error": (set(), {"type", "message"}, set()),
     "failure": (set(), {"type", "message"}, set()),
     "system-out": (set(), set(), set()),
@@ -244,9 +247,9 @@ def test_junit_is_what_jenkins_schema_allows(record: Record) -> None:
 
 def test_csv_opens_as_text_not_as_formulas(record: Record) -> None:
     rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].render(record))))
-    assert [row["name"] for row in rows] == ["'=clean.png", "a/b, 50%.jpg", "c.jpg", "broken.jpg"]
+    assert [row["name"] for row in rows] == ["'=clean.png", "a/b, 50%.jpg", "c.jpg", "screen <1>.png", "broken.jpg"]
     assert rows[1]["largest_region"] == "10 20 110 60"
-    assert (rows[0]["regions"], rows[3]["regions"]) == ("0", "")
+    assert (rows[0]["regions"], rows[4]["regions"]) == ("0", "")
 
 
 NASTY = "x\n\x01\u2028<b>'\"&::%,]]>\udcff.jpg"

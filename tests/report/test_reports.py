@@ -34,6 +34,7 @@ def test_lines_are_run_results_summary(tmp_path: Path) -> None:
         "reported": 1,
         "marked": 1,
         "clean": 0,
+        "withheld": 0,
         "skipped": 1,
         "known": 0,
         "levels": {"none": 1},
@@ -73,6 +74,14 @@ def test_summary_counts() -> None:
     tally.add(result_line(assessed()), FailOn(score=0.9))
     tally.add(result_line(SKIPPED), FailOn())
     assert summary_text(tally, 2.0, "out") == "3 pictures: 1 flagged, 1 clean, 1 skipped; 1.50 pictures/s; results in out"
+
+
+def test_what_was_not_judged_is_neither_flagged_nor_clean() -> None:
+    tally = Tally()
+    line = tally.add(result_line(assessed()) | {"score": 0.0, "area": 0.0, "withheld": "looks drawn"}, FailOn(score=0.0))
+    assert (line["flagged"], line["reported"]) == (False, False)
+    assert (tally.withheld, tally.clean, tally.flagged, tally.pictures) == (1, 0, 0, 1)
+    assert "0 flagged, 0 clean, 1 not judged (drawn or typeset, see --drawn), 0 skipped" in summary_text(tally, 1.0, "out")
 
 
 def test_what_a_region_equals_in_words() -> None:

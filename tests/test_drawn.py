@@ -1,0 +1,116 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from imgscan.decode import decode
+from imgscan.drawn import DRAWN, drawn, evenness
+from imgscan.records import Part, Picture, Source
+from tests.conftest import PHOTOS
+
+WORDS = "the quick brown fox jumps over the lazy dog and on it runs to where nobody has been before "
+
+
+Colour = tuple[int, int, int]
+LIGHT, DARK = (239, 240, 241), (35, 38, 41)
+
+
+def window(ground: Colour = LIGHT, ink: Colour = DARK, side: int = 400) -> Image.Image:
+    """A program's window: lines of text, buttons, a selected row."""
+    picture = Image.new("RGB", (side, side), ground)
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((0, 120, side, 140), (61, 174, 233))
+    for left in range(20, side - 80, 90):
+        pen.rectangle((left, 20, left + 70, 44), (252, 252, 252), ink)
+    for row in range(60, side - 20, 20):
+        pen.text((12, row), (WORDS * 2)[row : row + 60], ink)
+    return picture
+
+
+def resaved(picture: Image.Image, quality: int) -> Image.Image:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality)
+    return Image.open(file).convert("RGB")
+
+
+def levels(picture: Image.Image, black: float, gain: float) -> Image.Image:
+    return Image.fromarray(((np.asarray(picture, np.float32) - black) * gain).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("colours", [(LIGHT, DARK), (DARK, (252, 252, 252))], ids=["light", "dark"])
+def test_a_window_is_drawn(colours: tuple[Colour, Colour]) -> None:
+    picture = window(*colours)
+    assert drawn(np.asarray(picture)) > DRAWN
+    assert drawn(np.asarray(resaved(picture, 90))) > DRAWN
+    assert drawn(np.asarray(picture.rotate(90))) > DRAWN
+
+
+@pytest.mark.parametrize("path", sorted(PHOTOS.glob("*.jpg")), ids=lambda path: path.stem)
+def test_photographs_are_not_whatever_was_done_to_them(path) -> None:  # type: ignore[no-untyped-def]
+    photograph = Image.open(path).convert("RGB")
+    made = {
+        "as it is": photograph,
+        "q30": resaved(photograph, 30),
+        "half": photograph.resize((photograph.width // 2, photograph.height // 2), Image.Resampling.LANCZOS),
+        "grey": photograph.convert("L").convert("RGB"),
+        "dark": levels(photograph, 100, 1.6),  # clipped below, as at night
+        "bright": levels(photograph, -60, 1.4),
+    }
+    assert {name: value for name, one in made.items() if (value := drawn(np.asarray(one))) > 0.75 * DRAWN} == {}
+
+
+def test_a_photograph_beside_a_caption_or_on_white_is_a_photograph() -> None:
+    photograph = Image.open(sorted(PHOTOS.glob("*.jpg"))[0]).convert("RGB").resize((400, 400))
+    caption = Image.new("RGB", (400, 480), "white")
+    caption.paste(photograph, (0, 0))
+    ImageDraw.Draw(caption).text((12, 430), WORDS[:60], "black")
+    backdrop = Image.new("RGB", (400, 400), "white")
+    disc = Image.new("L", (400, 400), 0)
+    ImageDraw.Draw(disc).ellipse((100, 60, 300, 340), 255)
+    backdrop.paste(photograph, (0, 0), disc)
+    assert drawn(np.asarray(caption)) < DRAWN
+    assert drawn(np.asarray(backdrop)) < DRAWN
+
+
+def test_what_is_plain_small_or_empty_tells_nothing() -> None:
+    assert drawn(np.full((300, 300, 3), 200, np.uint8)) == 0.0
+    assert drawn(np.zeros((8, 40, 3), np.uint8)) == 0.0
+    few = window(side=96)  # too few cells to tell
+    assert drawn(np.asarray(few)) < drawn(np.asarray(window()))
+
+
+def test_a_large_picture_is_sampled_and_answers_alike() -> None:
+    wide = np.tile(np.asarray(window()), (4, 5, 1))
+    assert drawn(wide) > DRAWN
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 2100, 3)).astype(np.uint8)
+    assert drawn(noise) == 0.0
+
+
+def test_evenness_by_hand() -> None:
+    grey = np.zeros((9, 12), np.uint8)
+    grey[:, 6:] = 2  # one weak step a row; all others are none
+    rgb = np.repeat(grey[..., None], 3, 2)
+    whole = Part((slice(0, 9), slice(0, 12)), np.ones((9, 12), bool))
+    steps, weak = 9 * 11 + 8 * 12, 9
+    assert evenness(rgb, whole) == pytest.approx((steps - weak) / steps / (1 + 0.05))
+    strong = rgb.copy()
+    strong[:, 6:] = 200  # no longer weak: they tell nothing
+    assert evenness(strong, whole) == pytest.approx((steps - weak) / steps / ((steps - weak) / steps + 0.05))
+    assert evenness(np.random.default_rng(1).integers(0, 256, (40, 40, 3)).astype(np.uint8), whole) < 0.2
+
+
+def test_evenness_sees_a_little_beside_the_part_and_nothing_beyond_the_picture() -> None:
+    rgb = np.random.default_rng(2).normal(128, 3, (60, 60, 1)).repeat(3, 2).astype(np.uint8)
+    rgb[20:40, 20:40] = 128
+    part = Part((slice(25, 35), slice(25, 35)), np.ones((10, 10), bool))
+    assert evenness(rgb, part) == pytest.approx(1 / 1.05)
+    corner = Part((slice(0, 4), slice(56, 60)), np.ones((4, 4), bool))
+    assert 0 < evenness(rgb, corner) < 0.5
+
+
+def test_decoding_tells(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    window().save(tmp_path / "window.png")
+    picture = decode(Source(tmp_path / "window.png", "window.png"))
+    assert isinstance(picture, Picture)
+    assert picture.drawn == drawn(picture.rgb) > DRAWN
