@@ -22,6 +22,7 @@ from imgscan.commands.calibrate import calibrate_command
 from imgscan.errors import ExitCode
 from imgscan.exits import exits
 from tests.conftest import PHOTOS
+from tests.test_drawn import window
 
 IMGSCAN = [sys.executable, "-m", "imgscan"]
 
@@ -112,6 +113,23 @@ def test_another_side_than_the_thresholds_were_measured_with_is_said(tmp_path: P
         assert ("rates were measured with 512 and 768 pixels at once; imgscan calibrate --side 768" in done.stderr) == said
         page = (out / "report.html").read_text()
         assert ("That was with 512 and 768 pixels at once; this scan had another --side" in page) == said
+
+
+def test_a_screenshot_is_not_judged_unless_asked_for(tmp_path: Path) -> None:
+    window().save(tmp_path / "window.png")
+    flags = ("--model", "focal-hrnet", "--fail-on", "0", "--out", tmp_path / "out", "--no-features")
+    done = run("scan", tmp_path / "window.png", *flags)
+    assert (done.returncode, done.stdout) == (ExitCode.CLEAN, "")
+    assert "1 picture: 0 flagged, 0 clean, 1 not judged (drawn or typeset, see --drawn), 0 skipped" in done.stderr
+    _, line, summary = map(json.loads, (tmp_path / "out" / "results.jsonl").read_text().splitlines())
+    assert (line["score"], line["regions"], line["flagged"], summary["withheld"]) == (0.0, [], False, 1)
+    assert line["withheld"].startswith("looks drawn")
+    assert not np.asarray(Image.open(tmp_path / "out" / line["mask"])).any()
+    asked = run("scan", tmp_path / "window.png", "--drawn", *flags)  # another scan, not the remembered one
+    assert "not judged" not in asked.stderr
+    _, line, summary = map(json.loads, (tmp_path / "out" / "results.jsonl").read_text().splitlines())
+    assert (line["withheld"], summary["withheld"]) == (None, 0)
+    assert line["score"] > 0
 
 
 def test_no_features(folder: Path, tiny_model: str, tmp_path: Path) -> None:
