@@ -98,7 +98,7 @@ def _one(picture: Picture, scanner: Scanner, timings: Timings) -> Assessed:
         headed = features.probability is not None
         clusters = segment(features, scanner.localizing.threshold) if headed else cluster(features, scanner.clustering)
     found = Sought()
-    if scanner.finders:
+    if _seeks(scanner, picture):
         with _clock(timings, "seek"):
             found = _sought(scanner, picture)
     return _conclude(picture, features, clusters, found, scanner, timings)
@@ -107,6 +107,11 @@ def _one(picture: Picture, scanner: Scanner, timings: Timings) -> Assessed:
 def _once(scanner: Scanner, picture: Picture, key: Hashable, make: Callable[[], Made]) -> Made:
     """What a part says, which scanners that share it are told once; on a GPU, where pictures come in batches, nobody shares."""
     return make() if scanner.shared is None else scanner.shared.once(picture, key, make)
+
+
+def _seeks(scanner: Scanner, picture: Picture) -> bool:
+    """Whether the finders are asked: not of what is not judged, where every letter is a copy and takes its time."""
+    return bool(scanner.finders) and picture.drawn < scanner.localizing.drawn
 
 
 def _sought(scanner: Scanner, picture: Picture) -> Sought:
@@ -241,7 +246,7 @@ def _started(window: list[Picture | Skipped], scanner: Scanner, processes: Execu
 def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executor) -> Iterator[Skipped | _Clustering]:
     """Forward the pictures of a window, fuse, and have their cells clustered: by processes, or here, where the device is faster."""
     pictures = [item for item in window if isinstance(item, Picture)]
-    sought = [processes.submit(_seek, scanner.finders, one) if scanner.finders else None for one in pictures]
+    sought = [processes.submit(_seek, scanner.finders, one) if _seeks(scanner, one) else None for one in pictures]
     features = list(_forward_batch(pictures, scanner, scanner.timings))
     here = [one for one in features if one.probability is None and _on_device(one, scanner)]
     with _clock(scanner.timings, "cluster"):

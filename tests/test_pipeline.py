@@ -239,6 +239,20 @@ def test_what_is_found_beside_the_networks_is_marked(twice: Path, headed_model: 
     check_equal(list(seeking.values()), list(_batch_by_batch(sources, tiny_scanner(f"{headed_model}+copy-move", jobs=jobs))))
 
 
+def test_what_is_not_judged_is_not_searched(twice: Path, headed_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scanner = tiny_scanner(f"{headed_model}+copy-move")
+    picture = decode(Source(twice / "twice.png", "twice.png"))
+    assert isinstance(picture, Picture)
+    drawn = replace(picture, drawn=0.5)
+    careful = replace(scanner, localizing=replace(scanner.localizing, drawn=0.5))
+    [judged] = examine([picture], careful)
+    assert isinstance(judged, Assessed)
+    assert judged.mask.forged.any()
+    monkeypatch.setattr(pipeline, "seek", None)  # nobody may ask
+    answers = [*examine([drawn], careful), *_batch_by_batch(iter([drawn]), careful)]
+    assert [one.finding.withheld is None or one.mask.forged.any() for one in answers if isinstance(one, Assessed)] == [False, False]
+
+
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_timings_cover_the_stages(folder: Path, tiny_model: str, jobs: int) -> None:
     scanner = tiny_scanner(tiny_model, jobs=jobs)
