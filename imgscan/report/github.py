@@ -1,4 +1,4 @@
-"""Annotations of GitHub Actions, one workflow command a finding or skipped file, on stdout of a step."""
+"""Annotations of GitHub Actions on stdout of a step: a command a finding or skipped file, and one for all that was not judged."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ def render(record: Record) -> str:
         f"::error file={_property(line['path'])},line=1,title=imgscan not assessed::{_data(printable(line['reason']))}"
         for line in record.skipped
     ]
+    if record.withheld:
+        text = f"{len(record.withheld)} not judged, drawn or typeset; the first: {record.withheld[0]['name']}"
+        lines.append(f"::notice title=imgscan not judged::{_data(printable(text))}")
     lines += [f"::notice title=imgscan weights::{_data(printable(note))}" for note in record.licence_notes]
     return "".join(line + "\n" for line in lines)
 
