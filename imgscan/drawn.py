@@ -26,16 +26,16 @@ from scipy import ndimage
 from imgscan.records import Part
 
 DRAWN = 0.2
-"""drawn() from which on a picture is taken for drawn."""
+"""drawn() from which on a picture is taken for drawn: 0 of 1,662 photographs and 173 of 185 screenshots are (train/README.md)."""
 CELL = 16  # pixels a side
 STANDS_OUT, PLAIN = 64, 16  # grey levels between the lightest and the darkest pixel of a cell
 COLOURS, ALIKE = 4, 2  # commonest ones, and levels that saving takes them apart
-PART = 0.25  # of a cell
+SHARE = 0.25  # of a cell
 MOST_CELLS = 2_000  # of a large picture, evenly spread
 MOST_PIXELS = 65_536  # of these, that the commonest colours are counted in
 MOST_LINES = 400  # rows and columns that edges are looked for in, evenly spread
 STEP = 48  # grey levels over two pixels, of an edge
-EVEN = 1.5  # grey levels
+GROUND = 1.5  # grey levels between pixels of an even ground
 BLACK, WHITE = 8, 247  # up to and from where on a photograph is clipped
 FEW, SCANT = 32, 300  # cells and edges, so that few do not tell
 BESIDE = 3  # pixels around a part that tell of it
@@ -62,7 +62,7 @@ def _common(rgb: npt.NDArray[np.uint8]) -> float:
     common = np.zeros(outstanding.shape[:2], bool)
     for colour in _commonest(cells.reshape(-1, 3)):
         common |= (np.abs(outstanding - colour) <= ALIKE).all(-1)
-    return float((common.mean(1) >= PART).sum() / ((contrast > PLAIN).sum() + FEW))
+    return float((common.mean(1) >= SHARE).sum() / ((contrast > PLAIN).sum() + FEW))
 
 
 def _cells(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
@@ -105,7 +105,7 @@ def _is_ground(beside: _Grey, *farther: _Grey) -> npt.NDArray[np.bool_]:
     """Where the pixels beside an edge, and those farther from it, are even and not clipped."""
     even = (beside > BLACK) & (beside < WHITE)
     for pixel in farther:
-        even &= np.abs(pixel - beside) <= EVEN
+        even &= np.abs(pixel - beside) <= GROUND
     return even
 
 

@@ -20,7 +20,7 @@ ODDS = 5.0
 """By how much the networks have to suspect one of two equal parts more than the other to tell the copy from its source."""
 NOTHING = Sought()
 JPEG, JPEG_SHARE = 1.0, 0.1  # nats that so many pixels of a region have gained, for its JPEG history to speak for it
-DRAWN = "looks drawn or typeset (a screenshot, a page, a chart), not photographed"
+WITHHELD = "looks drawn or typeset (a screenshot, a page, a chart), not photographed"
 SURE = 1e-4  # probabilities nearer to 0 or 1 count as that far from it
 
 
@@ -110,7 +110,7 @@ def localize(
         seen = [one for one in marked if region_strength(own[one.box][one.inside], most) > FOUND]
     regions, marked, probability = regions + alone, marked + added, np.maximum(probability, scores)
     if settings.drawn <= drawn:
-        return Mask(probability, np.zeros((height, width), bool), (), withheld=DRAWN)
+        return Mask(probability, np.zeros((height, width), bool), (), withheld=WITHHELD)
     sure = [one for one in copied if one.score > FOUND]
     strongest = max((region.strength for region in regions), default=0.0)
     return replace(_mask(probability, marked, _Reasons(speaks, _union(seen, (height, width)), odds, sure)), strongest=strongest)

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from imgscan import DEFAULT_MODEL, weights
+from imgscan.drawn import DRAWN
 from imgscan.errors import InputError, WeightsError
 from imgscan.judge import judge  # noqa: F401 - the stages import without torch models
 from imgscan.networks import load_network, load_state, save_state
@@ -170,6 +171,12 @@ def test_every_card_that_ships_is_whole(card: weights.Card) -> None:
         assert card.data[section], section
     for point in card.points:
         assert round(point.pictures * point.false_alarms) >= 1 or not point.false_alarms, "a rate of less than one picture"
+
+
+@pytest.mark.parametrize("name", [DEFAULT_MODEL, "focal-fusion", "focal-fusion+copy-move", "ensemble", "cfl-net", "ncl"])
+def test_what_ships_does_not_judge_what_is_drawn(name: str) -> None:
+    assert find_model(name).settings["localize"]["drawn"] == DRAWN
+    assert "drawn" not in find_model("ela").settings.get("localize", {}), "a detector that stands alone answers about everything"
 
 
 def test_what_ships_stays_small() -> None:
