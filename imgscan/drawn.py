@@ -11,6 +11,8 @@ Nothing in such a picture has noise, so to networks that compare traces every ic
 
     drawn = sqrt(D U)
 
+A frame of one colour around the picture, bars above and below it or white paper count for neither.
+
 The exact colours are gone once a picture is scaled and saved as JPEG, so few such screenshots are told; of a part of one that is
 there twice evenness() still tells it.
 """
@@ -27,6 +29,8 @@ from imgscan.records import Part
 
 DRAWN = 0.2
 """drawn() from which on a picture is taken for drawn: 0 of 1,662 photographs and 173 of 185 screenshots are (train/README.md)."""
+FRAME = 2  # grey levels between the channels of a line of pixels that has one colour, and the first
+BLURRED = 8  # pixels beside a frame that saving mixed with it: a block
 CELL = 16  # pixels a side
 STANDS_OUT, PLAIN = 64, 16  # grey levels between the lightest and the darkest pixel of a cell
 COLOURS, ALIKE = 4, 2  # commonest ones, and levels that saving takes them apart
@@ -48,8 +52,28 @@ _Grey = npt.NDArray[np.float32]
 
 def drawn(rgb: npt.NDArray[np.uint8]) -> float:
     """How far a picture, H x W x 3 uint8, looks drawn: about 0 of a photograph, 0.2 to 0.7 of screenshots, up to 1."""
+    rgb = _framed(rgb)
     common = _common(rgb)
     return math.sqrt(common * _even(rgb)) if common else 0.0
+
+
+def _framed(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The part of a picture within a frame of one colour a side; all of it where there is no other."""
+    for _ in rgb.shape[:2]:
+        rgb = rgb.swapaxes(0, 1)
+        top, bottom = _plain_lines(rgb), _plain_lines(rgb[::-1])
+        kept = rgb[top + BLURRED if top else 0 : len(rgb) - (bottom + BLURRED if bottom else 0)]
+        rgb = kept if len(kept) >= CELL else rgb
+    return rgb
+
+
+def _plain_lines(rgb: npt.NDArray[np.uint8]) -> int:
+    """How many of the first rows have the colour of the first pixel."""
+    colour = rgb[0, 0].astype(np.int16)
+    for row, line in enumerate(rgb):
+        if (np.abs(line - colour) > FRAME).any():
+            return row
+    return len(rgb)
 
 
 def _common(rgb: npt.NDArray[np.uint8]) -> float:

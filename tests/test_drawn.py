@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from imgscan.decode import decode
 from imgscan.drawn import DRAWN, drawn, evenness
@@ -44,6 +44,24 @@ def test_a_window_is_drawn(colours: tuple[Colour, Colour]) -> None:
     assert drawn(np.asarray(picture)) > DRAWN
     assert drawn(np.asarray(resaved(picture, 90))) > DRAWN
     assert drawn(np.asarray(picture.rotate(90))) > DRAWN
+
+
+@pytest.mark.parametrize("colour", ["white", "black", (200, 30, 30)], ids=str)
+@pytest.mark.parametrize("quality", [None, 92])
+def test_a_frame_makes_no_photograph_a_drawing_and_no_drawing_a_photograph(colour: str, quality: int | None) -> None:
+    def framed(picture: Image.Image) -> float:
+        whole = ImageOps.expand(picture, 20, colour)
+        return drawn(np.asarray(whole if quality is None else resaved(whole, quality)))
+
+    for path in sorted(PHOTOS.glob("*.jpg")):
+        photograph = Image.open(path).convert("RGB")
+        photograph.thumbnail((256, 256))  # a thumbnail has more frame than cells
+        assert framed(photograph) < 0.25 * DRAWN, path
+    assert framed(window()) > DRAWN
+
+
+def test_a_picture_of_one_colour_is_all_frame() -> None:
+    assert drawn(np.full((64, 64, 3), 255, np.uint8)) == 0
 
 
 @pytest.mark.parametrize("path", sorted(PHOTOS.glob("*.jpg")), ids=lambda path: path.stem)

@@ -29,9 +29,9 @@ not.  Two cases:
 
 Pixels at the ends of the range were clipped, which changes coefficients too.  In the first case a block with such a pixel can
 only be cleared, in the second it says the less, the more there are.  Where no compression is found, or where all blocks fit,
-the detector says nothing at all: a forgery that was made before the compression fits as well.  It does not see forgeries in a
-picture that was scaled after its JPEG, or cropped off the grid between two JPEGs, nor parts of the picture that were moved
-by multiples of 8.
+the detector says nothing at all: a forgery that was made before the compression fits as well.  Nor where what deviates has no
+outline (`outline.py`): then the picture was edited as a whole.  It does not see forgeries in a picture that was scaled after its
+JPEG, or cropped off the grid between two JPEGs, nor parts of the picture that were moved by multiples of 8.
 
 Ours: the law of e, the sums over neighbouring blocks, S, D and v, all constants; chosen on photographs and on small sets of real
 forgeries.
@@ -60,6 +60,7 @@ from imgscan.detectors.jpeg_blocks import (
     grid_corner,
     mixture_gain,
 )
+from imgscan.detectors.outline import DEVIATING, fades
 from imgscan.jpeg import Luma, quantization_table
 
 MOST = 6.0  # nats; what is said of a block is never surer
@@ -77,8 +78,8 @@ PASSED = 0.10  # of the blocks have to fit the table for it to be the picture's
 EXACT_SHARE, EXACT = 0.65, 0.365  # a share of textured blocks; grey levels, median e of those that passed if they are fewer
 MINORITY = 0.5  # of the blocks of which something is known; if more deviate, the whole picture was changed since
 LEAST_BLOCKS = 64  # usable blocks in a picture that can be assessed
-DEVIATING = 3.0  # nats for "another history" from which on the detector speaks
 DEVIATING_SHARE = 0.002  # of the blocks, that have to deviate; fewer are no region
+NEAR, STEP = (1, 2), 0.65  # blocks from what deviates, and the least step there, in the first case
 SMOOTH = 0.7  # blocks, standard deviation of the weights of a block's neighbours, in the first case
 WEIGHT = 2.0  # blocks that this mean counts for, as if they were independent
 SPARED = 3  # frequencies of a block whose step may have been estimated wrong
@@ -249,8 +250,18 @@ def _by_residual(blocks: Array, shifted: Array, steps: Numbers, usable: npt.NDAr
     odds: Array = (-WEIGHT * ndimage.gaussian_filter(ratio, SMOOTH)).astype(np.float32)
     passed, deviating, known = (ratio > 1).mean(), (odds > DEVIATING).mean(), ratio != 0
     worth = passed > PASSED and deviating > DEVIATING_SHARE and (odds[known] > 0).mean() < MINORITY
-    worth = worth and _exact(here[usable & (elsewhere > 2 * E_PASSED)])
+    telling = usable & (elsewhere > 2 * E_PASSED)
+    worth = worth and _exact(here[telling])
+    worth = worth and not fades(odds, _agreement(here, elsewhere), telling.astype(float), NEAR, STEP)
     return odds if worth else np.zeros(usable.shape, np.float32)
+
+
+def _agreement(here: Numbers, elsewhere: Numbers) -> Numbers:
+    """1 where e of a block is that of one which passed, 0 where it is that of the shifted grid, by their logarithms."""
+    apart = np.log(np.maximum(elsewhere, 2 * E_PASSED) / np.maximum(here, 0.02)) / np.log(
+        np.maximum(elsewhere, 2 * E_PASSED) / E_PASSED
+    )
+    return np.clip(apart, -0.5, 1.2)
 
 
 def _exact(residuals: Numbers) -> bool:

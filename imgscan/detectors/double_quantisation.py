@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from imgscan.detectors.inconsistency import GAUSSIAN, Array
 from imgscan.detectors.jpeg_blocks import NOISE, STEPS, Numbers, around, mixture_gain
+from imgscan.detectors.outline import fades
 
 FREQUENCIES = 28  # the lowest, in whose histograms double quantisation is sought
 LEAST_GAIN = 15.0  # nats by which double quantisation has to explain a histogram better
@@ -25,6 +26,7 @@ AGREEING = (0.3, 1.3)  # what most blocks say, in units of D - S, is taken for D
 KNOWN = 0.6  # share of a square that is not clipped, for it to count there
 TWICE, TWICE_SHARE = -2.0, 0.3  # log odds below which a block was quantised twice, and how many have to be
 ONCE, ONCE_SHARE = 8.0, 0.002  # log odds of having been quantised once that so many have to reach; a few reach 3 by chance
+NEAR, STEP = (3, 4), 0.85  # blocks from what deviates that its squares do not reach, and the least step there
 SEED = 0
 
 
@@ -34,6 +36,14 @@ class _Sums(NamedTuple):
     here: npt.NDArray[np.float64]  # R x C, of the blocks
     once: npt.NDArray[np.float64]  # r x c, of those of the shifted grid, quantised once
     twice: npt.NDArray[np.float64]  # and twice
+
+
+class _Compared(NamedTuple):
+    """Blocks, R x C."""
+
+    odds: Array  # log odds of having been quantised once
+    agreement: Numbers  # R = D: 1, R = S: 0, of the block alone
+    weight: Numbers  # how much that tells: a square of D - S, 0 of clipped blocks
 
 
 def once_only(blocks: Array, shifted: Array, last_table: Numbers, trust: Array, shifted_trust: Array) -> Array:
@@ -46,15 +56,17 @@ def once_only(blocks: Array, shifted: Array, last_table: Numbers, trust: Array, 
         trust, shifted_trust: R x C and r x c, 0..1: 0 of blocks that clipping changed.
 
     Returns:
-        R x C float32, nats; 0 where nothing is known, and everywhere where most were not quantised twice, or all.
+        R x C float32, nats; 0 where nothing is known, and everywhere where most were not quantised twice, or all, or where those
+        quantised once fade into the others.
     """
     nothing = np.zeros(trust.shape, np.float32)
     if min((trust > 0.5).sum(), (shifted_trust > 0.5).sum()) < LEAST_BLOCKS:
         return nothing
     sums = _sums(blocks, shifted, last_table, trust > 0.5, shifted_trust > 0.5)
-    odds = _compare(sums, trust, shifted_trust)
+    odds, agreement, weight = _compare(sums, trust, shifted_trust)
     twice, once = (odds < TWICE).mean(), (odds > ONCE).mean()
-    return odds if twice >= TWICE_SHARE and once > ONCE_SHARE else nothing
+    worth = twice >= TWICE_SHARE and once > ONCE_SHARE and not fades(odds, agreement, weight, NEAR, STEP)
+    return odds if worth else nothing
 
 
 def _sums(
@@ -80,7 +92,7 @@ def _sums(
     return _Sums(here, once, twice)
 
 
-def _compare(sums: _Sums, trust: Array, shifted_trust: Array) -> Array:
+def _compare(sums: _Sums, trust: Array, shifted_trust: Array) -> _Compared:
     """What `once_only` answers, whether or not it is worth saying."""
     shape, weight = sums.here.shape, trust.astype(float)
     beside = around(shifted_trust.astype(float), shape)
@@ -100,14 +112,15 @@ def _compare(sums: _Sums, trust: Array, shifted_trust: Array) -> Array:
     # The mean of a square of blocks is compared with that of the shifted blocks that overlap them, of which there are more.
     variance *= (1 / SQUARE**2 + 1 / (SQUARE + 1) ** 2) / np.maximum(known, 0.05)
     gap = np.maximum(twice - once, 1e-6)
+    agreement, weight = (sums.here - once) / gap, gap**2 * (trust > 0.5)
     telling = (known > KNOWN) & (gap >= np.median(gap))
     if telling.sum() < LEAST_BLOCKS // 2 or variance.max() == 0:
-        return np.zeros(shape, np.float32)
-    gap *= np.clip(np.median(((said - once) / gap)[telling]), *AGREEING)
+        return _Compared(np.zeros(shape, np.float32), agreement, weight)
+    gap = gap * np.clip(np.median(((said - once) / gap)[telling]), *AGREEING)
     twice = once + gap
     deviation = np.median(np.abs(said - twice)[known > KNOWN] / np.sqrt(variance[known > KNOWN])) * GAUSSIAN
     odds = gap * (once + twice - 2 * said) / (2 * variance * max(1.0, deviation) ** 2)
-    return np.where(known < 0.1, 0, odds).astype(np.float32)
+    return _Compared(np.where(known < 0.1, 0, odds).astype(np.float32), agreement, weight)
 
 
 def first_step(

@@ -80,6 +80,29 @@ def test_a_picture_of_one_history_is_left_alone(scenes: list[Rgb], saved: tuple[
         assert not adq.weigh(rgb).odds.any()
 
 
+def faded(rgb: Rgb, how: str) -> Rgb:
+    """The picture as an editor's filter leaves it: unchanged in one place, and from there on more and more."""
+    down, across = np.mgrid[-1 : 1 : rgb.shape[0] * 1j, -1 : 1 : rgb.shape[1] * 1j]
+    amount = {
+        "vignette": 0.5 * np.clip((np.hypot(down, across) / math.sqrt(2) - 0.4) / 0.6, 0, 1) ** 2,
+        "graduated": 0.5 * np.clip(-down, 0, 1),
+        "leak": 0.6 * np.clip((across - down) / 2, 0, 1) ** 2,  # into the upper right corner
+    }[how]
+    colour = np.array([255, 140, 40]) if how == "leak" else np.zeros(3)
+    return np.clip(np.rint(rgb + (colour - rgb) * amount[..., None]), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("last", [None, 92], ids=["stored without loss", "saved"])
+@pytest.mark.parametrize("how", ["vignette", "graduated", "leak"])
+def test_a_picture_edited_as_a_whole_is_no_forgery(scenes: list[Rgb], how: str, last: int | None) -> None:
+    marked = 0
+    for first in (60, 75, 90):
+        for rgb in scenes:
+            edited = faded(jpeg(rgb, first), how)
+            marked += adq.weigh(edited if last is None else jpeg(edited, last)).odds.max() > 0
+    assert marked <= 1, f"{marked} of {3 * len(scenes)}"
+
+
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
 def test_photographs_as_their_cameras_saved_them(path: Path) -> None:
     assert not adq.weigh(np.asarray(Image.open(path).convert("RGB"))).odds.any()
