@@ -258,10 +258,8 @@ def _by_residual(blocks: Array, shifted: Array, steps: Numbers, usable: npt.NDAr
 
 def _agreement(here: Numbers, elsewhere: Numbers) -> Numbers:
     """1 where e of a block is that of one which passed, 0 where it is that of the shifted grid, by their logarithms."""
-    apart = np.log(np.maximum(elsewhere, 2 * E_PASSED) / np.maximum(here, 0.02)) / np.log(
-        np.maximum(elsewhere, 2 * E_PASSED) / E_PASSED
-    )
-    return np.clip(apart, -0.5, 1.2)
+    strange = np.log(np.maximum(elsewhere, 2 * E_PASSED))
+    return np.asarray(np.clip((strange - np.log(np.maximum(here, 0.02))) / (strange - np.log(E_PASSED)), -0.5, 1.2))
 
 
 def _exact(residuals: Numbers) -> bool:

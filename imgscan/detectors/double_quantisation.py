@@ -43,7 +43,7 @@ class _Compared(NamedTuple):
 
     odds: Array  # log odds of having been quantised once
     agreement: Numbers  # R = D: 1, R = S: 0, of the block alone
-    weight: Numbers  # how much that tells: a square of D - S, 0 of clipped blocks
+    weight: Numbers  # how much that tells: (D - S)^2, 0 of clipped blocks
 
 
 def once_only(blocks: Array, shifted: Array, last_table: Numbers, trust: Array, shifted_trust: Array) -> Array:
