@@ -62,7 +62,7 @@ def _framed(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     for _ in range(2):  # columns, then rows
         rgb = rgb.swapaxes(0, 1)
         top, bottom = _plain_lines(rgb), _plain_lines(rgb[::-1])
-        kept = rgb[top + BLURRED if top else 0 : len(rgb) - (bottom + BLURRED if bottom else 0)]
+        kept = rgb[top + BLURRED if top else 0 : max(0, len(rgb) - (bottom + BLURRED if bottom else 0))]
         rgb = kept if len(kept) >= CELL else rgb
     return rgb
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 from imgscan.decode import decode
-from imgscan.drawn import DRAWN, drawn, evenness
+from imgscan.drawn import BLURRED, DRAWN, _framed, drawn, evenness
 from imgscan.records import Part, Picture, Source
 from tests.conftest import PHOTOS
 
@@ -62,6 +62,15 @@ def test_a_frame_makes_no_photograph_a_drawing_and_no_drawing_a_photograph(colou
 
 def test_a_picture_of_one_colour_is_all_frame() -> None:
     assert drawn(np.full((64, 64, 3), 255, np.uint8)) == 0
+
+
+def test_what_is_within_a_frame_is_kept_and_all_where_hardly_anything_is() -> None:
+    picture = np.zeros((100, 80, 3), np.uint8)
+    picture[30:70, 10:60] = np.random.default_rng(0).integers(0, 256, (40, 50, 3))
+    assert np.array_equal(_framed(picture), picture[30 + BLURRED : 70 - BLURRED, 10 + BLURRED : 60 - BLURRED])
+    assert np.array_equal(_framed(picture[:70, :60]), picture[30 + BLURRED : 70, 10 + BLURRED : 60])
+    little = picture[65:]  # five rows, too few beside what saving mixed with the frame
+    assert _framed(little).shape == (35, 50 - 2 * BLURRED, 3)
 
 
 @pytest.mark.parametrize("path", sorted(PHOTOS.glob("*.jpg")), ids=lambda path: path.stem)
