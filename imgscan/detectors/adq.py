@@ -257,7 +257,13 @@ def _by_residual(blocks: Array, shifted: Array, steps: Numbers, usable: npt.NDAr
 
 
 def _agreement(here: Numbers, elsewhere: Numbers) -> Numbers:
-    """1 where e of a block is that of one which passed, 0 where it is that of the shifted grid, by their logarithms."""
+    """1 where e of a block is that of one which passed, 0 where it is that of the shifted grid, by their logarithms.
+
+    Bounded, for `outline.py` takes means, and one block with an e of nothing would outweigh many.
+
+    Args:
+        here, elsewhere: R x C, e of the blocks and of those beside them, grey levels.
+    """
     strange = np.log(np.maximum(elsewhere, 2 * E_PASSED))
     return np.asarray(np.clip((strange - np.log(np.maximum(here, 0.02))) / (strange - np.log(E_PASSED)), -0.5, 1.2))
 

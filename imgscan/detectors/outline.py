@@ -8,7 +8,8 @@ outline is
     (mean of a just outside what deviates - mean inside, 0 at least) / mean of a far from it
 
 1 where one thing ends and another begins, and little where blocks near the outline are half changed themselves, or those inside are
-not quite strange.  Ours; the bounds were chosen on vignettes, gradients and light leaks, and on parts pasted into photographs.
+not quite strange.  The agreement is each detector's own (`adq.py`, `double_quantisation.py`).  Ours; the bounds were
+chosen on vignettes, gradients and light leaks, and on parts pasted into photographs.
 """
 
 from __future__ import annotations
