@@ -25,11 +25,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from imgscan.frame import plain_lines
 from imgscan.records import Part
 
 DRAWN = 0.2
 """drawn() from which on a picture is taken for drawn: 0 of 1,662 photographs and 172 of 185 screenshots are (train/README.md)."""
-FRAME = 2  # levels of a channel; lines of pixels that differ from the first by no more are of its frame
 BLURRED = 8  # pixels beside a frame that saving mixed with it: a block
 CELL = 16  # pixels a side
 STANDS_OUT, PLAIN = 64, 16  # grey levels between the lightest and the darkest pixel of a cell
@@ -61,19 +61,10 @@ def _framed(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The part of a picture within a frame of one colour a side; all of it where there is no other."""
     for _ in range(2):  # columns, then rows
         rgb = rgb.swapaxes(0, 1)
-        top, bottom = _plain_lines(rgb), _plain_lines(rgb[::-1])
+        top, bottom = plain_lines(rgb), plain_lines(rgb[::-1])
         kept = rgb[top + BLURRED if top else 0 : max(0, len(rgb) - (bottom + BLURRED if bottom else 0))]
         rgb = kept if len(kept) >= CELL else rgb
     return rgb
-
-
-def _plain_lines(rgb: npt.NDArray[np.uint8]) -> int:
-    """How many of the first rows have the colour of the first pixel."""
-    colour = rgb[0, 0].astype(np.int16)
-    for row, line in enumerate(rgb):
-        if (np.abs(line - colour) > FRAME).any():
-            return row
-    return len(rgb)
 
 
 def _common(rgb: npt.NDArray[np.uint8]) -> float:

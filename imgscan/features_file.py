@@ -12,7 +12,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from zipfile import BadZipFile
 
 import h5py
@@ -39,6 +39,14 @@ class _Entry:
     sha256: str
     grid: tuple[int, int]
     size: tuple[int, int]  # height, width
+
+
+class _Arrays(NamedTuple):
+    """What is kept of a picture."""
+
+    features: npt.NDArray[np.float16]  # D x h x w
+    labels: npt.NDArray[np.int32]  # h x w
+    box: npt.NDArray[np.int64]  # left, top, right, bottom: the pixels that the grid covers
 
 
 class FeaturesFile:
@@ -95,7 +103,12 @@ class FeaturesFile:
         new = path.with_suffix(".new")
         try:
             with new.open("wb") as file:
-                np.savez(file, features=result.features.vectors.numpy().astype(np.float16), labels=result.clusters.labels)
+                arrays = _Arrays(
+                    result.features.vectors.numpy().astype(np.float16),
+                    result.clusters.labels,
+                    np.array(result.features.inside or (0, 0, result.picture.width, result.picture.height)),
+                )
+                np.savez(file, **arrays._asdict())
             new.replace(path)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
@@ -133,28 +146,29 @@ class FeaturesFile:
         shutil.rmtree(self._parts.parent, ignore_errors=True)
 
     def _group(self, file: h5py.File, entry: _Entry) -> None:
-        features, labels = self._arrays(entry.sha256)
+        arrays = self._arrays(entry.sha256)
         # A picture's name may hold slashes, which HDF5 reads as nested groups: as in the folder it came from.
         group = file.create_group(os.fsencode(entry.name))
-        group["features"] = features
-        group["labels"] = labels
+        group["features"] = arrays.features
+        group["labels"] = arrays.labels
         group.attrs["path"] = np.bytes_(os.fsencode(entry.path)) if _surrogates(entry.path) else entry.path
         group.attrs["sha256"] = entry.sha256
         group.attrs["model"] = self.model
         group.attrs["weights"] = self.weights
         group.attrs["grid"] = entry.grid
         group.attrs["size"] = entry.size
+        group.attrs["box"] = arrays.box
 
-    def _arrays(self, sha256: str) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int32]]:
-        """Features D x h x w and labels h x w, from the picture's part or the old file; KeyError where neither has them."""
+    def _arrays(self, sha256: str) -> _Arrays:
+        """From the picture's part or the old file; KeyError where neither has them."""
         path = self._parts / f"{sha256}.npz"
         if path.exists():
             with np.load(path, allow_pickle=False) as part:  # its checksums tell a broken file
-                return part["features"], part["labels"]
+                return _Arrays(*(part[name] for name in _Arrays._fields))
         if self._old is None:
             raise KeyError(sha256)
         group = self._old[self._places[sha256]]
-        return group["features"][:], group["labels"][:]
+        return _Arrays(group["features"][:], group["labels"][:], group.attrs["box"])
 
     def close(self) -> None:
         """Let go of the earlier file."""

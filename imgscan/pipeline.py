@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from imgscan.cluster import MANY, ClusterSettings, cluster, cluster_many
 from imgscan.decode import decode, decode_all
 from imgscan.errors import WorkerError
 from imgscan.extract import detect, extract_each, seek
+from imgscan.frame import unframed
 from imgscan.fuse import fuse
 from imgscan.judge import judge
 from imgscan.localize import localize
@@ -128,7 +129,7 @@ def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timin
     said: dict[int, list[Features]] = {}  # by network
     for plan in dict.fromkeys(scanner.plans):  # networks that are shown the same are asked together
         numbers = [number for number, own in enumerate(scanner.plans) if own == plan]
-        asked = [_Asked(scanner.networks[number], plan, scanner.amp, scanner.batch) for number in numbers]
+        asked = [_Asked(scanner.networks[number], plan, scanner.within, scanner.amp, scanner.batch) for number in numbers]
         answers = partial(_answers_of, pictures=pictures, scanner=scanner, timings=timings)
         known = answers(asked) if scanner.shared is None else scanner.shared.once_each(pictures[0], asked, answers)
         said |= dict(zip(numbers, known, strict=True))
@@ -137,10 +138,10 @@ def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timin
         with _clock(timings, "extract"):
             parts.append([detect(name, picture) for picture in pictures])
     timings.forward(pictures, timings.seconds.get("extract", 0.0) - before)
-    for one in zip(*parts, strict=True):
+    for picture, *one in zip(pictures, *parts, strict=True):
         with _clock(timings, "fuse"):
             features = fuse(one, scanner.clustering.grid, scanner.fusing, scanner.heads)
-        yield features
+        yield replace(features, inside=picture.inside if scanner.within else None)
 
 
 class _Asked(NamedTuple):
@@ -148,6 +149,7 @@ class _Asked(NamedTuple):
 
     network: nn.Module
     plan: InputPlan
+    within: bool
     amp: bool
     batch: int
 
@@ -157,7 +159,7 @@ def _answers_of(
 ) -> list[list[Features]]:
     """What each network says of every picture; all have the same plan."""
     with _clock(timings, "prepare"):
-        inputs = [prepare(picture, asked[0].plan) for picture in pictures]
+        inputs = [prepare(unframed(picture) if asked[0].within else picture, asked[0].plan) for picture in pictures]
     with _clock(timings, "extract"):
         return extract_each([one.network for one in asked], inputs, scanner.device, batch=scanner.batch, amp=scanner.amp)
 

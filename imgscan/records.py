@@ -36,6 +36,9 @@ class Remark:
     text: str  # goes on after the picture's name: "was saved by ..."
 
 
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom are outside."""
+
 JpegFile = bytes
 """A whole JPEG file: its luma is finer than that of the pixels made from it."""
 
@@ -54,6 +57,7 @@ class Picture:
     jpeg_quality: int | None  # estimated from the luma table; None: not a JPEG
     remarks: tuple[Remark, ...] = ()  # on the file's metadata
     drawn: float = 0.0  # 0..1: how far it looks drawn by a program and not photographed
+    inside: Box | None = None  # what lies within a frame of one colour, bars or the white around a print; None: there is none
     jpeg: JpegFile | None = field(default=None, repr=False)
 
     @property
@@ -101,9 +105,10 @@ class Features:
     """What a network says of every cell of a picture (extract, fuse)."""
 
     vectors: torch.Tensor  # D x h x w float32, unit vectors along D
-    cell: tuple[float, float]  # height, width of a cell in pixels of the picture: h * cell[0] covers it
+    cell: tuple[float, float]  # height, width of a cell in pixels of the picture: h * cell[0] covers what they are of
     probability: Map | None = None  # of a network with a mask head
     verdict: Map | None = None  # the same less what is suspected in a control: what decides whether, not how far; None: no control
+    inside: Box | None = None  # what of the picture all this is of; None: all
 
 
 @dataclass(frozen=True)
@@ -138,10 +143,6 @@ class Sought:
 
     twins: tuple[Twins, ...] = ()
     odds: tuple[Map, ...] = ()  # log odds that blocks have another history than the rest, nats
-
-
-Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels; right and bottom are outside."""
 
 
 @dataclass(frozen=True)

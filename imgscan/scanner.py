@@ -51,6 +51,11 @@ class Scanner:
     shared: Shared | None = None  # with scanners that are asked about the same pictures, on the CPU
 
     @property
+    def within(self) -> bool:
+        """Whether a picture is seen without its frame: what networks see as it is; not what was resized in training, nor blocks."""
+        return bool(self.networks) and not self.detectors and all(plan.mode == "native" for plan in self.plans)
+
+    @property
     def speaks(self) -> Evidence:
         """What it is evidence of when the features alone mark a region: those of a detector that stands alone, or of pixels."""
         return DETECTORS[self.detectors[0]].evidence if self.detectors and not self.networks else "pixels"

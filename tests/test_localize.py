@@ -45,6 +45,29 @@ def test_probability_ranks_forged_over_pristine_even_when_nothing_is_marked() ->
     assert mask.probability[30, 50] > mask.probability[80, 10]
 
 
+@pytest.mark.parametrize("headed", [False, True])
+def test_in_the_frame_nothing_is_marked_and_within_all_is_as_without(headed: bool) -> None:
+    features, clusters = scene()
+    if headed:
+        values = torch.where(torch.from_numpy(clusters.labels > 0), 0.9, 0.2)
+        features = replace(features, probability=Map(values, (8.0, 8.0)), verdict=Map(values - 0.1, (8.0, 8.0)))
+    settings = LocalizeSettings(peak=0.005, smallest=0.05)  # shares of what is within: the small region is left out
+    alone = localize(features, clusters, 96, 128, settings)
+    framed = localize(replace(features, inside=(40, 16, 168, 112)), clusters, 200, 300, settings)
+    assert len(alone.regions) == 1
+    (one,), (other,) = alone.regions, framed.regions
+    assert other == replace(one, box=tuple(np.add(one.box, (40, 16, 40, 16))))
+    assert framed.strongest == alone.strongest
+    for name in ("probability", "forged"):
+        whole = getattr(framed, name)
+        assert whole.shape == (200, 300)
+        np.testing.assert_array_equal(whole[16:112, 40:168], getattr(alone, name))
+        assert not whole[:16].any()
+        assert not whole[112:].any()
+        assert not whole[:, :40].any()
+        assert not whole[:, 168:].any()
+
+
 def test_in_a_drawn_picture_nothing_is_marked_and_it_says_why() -> None:
     features, clusters = scene()
     whole = np.ones((9, 9), bool)

@@ -306,6 +306,31 @@ def test_the_weights_that_ship_find_forgeries(forged: tuple[Path, dict[str, np.n
     assert np.mean(aucs) > 0.75
 
 
+@pytest.mark.parametrize("cluster", [None, "kmeans"])
+def test_a_frame_is_not_seen(tmp_path: Path, photos: list[np.ndarray], headed_model: str, cluster: str | None) -> None:
+    """What lies within is judged as the same pixels alone are; a detector that stands beside a network sees all there is."""
+    within = photos[0][:144, :192]
+    Image.fromarray(np.pad(within, ((32, 32), (48, 16), (0, 0)), constant_values=255)).save(tmp_path / "framed.png")
+    Image.fromarray(within[8:-8, 8:-8]).save(tmp_path / "cut.png")
+    model = find_model(headed_model).with_clustering(cluster, None)
+    scanner = build_scanner(model, device=CPU, batch=2, jobs=0, amp=False, everything=True)
+    for results in (scan(find([tmp_path]), scanner), _batch_by_batch(map(decode, find([tmp_path])), scanner)):
+        alone, framed = results
+        assert isinstance(alone, Assessed)
+        assert isinstance(framed, Assessed)
+        assert framed.features.inside == framed.picture.inside == (56, 40, 232, 168)
+        np.testing.assert_allclose(framed.features.vectors, alone.features.vectors, atol=1e-5)
+        np.testing.assert_allclose(framed.mask.probability[40:168, 56:232], alone.mask.probability, atol=1e-5)
+        assert framed.finding.score == pytest.approx(alone.finding.score, abs=1e-5)
+        outside = np.ones_like(framed.mask.forged)
+        outside[40:168, 56:232] = False
+        assert not framed.mask.probability[outside].any()
+    mixed = build_scanner(find_model(f"{headed_model}+noi1"), device=CPU, jobs=0, amp=False)
+    (result,) = scan(find([tmp_path / "framed.png"]), mixed)
+    assert isinstance(result, Assessed)
+    assert result.features.inside is None
+
+
 def test_a_detector_is_a_model(folder: Path) -> None:
     """Its score is the map, the half is the mask; it has no operating points."""
     scanner = build_scanner(find_model("noi1"), device=CPU, jobs=0)

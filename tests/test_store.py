@@ -1,6 +1,7 @@
 import hashlib
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -44,6 +45,23 @@ def keep(out: Path, weights: str, *results: Assessed, end: bool = True, error: B
     return written
 
 
+def test_the_box_that_the_grid_covers_is_written_and_taken_from_an_earlier_file(tmp_path: Path) -> None:
+    one = assessed()
+    framed = replace(one, features=replace(one.features, inside=(16, 8, 80, 56)))
+    keep(tmp_path, "cafe", framed)
+    for _ in range(2):
+        with h5py.File(tmp_path / "features.h5") as file:
+            assert file["a/b.jpg"].attrs["box"].tolist() == [16, 8, 80, 56]
+            assert file["a/b.jpg"].attrs["size"].tolist() == [64, 96]
+        features = FeaturesFile(tmp_path, key="cafe", model="m@open", weights="cafe")
+        with Store(tmp_path, features=features) as store:
+            for name in ("a/b.jpg", "copy.jpg"):  # another list of pictures: the file is put together anew, from itself
+                line = result_line(assessed(name))
+                assert features.has(line)
+                features.note(line)
+            store.finish()
+
+
 def test_masks_overlays_and_features_are_written_and_read_back(tmp_path: Path) -> None:
     one = assessed()
     (digests,) = keep(tmp_path, "cafe", one)
@@ -65,6 +83,7 @@ def test_masks_overlays_and_features_are_written_and_read_back(tmp_path: Path) -
             "path": "/somewhere/a/b.jpg",
         }
         assert group.attrs["grid"].tolist() == [8, 12]
+        assert group.attrs["box"].tolist() == [0, 0, 96, 64], "all of the picture"
     assert not list(tmp_path.rglob("*.new"))
 
 

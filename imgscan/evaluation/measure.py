@@ -30,6 +30,7 @@ from imgscan.evaluation.contestants import Answer, Contestant
 from imgscan.evaluation.pixel import BoolMap, Counts, PixelMetrics, histogram, pixel_metrics
 from imgscan.evaluation.protocols import Protocol, apply, reported
 from imgscan.find import find
+from imgscan.frame import cut, within_frame
 from imgscan.records import Features, Picture, Skipped, Source
 from imgscan.weights import file_sha256
 from imgscan.workers import busy, each
@@ -171,9 +172,8 @@ def _show(task: Task) -> dict[str, _Shown | Skipped]:
             shown[name] = Skipped(source, f"{name}: {error}")
         else:  # nothing is left of the file it was
             pixels = np.ascontiguousarray(rgb)
-            shown[name] = _Shown(
-                replace(picture, rgb=pixels, format="attacked", jpeg_quality=None, drawn=drawn(pixels), jpeg=None), moved
-            )
+            seen = replace(picture, rgb=pixels, drawn=drawn(pixels), inside=within_frame(pixels))
+            shown[name] = _Shown(replace(seen, format="attacked", jpeg_quality=None, jpeg=None), moved)
     return shown
 
 
@@ -249,7 +249,7 @@ def _compared(
 def region_means(features: Features, truth: BoolMap) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
     """Mean feature, D float32 each, of the pristine and of the forged cells (more than half forged); None: one kind only."""
     rows, columns = features.vectors.shape[1:]
-    share = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(truth)[None].float(), (rows, columns))[0]
+    share = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(cut(truth, features.inside))[None].float(), (rows, columns))[0]
     forged = share > 0.5
     if not bool(forged.any()) or bool(forged.all()):
         return None

@@ -433,6 +433,9 @@ def test_mean_features_of_the_two_regions_by_hand() -> None:
     np.testing.assert_allclose(means[0], [3.5, 1.0])
     np.testing.assert_allclose(means[1], [1.5, 0.0])
     assert region_means(Features(vectors, (4.0, 4.0)), np.zeros((8, 8), bool)) is None
+    framed = region_means(Features(vectors, (4.0, 4.0), inside=(16, 8, 24, 16)), np.pad(truth, ((8, 3), (16, 5))))
+    assert framed is not None
+    np.testing.assert_array_equal(framed, means)
 
 
 def test_thresholds_by_hand() -> None:

@@ -1,0 +1,104 @@
+"""Frame: what of a picture lies within a border of one colour, be it a frame, bars above and below it, or the white around a print.
+
+To networks that compare traces a border is foreign to the photograph, or the photograph to the border.  So they are shown what is
+within.  A border ends in a straight line: the sky over a roof and the white behind a thing that is for sale do not, and stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from imgscan.records import Box, Picture
+
+_Array = TypeVar("_Array", bound=npt.NDArray[Any])
+_Pixels = npt.NDArray[np.uint8]
+
+ALIKE = 2  # levels of a channel; lines of pixels that differ from the first pixel by no more are plain
+BLOCK = 8  # pixels: what is cut off ends where blocks of JPEG end, so that saving mixed nothing of it with what is left
+BLURRED = 2  # pixels of what is within that scaling mixed with the border
+STEP, STRAIGHT = 16, 0.5  # levels by which so large a share of the first line within differs from the border
+SLOPE, UNEVEN = 4, 0.1  # lines before it, of which no such share may: what slants or is rough is no border's end
+RINGING = 24  # pixels of the border beside it that saving may have made uneven: chroma has blocks of 16, scaling takes more
+SMALLEST = 64  # pixels a side that are left
+LAYERS = 3  # borders within borders
+
+
+def plain_lines(rgb: _Pixels) -> int:
+    """How many of the first rows of a picture, H x W x 3, have the colour of its first pixel."""
+    colour = rgb[0, 0].astype(np.int16)
+    for row, line in enumerate(rgb):
+        if (np.abs(line - colour) > ALIKE).any():
+            return row
+    return len(rgb)
+
+
+def within_frame(rgb: _Pixels) -> Box | None:
+    """What lies within the border of a picture, H x W x 3 uint8; None: it has none, or it is nearly all border.
+
+    Left and top are multiples of 8, so that JPEG blocks stay where they are.
+    """
+    height, width = rgb.shape[:2]
+    box: Box = (0, 0, width, height)
+    for _ in range(LAYERS):
+        inner = _one_layer(rgb, box)
+        if inner == box or min(inner[2] - inner[0], inner[3] - inner[1]) < SMALLEST:
+            break
+        box = inner
+    return None if box == (0, 0, width, height) else box
+
+
+def unframed(picture: Picture) -> Picture:
+    """What lies within the border of a picture, as a picture of its own that was no file."""
+    return picture if picture.inside is None else replace(picture, rgb=cut(picture.rgb, picture.inside), inside=None, jpeg=None)
+
+
+def cut(pixels: _Array, inside: Box | None) -> _Array:
+    """The part of H x W x ... pixels that lies within a box; None: all."""
+    if inside is None:
+        return pixels
+    left, top, right, bottom = inside
+    return pixels[top:bottom, left:right]  # type: ignore[return-value]
+
+
+def _one_layer(rgb: _Pixels, box: Box) -> Box:
+    """A box less the border within it."""
+    left, top, right, bottom = box
+    shown = rgb[top:bottom, left:right]
+    columns = _content(shown.swapaxes(0, 1))
+    rows = _content(shown[:, columns])
+    left, right = _cut(shown[rows].swapaxes(0, 1), columns, left)
+    top, bottom = _cut(shown[:, columns], rows, top)
+    return left, top, right, bottom
+
+
+def _content(lines: _Pixels) -> slice:
+    """All lines but the plain ones on either side; all where all are plain."""
+    first = plain_lines(lines)
+    return slice(0, len(lines)) if first == len(lines) else slice(first, len(lines) - plain_lines(lines[::-1]))
+
+
+def _cut(lines: _Pixels, content: slice, at: int) -> tuple[int, int]:
+    """Where a picture whose first line is number `at` begins and ends without the border on either side of its content."""
+    start, stop = at, at + len(lines)
+    before, behind = _border(lines, content.start), _border(lines[::-1], len(lines) - content.stop)
+    if before:
+        start = -(-(start + before + BLURRED) // BLOCK) * BLOCK
+    if behind:
+        stop = (stop - behind - BLURRED) // BLOCK * BLOCK
+    return start, stop
+
+
+def _border(lines: _Pixels, plain: int) -> int:
+    """How many lines are border, of which so many are plain; 0: it does not end in a straight line."""
+    if not plain:
+        return 0
+    beside = lines[plain : plain + RINGING].astype(np.int16)
+    unlike = (np.abs(beside - lines[0, 0]) > STEP).any(-1).mean(1)
+    if unlike.max(initial=0) < STRAIGHT:
+        return 0
+    first = int((unlike >= STRAIGHT).argmax())
+    return plain + first if first < SLOPE or unlike[first - SLOPE] < UNEVEN else 0

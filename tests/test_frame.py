@@ -1,0 +1,90 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageOps
+
+from imgscan.decode import decode
+from imgscan.frame import cut, unframed, within_frame
+from imgscan.records import Picture, Source
+from tests.conftest import PHOTOS
+
+PATHS = sorted(PHOTOS.glob("*.jpg"))
+SIZE = (300, 260)
+
+
+def photograph(path: Path) -> Image.Image:
+    return Image.open(path).convert("RGB").resize(SIZE, Image.Resampling.LANCZOS)
+
+
+def stored(picture: Image.Image, quality: int | None) -> np.ndarray:
+    if quality is None:
+        return np.asarray(picture)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("quality", [None, 95, 75])
+@pytest.mark.parametrize("colour", ["white", "black", (120, 30, 60)], ids=str)
+@pytest.mark.parametrize("border", [(30, 30, 30, 30), (0, 41, 0, 41), (53, 20, 21, 90), (0, 0, 0, 64)], ids=str)
+def test_what_lies_within_a_border_is_found_to_the_block(
+    path: Path, quality: int | None, colour: str, border: tuple[int, int, int, int]
+) -> None:
+    """Nothing of the border is left, and no more than a block and a pixel of the photograph is lost on a side."""
+    rgb = stored(ImageOps.expand(photograph(path), border, colour), quality)
+    inside = within_frame(rgb)
+    assert inside is not None
+    true = border[0], border[1], border[0] + SIZE[0], border[1] + SIZE[1]
+    lost = [inside[0] - true[0], inside[1] - true[1], true[2] - inside[2], true[3] - inside[3]]
+    assert all(0 <= pixels <= 9 if width else pixels == 0 for pixels, width in zip(lost, border, strict=True)), lost
+    assert inside[0] % 8 == inside[1] % 8 == 0
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_photograph_has_none(path: Path) -> None:
+    for quality in (None, 90, 50):
+        assert within_frame(stored(photograph(path), quality)) is None
+
+
+@pytest.mark.parametrize("quality", [None, 90])
+def test_what_does_not_end_in_a_straight_line_is_no_border(quality: int | None) -> None:
+    """A thing on white, a roof, a slope: the ground is theirs."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 200, (200, 200, 3), np.uint8))
+    shapes = {
+        "a thing": lambda pen: pen.ellipse((40, 40, 160, 160), 255),
+        "a roof": lambda pen: pen.polygon([(0, 200), (0, 100), (100, 30), (200, 100), (200, 200)], 255),
+        "a slope": lambda pen: pen.polygon([(0, 200), (0, 60), (200, 80), (200, 200)], 255),
+    }
+    for name, draw in shapes.items():
+        where = Image.new("L", noise.size)
+        draw(ImageDraw.Draw(where))
+        picture = Image.composite(noise, Image.new("RGB", noise.size, "white"), where)
+        assert within_frame(stored(picture, quality)) is None, name
+
+
+def test_a_border_within_a_border() -> None:
+    picture = ImageOps.expand(ImageOps.expand(photograph(PATHS[0]), 24, "white"), 16, "black")
+    assert within_frame(np.asarray(picture)) == (48, 48, 336, 296)
+
+
+@pytest.mark.parametrize("side", [0, 40])
+def test_nearly_all_border_is_left_whole(side: int) -> None:
+    picture = np.full((200, 200, 3), 255, np.uint8)
+    picture[80 : 80 + side, 80 : 80 + side] = np.random.default_rng(0).integers(0, 256, (side, side, 3))
+    assert within_frame(picture) is None
+
+
+def test_a_file_is_decoded_with_what_lies_within(tmp_path: Path) -> None:
+    path = tmp_path / "framed.jpg"
+    ImageOps.expand(photograph(PATHS[0]), 32, "white").save(path, quality=90)
+    picture = decode(Source(path, path.name))
+    assert isinstance(picture, Picture)
+    assert picture.inside == (40, 40, 328, 288)
+    within = unframed(picture)
+    assert (within.height, within.width, within.inside, within.jpeg) == (248, 288, None, None)
+    assert np.array_equal(within.rgb, cut(picture.rgb, picture.inside))
+    assert np.array_equal(within.rgb, picture.rgb[40:288, 40:328])
+    assert unframed(within) is within
