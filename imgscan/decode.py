@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from imgscan.drawn import drawn
 from imgscan.find import FORMATS
-from imgscan.frame import within_frame
+from imgscan.frame import cut, within_frame
 from imgscan.jpeg import quantization_table
 from imgscan.metadata.remarks import remarks
 from imgscan.pixels import as_stored, orientation_of, to_rgb
@@ -74,7 +74,8 @@ def decode(source: Source) -> Picture | Skipped:
         return Skipped(source, f"{BROKEN}: {error}")
     digest = hashlib.sha256(content).hexdigest()
     quality, jpeg = (estimate_quality(tables), content) if tables else (None, None)
-    return Picture(source, rgb, digest, len(content), name, orientation, quality, said, drawn(rgb), within_frame(rgb), jpeg)
+    inside = within_frame(rgb)
+    return Picture(source, rgb, digest, len(content), name, orientation, quality, said, drawn(cut(rgb, inside)), inside, jpeg)
 
 
 def _is_raw(source: Source, file: Image.Image) -> bool:

@@ -1,7 +1,9 @@
-"""Frame: what of a picture lies within a border of one colour, be it a frame, bars above and below it, or the white around a print.
+"""Frame: what of a picture lies within a border of one colour: a frame, bars above and below it, the white around a print, or the
+window of a program that shows a photograph, with a line of text and some icons.
 
 To networks that compare traces a border is foreign to the photograph, or the photograph to the border.  So they are shown what is
-within.  A border ends in a straight line: the sky over a roof and the white behind a thing that is for sale do not, and stay.
+within.  A border begins with a plain line at the picture's edge, goes on as long as most of a line has its colour, and ends in a
+straight line: the sky over a roof and the white behind a thing that is for sale do not, and stay.
 """
 
 from __future__ import annotations
@@ -18,11 +20,10 @@ _Array = TypeVar("_Array", bound=npt.NDArray[Any])
 _Pixels = npt.NDArray[np.uint8]
 
 ALIKE = 2  # levels of a channel; lines of pixels that differ from the first pixel by no more are plain
+STEP, MOST = 16, 0.5  # levels, and the share of a line that differs from the border by more: the line is within
+UNEVEN, SLOPE = 0.1, 4  # the share may not have been so large so many lines before: what slants or is rough is no border's end
 BLOCK = 8  # pixels: what is cut off ends where blocks of JPEG end, so that saving mixed nothing of it with what is left
-BLURRED = 2  # pixels of what is within that scaling mixed with the border
-STEP, STRAIGHT = 16, 0.5  # levels by which so large a share of the first line within differs from the border
-SLOPE, UNEVEN = 4, 0.1  # lines before it, of which no such share may: what slants or is rough is no border's end
-RINGING = 24  # pixels of the border beside it that saving may have made uneven: chroma has blocks of 16, scaling takes more
+BLURRED = 2  # pixels of what is within that scaling or saving mixed with the border
 SMALLEST = 64  # pixels a side that are left
 LAYERS = 3  # borders within borders
 
@@ -93,12 +94,13 @@ def _cut(lines: _Pixels, content: slice, at: int) -> tuple[int, int]:
 
 
 def _border(lines: _Pixels, plain: int) -> int:
-    """How many lines are border, of which so many are plain; 0: it does not end in a straight line."""
+    """How many lines are border, of which so many at least are plain; 0: it does not end in a straight line."""
     if not plain:
         return 0
-    beside = lines[plain : plain + RINGING].astype(np.int16)
-    unlike = (np.abs(beside - lines[0, 0]) > STEP).any(-1).mean(1)
-    if unlike.max(initial=0) < STRAIGHT:
-        return 0
-    first = int((unlike >= STRAIGHT).argmax())
-    return plain + first if first < SLOPE or unlike[first - SLOPE] < UNEVEN else 0
+    before = [0.0] * SLOPE  # shares of the lines before
+    for number in range(plain, len(lines)):
+        unlike = float((np.abs(lines[number].astype(np.int16) - lines[0, 0]) > STEP).any(-1).mean())
+        if unlike >= MOST:
+            return number if before[-SLOPE] < UNEVEN else 0
+        before.append(unlike)
+    return 0

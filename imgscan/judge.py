@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from imgscan.errors import InputError, unknown
-from imgscan.records import LEVELS, Clusters, Finding, Level, Mask, Picture, PictureFacts
+from imgscan.records import LEVELS, Box, Clusters, Finding, Level, Mask, Picture, PictureFacts
 from imgscan.weights import OperatingPoint
 
 NEVER = "never"
@@ -112,8 +112,14 @@ def level_of(score: float, points: Sequence[OperatingPoint]) -> Level:
     return max(reached, key=LEVELS.index, default="none")
 
 
-def judge(picture: Picture, mask: Mask, clusters: Clusters, points: Sequence[OperatingPoint]) -> Finding:
-    """The verdict on one picture: its score is the strength of its strongest region."""
+def judge(picture: Picture, mask: Mask, clusters: Clusters, points: Sequence[OperatingPoint], inside: Box | None = None) -> Finding:
+    """The verdict on one picture: its score is the strength of its strongest region.
+
+    Args:
+        picture, mask, clusters: what it is about.
+        points: of the model, its levels.
+        inside: the part that the networks saw; None: all.
+    """
     # As a report shows it, so that nobody sees 0.8300 that did not reach 0.83.
     score = round(max((region.strength for region in mask.regions), default=0.0), SCORE_DIGITS)
     return Finding(
@@ -137,4 +143,5 @@ def judge(picture: Picture, mask: Mask, clusters: Clusters, points: Sequence[Ope
         method=clusters.method,
         grid=(int(clusters.labels.shape[0]), int(clusters.labels.shape[1])),
         withheld=mask.withheld,
+        inside=inside,
     )

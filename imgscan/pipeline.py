@@ -176,7 +176,7 @@ def _conclude(
     with _clock(timings, "localize"):
         size, settings = (picture.height, picture.width), scanner.localizing
         mask = localize(features, clusters, *size, settings, found, scanner.speaks, picture.drawn)
-        finding = judge(picture, mask, clusters, scanner.points)
+        finding = judge(picture, mask, clusters, scanner.points, features.inside)
     return Assessed(finding, mask, picture, features, clusters)
 
 

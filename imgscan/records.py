@@ -182,6 +182,7 @@ class Finding:
     grid: tuple[int, int]  # rows, columns the clustering saw
     mask: Mask | None = field(default=None, repr=False, compare=False)  # for users of the library; the record has a file's name
     withheld: str | None = None  # why it was not judged (score 0, nothing marked); goes on after its name: "looks drawn ..."
+    inside: Box | None = None  # the part that the networks saw, within a frame or the window of a program; None: all
 
 
 @dataclass(frozen=True)

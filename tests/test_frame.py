@@ -6,10 +6,12 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 from imgscan.decode import decode
+from imgscan.drawn import DRAWN, drawn
 from imgscan.frame import cut, unframed, within_frame
 from imgscan.records import Picture, Source
 from tests.conftest import PHOTOS
 
+Colour = tuple[int, int, int]
 PATHS = sorted(PHOTOS.glob("*.jpg"))
 SIZE = (300, 260)
 
@@ -41,6 +43,31 @@ def test_what_lies_within_a_border_is_found_to_the_block(
     lost = [inside[0] - true[0], inside[1] - true[1], true[2] - inside[2], true[3] - inside[3]]
     assert all(0 <= pixels <= 9 if width else pixels == 0 for pixels, width in zip(lost, border, strict=True)), lost
     assert inside[0] % 8 == inside[1] % 8 == 0
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("quality", [None, 85])
+@pytest.mark.parametrize(("ground", "ink"), [("black", "white"), ("white", (20, 20, 20))], ids=["dark", "light"])
+def test_a_program_around_a_photograph_is_left_out(path: Path, quality: int | None, ground: str, ink: str | Colour) -> None:
+    """Words and icons above and below it do not end the border; the photograph is judged, and does not look drawn."""
+    width, top, bottom = SIZE[0], 100, 100 + SIZE[1]
+    screen = Image.new("RGB", (width, bottom + 150), ground)
+    pen = ImageDraw.Draw(screen)
+    pen.text((10, 8), "14:33", ink)
+    pen.text((width - 80, 8), "LTE  87 %", ink)
+    pen.ellipse((12, 48, 52, 88), (200, 80, 60))
+    pen.text((60, 62), "jane_doe", ink)
+    screen.paste(photograph(path), (0, top))
+    for row, words in enumerate(("1,204 likes", "Look what we found on our walk this morning")):
+        pen.text((10, bottom + 12 + 20 * row), words, ink)
+    pen.rectangle((width // 2 - 12, bottom + 110, width // 2 + 12, bottom + 134), outline=ink, width=3)
+    rgb = stored(screen, quality)
+    inside = within_frame(rgb)
+    assert inside is not None
+    left, first, right, last = inside
+    assert (left, right) == (0, width)
+    assert (0 <= first - top <= 10, 0 <= bottom - last <= 10) == (True, True)
+    assert drawn(cut(rgb, inside)) < 0.1 * DRAWN
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

@@ -34,7 +34,7 @@ def test_the_public_surface() -> None:
         "drawn",
     ]
     assert [one.name for one in fields(imgscan.Finding)] == [
-        "picture", "score", "level", "area", "regions", "clusters", "method", "grid", "mask", "withheld",
+        "picture", "score", "level", "area", "regions", "clusters", "method", "grid", "mask", "withheld", "inside",
     ]  # fmt: skip
     assert [one.name for one in fields(imgscan.Skipped)] == ["source", "reason"]
 

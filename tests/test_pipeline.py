@@ -318,7 +318,7 @@ def test_a_frame_is_not_seen(tmp_path: Path, photos: list[np.ndarray], headed_mo
         alone, framed = results
         assert isinstance(alone, Assessed)
         assert isinstance(framed, Assessed)
-        assert framed.features.inside == framed.picture.inside == (56, 40, 232, 168)
+        assert framed.features.inside == framed.picture.inside == framed.finding.inside == (56, 40, 232, 168)
         np.testing.assert_allclose(framed.features.vectors, alone.features.vectors, atol=1e-5)
         np.testing.assert_allclose(framed.mask.probability[40:168, 56:232], alone.mask.probability, atol=1e-5)
         assert framed.finding.score == pytest.approx(alone.finding.score, abs=1e-5)
@@ -328,7 +328,7 @@ def test_a_frame_is_not_seen(tmp_path: Path, photos: list[np.ndarray], headed_mo
     mixed = build_scanner(find_model(f"{headed_model}+noi1"), device=CPU, jobs=0, amp=False)
     (result,) = scan(find([tmp_path / "framed.png"]), mixed)
     assert isinstance(result, Assessed)
-    assert result.features.inside is None
+    assert result.features.inside is result.finding.inside is None
 
 
 def test_a_detector_is_a_model(folder: Path) -> None:

@@ -172,7 +172,8 @@ def _show(task: Task) -> dict[str, _Shown | Skipped]:
             shown[name] = Skipped(source, f"{name}: {error}")
         else:  # nothing is left of the file it was
             pixels = np.ascontiguousarray(rgb)
-            seen = replace(picture, rgb=pixels, drawn=drawn(pixels), inside=within_frame(pixels))
+            inside = within_frame(pixels)
+            seen = replace(picture, rgb=pixels, drawn=drawn(cut(pixels, inside)), inside=inside)
             shown[name] = _Shown(replace(seen, format="attacked", jpeg_quality=None, jpeg=None), moved)
     return shown
 

@@ -18,12 +18,11 @@ def _object(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
+_BOX = {"items": _COUNT, "minItems": 4, "maxItems": 4}
 _REGION = _object(
     box={
         "type": "array",
-        "items": _COUNT,
-        "minItems": 4,
-        "maxItems": 4,
+        **_BOX,
         "description": "left, top, right, bottom in pixels of the file's own order; right and bottom are outside",
     },
     area=_COUNT | {"description": "pixels"},
@@ -118,6 +117,11 @@ ASSESSED["properties"] |= {
     "withheld": {
         "type": ["string", "null"],
         "description": "why the picture was not judged (score 0, nothing marked), as a text that goes on after its name",
+    },
+    "inside": {
+        "type": ["array", "null"],
+        **_BOX,
+        "description": "box of the part that the networks saw, within a frame or the window of a program; null: all of the picture",
     },
 }
 SKIPPED = _object(type={"const": "result"}, status={"const": "skipped"}, name=_TEXT, path=_TEXT, reason=_TEXT)

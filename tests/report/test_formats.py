@@ -116,6 +116,7 @@ WEAK = assessed(
     regions=[REGIONS[1] | {"strength": 0.35, "twin": [200, 40, 240, 120]}],
     clusters=2,
     reported=True,
+    inside=[0, 40, 400, 160],
 )
 SKIPPED = {"type": "result", "status": "skipped", "name": "broken.jpg", "path": "photos/broken.jpg", "reason": "<cut off> & more"}
 LINES = [
