@@ -19,7 +19,7 @@ from imgscan.frame import cut, within_frame
 from imgscan.jpeg import quantization_table
 from imgscan.metadata.remarks import remarks
 from imgscan.pixels import as_stored, orientation_of, to_rgb
-from imgscan.records import Picture, Skipped, Source
+from imgscan.records import JpegFile, Picture, Skipped, Source
 from imgscan.workers import alive, as_is, end_with_parent, start_method
 
 MAX_PIXELS = 178_000_000  # larger files are refused: Pillow takes them for decompression bombs
@@ -73,7 +73,7 @@ def decode(source: Source) -> Picture | Skipped:
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
         return Skipped(source, f"{BROKEN}: {error}")
     digest = hashlib.sha256(content).hexdigest()
-    quality, jpeg = (estimate_quality(tables), content) if tables else (None, None)
+    quality, jpeg = (estimate_quality(tables), JpegFile(content)) if tables else (None, None)
     inside = within_frame(rgb)
     return Picture(source, rgb, digest, len(content), name, orientation, quality, said, drawn(cut(rgb, inside)), inside, jpeg)
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from imgscan.detectors import DETECTORS
 from imgscan.errors import WorkerError
+from imgscan.frame import cut
 from imgscan.fuse import against_control, with_overview
 from imgscan.jpeg import Luma, read_luma
 from imgscan.models.noise_view import shared_view
@@ -165,7 +166,7 @@ def detect(name: str, picture: Picture) -> Features:
         D x h x w unit vectors (a detector without features: equal ones, so that only its score speaks) and H x W scores.
     """
     detector = DETECTORS[name]
-    said = detector.score(picture.rgb) if detector.exact is None else detector.exact(picture.rgb, _luma(picture))
+    said = detector.score(picture.rgb) if detector.exact is None else detector.exact(picture.rgb, luma_of(picture))
     score = Map(torch.from_numpy(said), (1.0, 1.0))
     if detector.features is None:
         rows, columns = (max(1, length // BLOCK) for length in (picture.height, picture.width))
@@ -178,15 +179,18 @@ def seek(names: Sequence[str], picture: Picture) -> Sought:
     """What weight-free detectors add, those of detectors.DETECTORS that do: what is there twice, and log odds of blocks."""
     twins = [one for name in names if (find := DETECTORS[name].find) is not None for one in find(picture.rgb)]
     weighing = [weigh for name in names if (weigh := DETECTORS[name].weigh) is not None]
-    luma = _luma(picture) if weighing else None
+    luma = luma_of(picture) if weighing else None
     weighed = [one for weigh in weighing if (one := weigh(picture.rgb, luma)).odds.any()]
     odds = (Map(torch.from_numpy(one.odds), (float(BLOCK), float(BLOCK)), one.corner) for one in weighed)
     return Sought(tuple(twins), tuple(odds))
 
 
-def _luma(picture: Picture) -> Luma | None:
+def luma_of(picture: Picture) -> Luma | None:
     """What its file says beyond its pixels; None: it is no JPEG."""
-    return None if picture.jpeg is None else read_luma(picture.jpeg)
+    if picture.jpeg is None:
+        return None
+    luma = read_luma(picture.jpeg.content)
+    return replace(luma, values=cut(luma.values, picture.jpeg.inside))
 
 
 def join(maps: torch.Tensor, placement: Placement) -> Features:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from imgscan.records import Box, Picture
+from imgscan.records import Box, JpegFile, Picture
 
 _Array = TypeVar("_Array", bound=npt.NDArray[Any])
 _Pixels = npt.NDArray[np.uint8]
@@ -53,8 +53,11 @@ def within_frame(rgb: _Pixels) -> Box | None:
 
 
 def unframed(picture: Picture) -> Picture:
-    """What lies within the border of a picture, as a picture of its own that was no file."""
-    return picture if picture.inside is None else replace(picture, rgb=cut(picture.rgb, picture.inside), inside=None, jpeg=None)
+    """What lies within the border of a picture, as a picture of its own."""
+    if picture.inside is None:
+        return picture
+    jpeg = None if picture.jpeg is None else JpegFile(picture.jpeg.content, picture.inside)
+    return replace(picture, rgb=cut(picture.rgb, picture.inside), inside=None, jpeg=jpeg)
 
 
 def cut(pixels: _Array, inside: Box | None) -> _Array:

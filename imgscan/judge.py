@@ -118,7 +118,7 @@ def judge(picture: Picture, mask: Mask, clusters: Clusters, points: Sequence[Ope
     Args:
         picture, mask, clusters: what it is about.
         points: of the model, its levels.
-        inside: the part that the networks saw; None: all.
+        inside: the part that was looked at; None: all.
     """
     # As a report shows it, so that nobody sees 0.8300 that did not reach 0.83.
     score = round(max((region.strength for region in mask.regions), default=0.0), SCORE_DIGITS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from imgscan.frame import cut
 from imgscan.records import Box, Clusters, Evidence, Features, Map, Mask, Part, Region, Sought, Twins
 
 FOUND = 0.5
@@ -58,7 +56,7 @@ def localize(
     also where nothing is marked.  The released code has no such map (it answers 0 or 255); this one is ours.
 
     Args:
-        features: D x h x w, what was clustered; outside the part of the picture that they are of, in its frame, nothing is marked.
+        features: D x h x w, what was clustered.
         clusters: of the same grid.
         height, width: of the picture, pixels.
         settings: what is too weak or too small to be marked.
@@ -70,11 +68,10 @@ def localize(
     """
     weighed = [enlarge(one.values, one.cell, height, width, one.corner) for one in found.odds]
     odds = np.asarray(np.sum(weighed, axis=0), np.float32) if weighed else None
-    whole = partial(_whole, inside=features.inside, height=height, width=width)
     verdict = None
     if features.probability is not None:
-        probability = _weighed(whole(features.probability), odds)
-        verdict = None if features.verdict is None else _weighed(whole(features.verdict), odds)
+        probability = _weighed(features.probability, odds, height, width)
+        verdict = None if features.verdict is None else _weighed(features.verdict, odds, height, width)
         part, peak, together = probability > settings.threshold, settings.peak, settings.together
     else:
         pristine = torch.from_numpy(clusters.labels == 0)
@@ -82,35 +79,34 @@ def localize(
         vectors = F.normalize(features.vectors, dim=0) if settings.grey else features.vectors
         centre = F.normalize(vectors[:, pristine].mean(1), dim=0)
         distance = ((1 - torch.einsum("dhw,d->hw", vectors, centre)) / 2).clamp(0, 1)
-        probability = whole(Map(distance, features.cell))
+        probability = enlarge(distance, features.cell, height, width)
         outside = clusters.labels > 0
         part, peak, together = np.zeros((height, width), bool), 0.0, False
         if 0 < outside.mean() <= settings.share:
             level = 127 / 255 if settings.grey else 0.5
-            part = whole(Map(torch.from_numpy(outside).float(), features.cell)) > level
-    area = cut(part, features.inside).size
-    most, least = round(peak * area), settings.smallest * area
+            part = enlarge(torch.from_numpy(outside).float(), features.cell, height, width) > level
+    most = round(peak * height * width)
 
     def strength(values: npt.NDArray[np.float32]) -> float:
         return region_strength(values, most)
 
     if verdict is None:
-        regions = _regions(part, probability, least, strength)
+        regions = _regions(part, probability, settings, strength)
     else:
-        regions = _around(part, _regions(verdict > settings.threshold, verdict, least, strength))
+        regions = _around(part, _regions(verdict > settings.threshold, verdict, settings, strength))
     copied = copies(found.twins, probability)
     scores = np.zeros((height, width), np.float32)
     for one in copied:
         scores[one.part.box] = np.where(one.part.inside, np.maximum(scores[one.part.box], one.score), scores[one.part.box])
     if odds is not None and features.probability is None:
         scores = np.maximum(scores, np.where(odds > 0, _logistic(odds), 0))
-    alone = _regions(scores > FOUND, scores, least, lambda values: float(values.max()))  # however small
+    alone = _regions(scores > FOUND, scores, settings, lambda values: float(values.max()))  # however small
     added = _strong(alone, settings.strength, together=False)
     # `strength` is for pictures of which nothing else is known; what a detector marked says already why this one is suspect.
     marked = _strong(regions, max(settings.strength, settings.beside) if added else settings.strength, together)
     seen = marked
     if odds is not None and features.probability is not None:  # what the heads alone say of it
-        own = whole(features.verdict or features.probability)
+        own = _weighed(features.verdict or features.probability, None, height, width)
         seen = [one for one in marked if region_strength(own[one.box][one.inside], most) > FOUND]
     regions, marked, probability = regions + alone, marked + added, np.maximum(probability, scores)
     if settings.drawn <= drawn:
@@ -118,6 +114,29 @@ def localize(
     sure = [one for one in copied if one.score > FOUND]
     strongest = max((region.strength for region in regions), default=0.0)
     return replace(_mask(probability, marked, _Reasons(speaks, _union(seen, (height, width)), odds, sure)), strongest=strongest)
+
+
+def placed(mask: Mask, inside: Box, height: int, width: int) -> Mask:
+    """The mask of the part of a picture that lies within a box, as one of the whole; outside nothing is marked, nor probable.
+
+    Args:
+        mask: of the part.
+        inside: the box, pixels.
+        height, width: of the picture, pixels.
+    """
+    left, top, right, bottom = inside
+    around = ((top, height - bottom), (left, width - right))
+
+    def moved(box: Box) -> Box:
+        return box[0] + left, box[1] + top, box[2] + left, box[3] + top
+
+    return replace(
+        mask,
+        probability=np.pad(mask.probability, around),
+        forged=np.pad(mask.forged, around),
+        regions=tuple(replace(one, box=moved(one.box), twin=one.twin and moved(one.twin)) for one in mask.regions),
+        sources=None if mask.sources is None else np.pad(mask.sources, around),
+    )
 
 
 @dataclass(frozen=True)
@@ -144,18 +163,9 @@ def copies(found: Sequence[Twins], probability: npt.NDArray[np.float32]) -> list
     return copied
 
 
-def _whole(said: Map, inside: Box | None, height: int, width: int) -> npt.NDArray[np.float32]:
-    """A map in pixels of the picture, height x width; 0 outside the box that it is of, in the frame around that."""
-    if inside is None:
-        return enlarge(said.values, said.cell, height, width)
-    within = np.zeros((height, width), np.float32)
-    seen = cut(within, inside)
-    seen[:] = enlarge(said.values, said.cell, *seen.shape)
-    return within
-
-
-def _weighed(probability: npt.NDArray[np.float32], odds: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
-    """A mask head's probability, with log odds added to it."""
+def _weighed(said: Map, odds: npt.NDArray[np.float32] | None, height: int, width: int) -> npt.NDArray[np.float32]:
+    """A mask head's probability in pixels, with log odds added to it."""
+    probability = enlarge(said.values, said.cell, height, width)
     return probability if odds is None else _logistic(_logits(probability) + odds)
 
 
@@ -187,11 +197,15 @@ class _Marked:
 def _regions(
     part: npt.NDArray[np.bool_],
     values: npt.NDArray[np.float32],
-    least: float,
+    settings: LocalizeSettings,
     strength: Callable[[npt.NDArray[np.float32]], float],
 ) -> list[_Marked]:
-    """The connected regions of `part` with at least so many pixels, each as strong as the `values` in it make it."""
-    return [_Marked(strength(values[box][inside]), box, inside) for box, inside in _connected(part) if inside.sum() >= least]
+    """The connected regions of `part` that are large enough, each as strong as the `values` in it make it."""
+    return [
+        _Marked(strength(values[box][inside]), box, inside)
+        for box, inside in _connected(part)
+        if inside.sum() >= settings.smallest * part.size
+    ]
 
 
 def _around(part: npt.NDArray[np.bool_], seeds: Sequence[_Marked]) -> list[_Marked]:

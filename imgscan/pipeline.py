@@ -31,7 +31,7 @@ from imgscan.extract import detect, extract_each, seek
 from imgscan.frame import unframed
 from imgscan.fuse import fuse
 from imgscan.judge import judge
-from imgscan.localize import localize
+from imgscan.localize import localize, placed
 from imgscan.prepare import InputPlan, prepare
 from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought, Source, Timings
 from imgscan.scanner import Scanner
@@ -115,9 +115,15 @@ def _seeks(scanner: Scanner, picture: Picture) -> bool:
     return bool(scanner.finders) and picture.drawn < scanner.localizing.drawn
 
 
+def _seen(picture: Picture, scanner: Scanner) -> Picture:
+    """What of a picture is looked at."""
+    return unframed(picture) if scanner.within else picture
+
+
 def _sought(scanner: Scanner, picture: Picture) -> Sought:
     """What each finder adds."""
-    each_found = [_once(scanner, picture, ("seek", name), partial(seek, (name,), picture)) for name in scanner.finders]
+    seen = _seen(picture, scanner)
+    each_found = [_once(scanner, picture, ("seek", name, scanner.within), partial(seek, (name,), seen)) for name in scanner.finders]
     return Sought(tuple(twins for one in each_found for twins in one.twins), tuple(odds for one in each_found for odds in one.odds))
 
 
@@ -136,7 +142,7 @@ def _forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timin
     parts = [said[number] for number in range(len(scanner.networks))]
     for name in scanner.detectors:
         with _clock(timings, "extract"):
-            parts.append([detect(name, picture) for picture in pictures])
+            parts.append([detect(name, _seen(picture, scanner)) for picture in pictures])
     timings.forward(pictures, timings.seconds.get("extract", 0.0) - before)
     for picture, *one in zip(pictures, *parts, strict=True):
         with _clock(timings, "fuse"):
@@ -159,7 +165,7 @@ def _answers_of(
 ) -> list[list[Features]]:
     """What each network says of every picture; all have the same plan."""
     with _clock(timings, "prepare"):
-        inputs = [prepare(unframed(picture) if asked[0].within else picture, asked[0].plan) for picture in pictures]
+        inputs = [prepare(_seen(picture, scanner), asked[0].plan) for picture in pictures]
     with _clock(timings, "extract"):
         return extract_each([one.network for one in asked], inputs, scanner.device, batch=scanner.batch, amp=scanner.amp)
 
@@ -174,8 +180,10 @@ def _conclude(
 ) -> Assessed:
     """Localize and judge a picture whose clusters are there, and what its detectors add."""
     with _clock(timings, "localize"):
-        size, settings = (picture.height, picture.width), scanner.localizing
-        mask = localize(features, clusters, *size, settings, found, scanner.speaks, picture.drawn)
+        seen, settings = _seen(picture, scanner), scanner.localizing
+        mask = localize(features, clusters, seen.height, seen.width, settings, found, scanner.speaks, picture.drawn)
+        if features.inside is not None:
+            mask = placed(mask, features.inside, picture.height, picture.width)
         finding = judge(picture, mask, clusters, scanner.points, features.inside)
     return Assessed(finding, mask, picture, features, clusters)
 
@@ -248,7 +256,7 @@ def _started(window: list[Picture | Skipped], scanner: Scanner, processes: Execu
 def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executor) -> Iterator[Skipped | _Clustering]:
     """Forward the pictures of a window, fuse, and have their cells clustered: by processes, or here, where the device is faster."""
     pictures = [item for item in window if isinstance(item, Picture)]
-    sought = [processes.submit(_seek, scanner.finders, one) if _seeks(scanner, one) else None for one in pictures]
+    sought = [processes.submit(_seek, scanner.finders, _seen(one, scanner)) if _seeks(scanner, one) else None for one in pictures]
     features = list(_forward_batch(pictures, scanner, scanner.timings))
     here = [one for one in features if one.probability is None and _on_device(one, scanner)]
     with _clock(scanner.timings, "cluster"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,8 +39,12 @@ class Remark:
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom are outside."""
 
-JpegFile = bytes
-"""A whole JPEG file: its luma is finer than that of the pixels made from it."""
+
+class JpegFile(NamedTuple):
+    """A whole JPEG file: its luma is finer than that of the pixels made from it."""
+
+    content: bytes
+    inside: Box | None = None  # what of it the picture is; None: all
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class Features:
     cell: tuple[float, float]  # height, width of a cell in pixels of the picture: h * cell[0] covers what they are of
     probability: Map | None = None  # of a network with a mask head
     verdict: Map | None = None  # the same less what is suspected in a control: what decides whether, not how far; None: no control
-    inside: Box | None = None  # what of the picture all this is of; None: all
+    inside: Box | None = None  # what of the picture it covers, and all that was made from it; None: all
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ class Finding:
     grid: tuple[int, int]  # rows, columns the clustering saw
     mask: Mask | None = field(default=None, repr=False, compare=False)  # for users of the library; the record has a file's name
     withheld: str | None = None  # why it was not judged (score 0, nothing marked); goes on after its name: "looks drawn ..."
-    inside: Box | None = None  # the part that the networks saw, within a frame or the window of a program; None: all
+    inside: Box | None = None  # the part that was looked at, within a frame or the window of a program; None: all
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from imgscan.decode import decode
 from imgscan.drawn import DRAWN, drawn
+from imgscan.extract import luma_of
 from imgscan.frame import cut, unframed, within_frame
 from imgscan.records import Picture, Source
 from tests.conftest import PHOTOS
@@ -111,7 +112,12 @@ def test_a_file_is_decoded_with_what_lies_within(tmp_path: Path) -> None:
     assert isinstance(picture, Picture)
     assert picture.inside == (40, 40, 328, 288)
     within = unframed(picture)
-    assert (within.height, within.width, within.inside, within.jpeg) == (248, 288, None, None)
+    assert (within.height, within.width, within.inside) == (248, 288, None)
     assert np.array_equal(within.rgb, cut(picture.rgb, picture.inside))
     assert np.array_equal(within.rgb, picture.rgb[40:288, 40:328])
     assert unframed(within) is within
+    luma, whole = luma_of(within), luma_of(picture)
+    assert luma is not None
+    assert whole is not None
+    assert np.array_equal(luma.values, whole.values[40:288, 40:328])
+    assert np.array_equal(luma.table, whole.table)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from imgscan.localize import LocalizeSettings, copies, enlarge, localize, region_strength
+from imgscan.localize import LocalizeSettings, copies, enlarge, localize, placed, region_strength
 from imgscan.records import Clusters, Features, Map, Part, Sought, Twins
 from imgscan.segment import segment
 
@@ -45,27 +45,26 @@ def test_probability_ranks_forged_over_pristine_even_when_nothing_is_marked() ->
     assert mask.probability[30, 50] > mask.probability[80, 10]
 
 
-@pytest.mark.parametrize("headed", [False, True])
-def test_in_the_frame_nothing_is_marked_and_within_all_is_as_without(headed: bool) -> None:
+def test_the_mask_of_a_part_is_wholein_the_whole() -> None:
     features, clusters = scene()
-    if headed:
-        values = torch.where(torch.from_numpy(clusters.labels > 0), 0.9, 0.2)
-        features = replace(features, probability=Map(values, (8.0, 8.0)), verdict=Map(values - 0.1, (8.0, 8.0)))
-    settings = LocalizeSettings(peak=0.005, smallest=0.05)  # shares of what is within: the small region is left out
-    alone = localize(features, clusters, 96, 128, settings)
-    framed = localize(replace(features, inside=(40, 16, 168, 112)), clusters, 200, 300, settings)
-    assert len(alone.regions) == 1
-    (one,), (other,) = alone.regions, framed.regions
-    assert other == replace(one, box=tuple(np.add(one.box, (40, 16, 40, 16))))
-    assert framed.strongest == alone.strongest
-    for name in ("probability", "forged"):
-        whole = getattr(framed, name)
-        assert whole.shape == (200, 300)
-        np.testing.assert_array_equal(whole[16:112, 40:168], getattr(alone, name))
-        assert not whole[:16].any()
-        assert not whole[112:].any()
-        assert not whole[:, :40].any()
-        assert not whole[:, 168:].any()
+    square = np.ones((9, 9), bool)
+    twins = Twins(0.9, (Part((slice(0, 9), slice(0, 9)), square), Part((slice(20, 29), slice(0, 9)), square)))
+    odds = torch.ones(12, 16)  # the networks tell the copy, so that its source is shown
+    odds[:2, :2] = 9
+    headed = replace(features, probability=Map(torch.sigmoid(odds - 8), (8.0, 8.0)))
+    part = localize(headed, clusters, 96, 128, LocalizeSettings(), Sought((twins,)))
+    assert part.sources is not None
+    whole = placed(part, (40, 16, 168, 112), 200, 300)
+    for name in ("probability", "forged", "sources"):
+        one, all_of_it = getattr(part, name), getattr(whole, name)
+        assert all_of_it.shape == (200, 300)
+        np.testing.assert_array_equal(all_of_it[16:112, 40:168], one)
+        assert all_of_it.sum() == pytest.approx(one.sum())
+    ((region,), (moved,)) = part.regions, whole.regions
+    by = (40, 16, 40, 16)
+    assert region.twin is not None
+    assert moved == replace(region, box=tuple(np.add(region.box, by)), twin=tuple(np.add(region.twin, by)))
+    assert (whole.strongest, whole.withheld) == (part.strongest, None)
 
 
 def test_in_a_drawn_picture_nothing_is_marked_and_it_says_why() -> None:

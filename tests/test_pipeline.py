@@ -21,6 +21,7 @@ from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.pixel import score_metrics
 from imgscan.find import find
 from imgscan.pipeline import _batch_by_batch, examine, network_rate, scan
+from imgscan.prepare import InputPlan
 from imgscan.records import Assessed, Picture, Skipped, Source
 from imgscan.scanner import Scanner, build_scanner
 from imgscan.weights import find_model
@@ -308,7 +309,7 @@ def test_the_weights_that_ship_find_forgeries(forged: tuple[Path, dict[str, np.n
 
 @pytest.mark.parametrize("cluster", [None, "kmeans"])
 def test_a_frame_is_not_seen(tmp_path: Path, photos: list[np.ndarray], headed_model: str, cluster: str | None) -> None:
-    """What lies within is judged as the same pixels alone are; a detector that stands beside a network sees all there is."""
+    """What lies within is judged as the same pixels alone are."""
     within = photos[0][:144, :192]
     Image.fromarray(np.pad(within, ((32, 32), (48, 16), (0, 0)), constant_values=255)).save(tmp_path / "framed.png")
     Image.fromarray(within[8:-8, 8:-8]).save(tmp_path / "cut.png")
@@ -325,10 +326,32 @@ def test_a_frame_is_not_seen(tmp_path: Path, photos: list[np.ndarray], headed_mo
         outside = np.ones_like(framed.mask.forged)
         outside[40:168, 56:232] = False
         assert not framed.mask.probability[outside].any()
-    mixed = build_scanner(find_model(f"{headed_model}+noi1"), device=CPU, jobs=0, amp=False)
-    (result,) = scan(find([tmp_path / "framed.png"]), mixed)
-    assert isinstance(result, Assessed)
-    assert result.features.inside is result.finding.inside is None
+
+
+def test_a_frame_is_seen_where_the_authors_code_decides(
+    tmp_path: Path, photos: list[np.ndarray], tiny_weights: dict[str, Path]
+) -> None:
+    Image.fromarray(np.pad(photos[0][:144, :192], ((32, 32), (48, 16), (0, 0)))).save(tmp_path / "framed.png")
+    scanner = build_scanner(find_model(f"focal-hrnet@{tiny_weights['focal-hrnet']}"), device=CPU, jobs=0, amp=False)
+    for plan, inside in ((scanner.plans[0], (56, 40, 232, 168)), (InputPlan("resize", 64), None)):
+        (result,) = scan(find([tmp_path / "framed.png"]), replace(scanner, plans=(plan,)))
+        assert isinstance(result, Assessed)
+        assert result.features.inside == result.finding.inside == inside
+
+
+@pytest.mark.parametrize("name", ["ela", "copy-move", "adq"])
+def test_detectors_do_not_see_a_frame_either(tmp_path: Path, photos: list[np.ndarray], name: str) -> None:
+    within = photos[0][:256, :256].copy()
+    within[160:240, 150:230] = within[20:100, 30:110]
+    Image.fromarray(np.pad(within, ((32, 32), (48, 16), (0, 0)), constant_values=255)).save(tmp_path / "framed.png")
+    Image.fromarray(within[8:-8, 8:-8]).save(tmp_path / "cut.png")
+    alone, framed = scan(find([tmp_path]), build_scanner(find_model(name), device=CPU, jobs=0))
+    assert isinstance(alone, Assessed)
+    assert isinstance(framed, Assessed)
+    np.testing.assert_array_equal(framed.mask.forged[40:280, 56:296], alone.mask.forged)
+    assert framed.mask.forged.sum() == alone.mask.forged.sum()
+    assert [one.strength for one in framed.finding.regions] == [one.strength for one in alone.finding.regions]
+    assert alone.mask.forged.any() or name == "adq"
 
 
 def test_a_detector_is_a_model(folder: Path) -> None:

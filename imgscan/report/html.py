@@ -151,7 +151,7 @@ def _finding(number: int, line: Line, record: Record, side: int) -> str:
     }
     if line.get("inside"):
         left, top, right, bottom = line["inside"]
-        facts["networks saw"] = f"{right - left} x {bottom - top} pixels at {left}, {top}, not the frame or the program around it"
+        facts["looked at"] = f"{right - left} x {bottom - top} pixels at {left}, {top}, not the frame or the program around it"
     for kind, text in _remarks(line).items():  # beside the pixels' verdict, never in its number
         facts[f"metadata: {kind}"] = text
     listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())

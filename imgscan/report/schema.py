@@ -121,7 +121,7 @@ ASSESSED["properties"] |= {
     "inside": {
         "type": ["array", "null"],
         **_BOX,
-        "description": "box of the part that the networks saw, within a frame or the window of a program; null: all of the picture",
+        "description": "box of the part that was looked at, within a frame or the window of a program; null: all of the picture",
     },
 }
 SKIPPED = _object(type={"const": "result"}, status={"const": "skipped"}, name=_TEXT, path=_TEXT, reason=_TEXT)
