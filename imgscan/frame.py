@@ -20,7 +20,8 @@ _Array = TypeVar("_Array", bound=npt.NDArray[Any])
 _Pixels = npt.NDArray[np.uint8]
 
 ALIKE = 2  # levels of a channel; lines of pixels that differ from the first pixel by no more are plain
-STEP, MOST = 16, 0.5  # levels, and the share of a line that differs from the border by more: the line is within
+STEP, MOST = 16, 0.5  # levels, and the share of a line: where so much of it differs from the border by more, it is within
+RINGING = 24  # lines beside it that saving may have made uneven: chroma has blocks of 16, and scaling takes more
 UNEVEN, SLOPE = 0.1, 4  # the share may not have been so large so many lines before: what slants or is rough is no border's end
 BLOCK = 8  # pixels: what is cut off ends where blocks of JPEG end, so that saving mixed nothing of it with what is left
 BLURRED = 2  # pixels of what is within that scaling or saving mixed with the border
@@ -100,10 +101,13 @@ def _border(lines: _Pixels, plain: int) -> int:
     """How many lines are border, of which so many at least are plain; 0: it does not end in a straight line."""
     if not plain:
         return 0
-    before = [0.0] * SLOPE  # shares of the lines before
+    before, mixed = [0.0] * SLOPE, 0  # shares of the lines before; lines in a row that are not mostly of the border's colour
     for number in range(plain, len(lines)):
-        unlike = float((np.abs(lines[number].astype(np.int16) - lines[0, 0]) > STEP).any(-1).mean())
+        apart = np.abs(lines[number].astype(np.int16) - lines[0, 0]).max(-1)
+        unlike, mixed = float((apart > STEP).mean()), mixed + 1 if (apart > ALIKE).mean() > MOST else 0
         if unlike >= MOST:
             return number if before[-SLOPE] < UNEVEN else 0
+        if mixed > RINGING:
+            return 0
         before.append(unlike)
     return 0

@@ -93,6 +93,17 @@ def test_what_does_not_end_in_a_straight_line_is_no_border(quality: int | None) 
         assert within_frame(stored(picture, quality)) is None, name
 
 
+def test_a_sky_that_changes_is_no_border_though_it_begins_plain_and_ends_in_a_horizon() -> None:
+    rng = np.random.default_rng(0)
+    picture = np.full((256, 256, 3), 40.0)
+    picture[:128] = np.linspace(180, 192, 128)[:, None, None] + rng.normal(0, 1, (128, 256, 1))
+    picture[:8] = 180
+    picture[128:] += rng.normal(0, 9, (128, 256, 3))
+    assert within_frame(np.rint(picture).astype(np.uint8)) is None
+    picture[:120] = 180
+    assert within_frame(np.rint(picture).astype(np.uint8)) == (0, 136, 256, 256)
+
+
 def test_a_border_within_a_border() -> None:
     picture = ImageOps.expand(ImageOps.expand(photograph(PATHS[0]), 24, "white"), 16, "black")
     assert within_frame(np.asarray(picture)) == (48, 48, 336, 296)
