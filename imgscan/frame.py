@@ -101,13 +101,21 @@ def _border(lines: _Pixels, plain: int) -> int:
     """How many lines are border, of which so many at least are plain; 0: it does not end in a straight line."""
     if not plain:
         return 0
-    before, mixed = [0.0] * SLOPE, 0  # shares of the lines before; lines in a row that are not mostly of the border's colour
+    unlike, faint = ([0.0] * 2 * RINGING for _ in range(2))  # shares of pixels far from the border's colour, and of those not of it
     for number in range(plain, len(lines)):
         apart = np.abs(lines[number].astype(np.int16) - lines[0, 0]).max(-1)
-        unlike, mixed = float((apart > STEP).mean()), mixed + 1 if (apart > ALIKE).mean() > MOST else 0
-        if unlike >= MOST:
-            return number if before[-SLOPE] < UNEVEN else 0
-        if mixed > RINGING:
-            return 0
-        before.append(unlike)
+        unlike.append(float((apart > STEP).mean()))
+        faint.append(float((apart > ALIKE).mean()))
+        if unlike[-1] >= MOST:
+            return number if unlike[-1 - SLOPE] < UNEVEN else 0
+        if min(faint[-RINGING:]) > MOST:  # something as light or as dark as the border, as a sky beside white
+            first = number + 1 - RINGING
+            return _faint_end(lines, first) if faint[-2 * RINGING] < UNEVEN else 0
     return 0
+
+
+def _faint_end(lines: _Pixels, first: int) -> int:
+    """Where a border ends beside something of nearly its colour, of which the first line is ringing or not."""
+    beside = np.abs(lines[first : first + RINGING].astype(np.int16) - lines[0, 0]).max(-1)
+    apart = np.median(beside, axis=1)
+    return first + int((apart >= apart[-BLOCK:].mean() / 2).argmax())
