@@ -9,7 +9,7 @@ Nothing in such a picture has noise, so to networks that compare traces every ic
         pixels within a grey level and a half on one side or the other, which are neither black nor white: where a photograph is
         clipped, it is even too.
 
-    drawn = sqrt(D U)
+    drawn = sqrt(D U), and 1 where the picture has FEWEST colours or less, as a page scanned in black and white
 
 A frame of one colour around the picture, bars above and below it or white paper count for neither.
 
@@ -23,11 +23,13 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from scipy import ndimage
 
 from imgscan.frame import plain_lines
 from imgscan.records import Part
 
+FEWEST = 16
 DRAWN = 0.2
 """drawn() from which on a picture is taken for drawn: 0 of 1,662 photographs and 172 of 185 screenshots are (train/README.md)."""
 BLURRED = 8  # pixels beside a frame that saving mixed with it: a block
@@ -52,6 +54,9 @@ _Grey = npt.NDArray[np.float32]
 
 def drawn(rgb: npt.NDArray[np.uint8]) -> float:
     """How far a picture, H x W x 3 uint8, looks drawn: about 0 of a photograph, 0.2 to 0.7 of screenshots, up to 1."""
+    colours = Image.fromarray(rgb).getcolors(FEWEST)
+    if colours is not None and len(colours) > 1:
+        return 1.0
     rgb = _framed(rgb)
     common = _common(rgb)
     return math.sqrt(common * _even(rgb)) if common else 0.0

@@ -6,6 +6,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from imgscan.decode import decode
 from imgscan.drawn import BLURRED, DRAWN, _framed, drawn, evenness
+from imgscan.frame import cut
 from imgscan.records import Part, Picture, Source
 from tests.conftest import PHOTOS
 
@@ -58,6 +59,14 @@ def test_a_frame_makes_no_photograph_a_drawing_and_no_drawing_a_photograph(colou
         photograph.thumbnail((256, 256))  # a thumbnail has more frame than cells
         assert framed(photograph) < 0.25 * DRAWN, path
     assert framed(window()) > DRAWN
+
+
+@pytest.mark.parametrize("colours", [2, 16])
+def test_what_has_hardly_any_colours_is_no_photograph(colours: int) -> None:
+    photograph = Image.open(sorted(PHOTOS.glob("*.jpg"))[0])
+    assert drawn(np.asarray(photograph.convert("1").convert("RGB"))) == 1, "a fax"
+    assert drawn(np.asarray(photograph.quantize(colours).convert("RGB"))) == 1
+    assert drawn(np.asarray(photograph.quantize(256).convert("RGB"))) < 0.5 * DRAWN
 
 
 def test_a_picture_of_one_colour_is_all_frame() -> None:
@@ -140,4 +149,4 @@ def test_decoding_tells(tmp_path) -> None:  # type: ignore[no-untyped-def]
     window().save(tmp_path / "window.png")
     picture = decode(Source(tmp_path / "window.png", "window.png"))
     assert isinstance(picture, Picture)
-    assert picture.drawn == drawn(picture.rgb) > DRAWN
+    assert picture.drawn == drawn(cut(picture.rgb, picture.inside)) > DRAWN
