@@ -84,6 +84,8 @@ def scan(
     several = [pictures] if isinstance(pictures, (str, bytes, PathLike)) else pictures
     sources = find_all(several)
     chosen = find_model(model, compat).with_clustering(cluster, grid)
-    scanner = build_scanner(chosen, device=choose_device(device), jobs=jobs, drawn=drawn, accept_licence=accept_licence)
+    scanner = build_scanner(
+        chosen, device=choose_device(device), jobs=jobs, drawn=drawn, spares=True, accept_licence=accept_licence
+    )
     for item in assess(sources, scanner):
         yield replace(item.finding, mask=item.mask) if isinstance(item, Assessed) else item

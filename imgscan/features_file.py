@@ -98,7 +98,9 @@ class FeaturesFile:
         return True
 
     def put(self, result: Assessed) -> None:
-        """Keep a picture's arrays; may be called from any thread."""
+        """Keep a picture's arrays, if there are any; may be called from any thread."""
+        if result.features is None or result.clusters is None:
+            return
         path = self._parts / f"{result.finding.picture.sha256}.npz"
         new = path.with_suffix(".new")
         try:

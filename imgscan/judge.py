@@ -112,11 +112,14 @@ def level_of(score: float, points: Sequence[OperatingPoint]) -> Level:
     return max(reached, key=LEVELS.index, default="none")
 
 
-def judge(picture: Picture, mask: Mask, clusters: Clusters, points: Sequence[OperatingPoint], inside: Box | None = None) -> Finding:
+def judge(
+    picture: Picture, mask: Mask, clusters: Clusters | None, points: Sequence[OperatingPoint], inside: Box | None = None
+) -> Finding:
     """The verdict on one picture: its score is the strength of its strongest region.
 
     Args:
-        picture, mask, clusters: what it is about.
+        picture, mask: what it is about.
+        clusters: of its features; None: there are none, for no network was asked.
         points: of the model, its levels.
         inside: the part that was looked at; None: all.
     """
@@ -139,9 +142,9 @@ def judge(picture: Picture, mask: Mask, clusters: Clusters, points: Sequence[Ope
         level=level_of(score, points),
         area=round(float(mask.forged.mean()), 6),
         regions=mask.regions,
-        clusters=len(clusters.persistence),
-        method=clusters.method,
-        grid=(int(clusters.labels.shape[0]), int(clusters.labels.shape[1])),
+        clusters=0 if clusters is None else len(clusters.persistence),
+        method="none" if clusters is None else clusters.method,
+        grid=(0, 0) if clusters is None else (int(clusters.labels.shape[0]), int(clusters.labels.shape[1])),
         withheld=mask.withheld,
         inside=inside,
     )

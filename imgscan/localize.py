@@ -110,10 +110,15 @@ def localize(
         seen = [one for one in marked if region_strength(own[one.box][one.inside], most) > FOUND]
     regions, marked, probability = regions + alone, marked + added, np.maximum(probability, scores)
     if settings.drawn <= drawn:
-        return Mask(probability, np.zeros((height, width), bool), (), withheld=WITHHELD)
+        return replace(unjudged(height, width), probability=probability)
     sure = [one for one in copied if one.score > FOUND]
     strongest = max((region.strength for region in regions), default=0.0)
     return replace(_mask(probability, marked, _Reasons(speaks, _union(seen, (height, width)), odds, sure)), strongest=strongest)
+
+
+def unjudged(height: int, width: int) -> Mask:
+    """The mask, height x width, of a picture that looks drawn: of what is not judged nothing is known."""
+    return Mask(np.zeros((height, width), np.float32), np.zeros((height, width), bool), (), withheld=WITHHELD)
 
 
 def placed(mask: Mask, inside: Box, height: int, width: int) -> Mask:

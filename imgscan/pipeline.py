@@ -31,7 +31,7 @@ from imgscan.extract import detect, extract_each, seek
 from imgscan.frame import unframed
 from imgscan.fuse import fuse
 from imgscan.judge import judge
-from imgscan.localize import localize, placed
+from imgscan.localize import localize, placed, unjudged
 from imgscan.prepare import InputPlan, prepare
 from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought, Source, Timings
 from imgscan.scanner import Scanner
@@ -93,7 +93,20 @@ def examine(pictures: Iterable[Picture | Skipped], scanner: Scanner) -> Iterator
         yield from _batch_by_batch(pictures, scanner)
 
 
+def _spares(scanner: Scanner, picture: Picture) -> bool:
+    """Whether no network is asked."""
+    return scanner.spares and not scanner.judges(picture)
+
+
+def _spared(picture: Picture, scanner: Scanner) -> Assessed:
+    """A picture that no network was asked about."""
+    mask = unjudged(picture.height, picture.width)
+    return Assessed(judge(picture, mask, None, scanner.points), mask, picture, None, None)
+
+
 def _one(picture: Picture, scanner: Scanner, timings: Timings) -> Assessed:
+    if _spares(scanner, picture):
+        return _spared(picture, scanner)
     features = next(_forward_batch([picture], scanner, timings))
     with _clock(timings, "cluster"):
         headed = features.probability is not None
@@ -112,7 +125,7 @@ def _once(scanner: Scanner, picture: Picture, key: Hashable, make: Callable[[], 
 
 def _seeks(scanner: Scanner, picture: Picture) -> bool:
     """Whether the finders are asked: not of what is not judged, where every letter is a copy and takes its time."""
-    return bool(scanner.finders) and picture.drawn < scanner.localizing.drawn
+    return bool(scanner.finders) and scanner.judges(picture)
 
 
 def _seen(picture: Picture, scanner: Scanner) -> Picture:
@@ -198,7 +211,7 @@ def _clock(timings: Timings, stage: str) -> Iterator[None]:
 
 def _batch_by_batch(pictures: Iterable[Picture | Skipped], scanner: Scanner) -> Iterator[Assessed | Skipped]:
     """On a GPU: decoded ahead, forwarded in batches of like size, clustered behind."""
-    waiting: deque[Skipped | _Clustering] = deque()
+    waiting: deque[Skipped | Assessed | _Clustering] = deque()
     with _processes(scanner.jobs) as processes:
         try:
             for window in _windows(pictures, scanner.batch * AHEAD):
@@ -242,7 +255,7 @@ def _quiet_worker() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _started(window: list[Picture | Skipped], scanner: Scanner, processes: Executor) -> list[Skipped | _Clustering]:
+def _started(window: list[Picture | Skipped], scanner: Scanner, processes: Executor) -> list[Skipped | Assessed | _Clustering]:
     """A window, as `_start` has it; where memory does not hold it, picture by picture, without those that are too large alone."""
     try:
         return list(_start(window, scanner, processes))
@@ -253,9 +266,9 @@ def _started(window: list[Picture | Skipped], scanner: Scanner, processes: Execu
     return [started for item in window for started in _started([item], scanner, processes)]
 
 
-def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executor) -> Iterator[Skipped | _Clustering]:
+def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executor) -> Iterator[Skipped | Assessed | _Clustering]:
     """Forward the pictures of a window, fuse, and have their cells clustered: by processes, or here, where the device is faster."""
-    pictures = [item for item in window if isinstance(item, Picture)]
+    pictures = [item for item in window if isinstance(item, Picture) and not _spares(scanner, item)]
     sought = [processes.submit(_seek, scanner.finders, _seen(one, scanner)) if _seeks(scanner, one) else None for one in pictures]
     features = list(_forward_batch(pictures, scanner, scanner.timings))
     here = [one for one in features if one.probability is None and _on_device(one, scanner)]
@@ -265,6 +278,9 @@ def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executo
     for item in window:
         if isinstance(item, Skipped):
             yield item
+            continue
+        if _spares(scanner, item):
+            yield _spared(item, scanner)
             continue
         one, found = next(left)
         clusters: Future[tuple[Clusters, float]] = Future()
@@ -308,9 +324,9 @@ def _seek(names: tuple[str, ...], picture: Picture) -> tuple[Sought, float]:
     return seek(names, picture), time.perf_counter() - began
 
 
-def _finish(item: Skipped | _Clustering, scanner: Scanner) -> Assessed | Skipped:
+def _finish(item: Skipped | Assessed | _Clustering, scanner: Scanner) -> Assessed | Skipped:
     """Wait for the clusters of a picture and conclude."""
-    if isinstance(item, Skipped):
+    if not isinstance(item, _Clustering):
         return item
     with _clock(scanner.timings, "wait for clusters"):
         clusters, seconds = item.clusters.result()

@@ -182,7 +182,7 @@ class Finding:
     area: float  # share of the picture that is marked as forged, 0..1
     regions: tuple[Region, ...]
     clusters: int  # how many the clustering found
-    method: str  # the clustering that decided
+    method: str  # the clustering that decided; "none": no network was asked
     grid: tuple[int, int]  # rows, columns the clustering saw
     mask: Mask | None = field(default=None, repr=False, compare=False)  # for users of the library; the record has a file's name
     withheld: str | None = None  # why it was not judged (score 0, nothing marked); goes on after its name: "looks drawn ..."
@@ -220,8 +220,8 @@ class Assessed:
     finding: Finding
     mask: Mask
     picture: Picture
-    features: Features
-    clusters: Clusters
+    features: Features | None  # None: it is not judged, and no network was asked
+    clusters: Clusters | None  # None: likewise
 
 
 @dataclass

@@ -21,7 +21,7 @@ from imgscan.licences import check_usable
 from imgscan.localize import LocalizeSettings
 from imgscan.networks import load_network
 from imgscan.prepare import InputPlan
-from imgscan.records import Evidence, Timings
+from imgscan.records import Evidence, Picture, Timings
 from imgscan.shared import Shared
 from imgscan.weights import HEAD, NO_GRID, Card, Model, OperatingPoint, settings
 
@@ -47,8 +47,13 @@ class Scanner:
     finders: tuple[str, ...] = ()  # weight-free ones that add to what the others say
     fusing: FuseSettings = field(default_factory=FuseSettings)
     heads: bool = False  # the mask heads decide, nothing is clustered
+    spares: bool = False  # networks are not asked about pictures that are not judged
     timings: Timings = field(default_factory=Timings)
     shared: Shared | None = None  # with scanners that are asked about the same pictures, on the CPU
+
+    def judges(self, picture: Picture) -> bool:
+        """Whether a picture is judged: it does not look drawn."""
+        return picture.drawn < self.localizing.drawn
 
     @property
     def within(self) -> bool:
@@ -134,6 +139,7 @@ def build_scanner(
     beyond: str | None = None,
     weakest: float | None = None,
     drawn: bool = False,
+    spares: bool = False,
     accept_licence: bool = False,
     shared: Shared | None = None,
 ) -> Scanner:
@@ -142,7 +148,8 @@ def build_scanner(
 
     What is weaker than the model's usual operating point (beside a copy that is marked: than `likely`) is not marked, unless
     `everything` is asked for (calibration has to see it), nothing was measured for this model, or `weakest`, which somebody wants
-    to see, is lower.  With `drawn` pictures that look drawn by a program are judged as if they were photographs.
+    to see, is lower.  With `drawn` pictures that look drawn by a program are judged as if they were photographs; with `spares` no
+    network is asked about those that are not judged.
 
     Scanners with the same `shared` share what they have in common.
 
@@ -190,6 +197,7 @@ def build_scanner(
         finders=model.finders,
         fusing=settings("fuse", FuseSettings, model.settings.get("fuse", {}), origin),
         heads=heads,
+        spares=spares,
         shared=shared if device.type == "cpu" else None,
     )
 

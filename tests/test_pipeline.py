@@ -17,6 +17,7 @@ from imgscan.datasets.forge import forge
 from imgscan.decode import decode
 from imgscan.detectors import DETECTORS
 from imgscan.devices import choose_device
+from imgscan.drawn import DRAWN
 from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.pixel import score_metrics
 from imgscan.find import find
@@ -26,6 +27,7 @@ from imgscan.records import Assessed, Picture, Skipped, Source
 from imgscan.scanner import Scanner, build_scanner
 from imgscan.weights import find_model
 from imgscan.workers import each
+from tests.test_drawn import window
 
 CPU = torch.device("cpu")
 
@@ -305,6 +307,24 @@ def test_the_weights_that_ship_find_forgeries(forged: tuple[Path, dict[str, np.n
         assert auc is not None
         aucs.append(auc)
     assert np.mean(aucs) > 0.75
+
+
+def test_networks_are_not_asked_about_what_is_not_judged(folder: Path, headed_model: str) -> None:
+    window().save(folder / "window.png")
+    scanner = replace(tiny_scanner(headed_model), spares=True)
+    scanner = replace(scanner, localizing=replace(scanner.localizing, drawn=DRAWN))
+    for results in (list(scan(find([folder]), scanner)), list(_batch_by_batch(map(decode, find([folder])), scanner))):
+        assert len(results) == 4
+        for one in results:
+            assert isinstance(one, Assessed)
+            drawn = one.finding.picture.name == "window.png"
+            assert (one.finding.withheld is not None) == (one.features is None) == (one.clusters is None) == drawn
+            assert one.mask.probability.any() != drawn
+    assert "window.png" not in {source.name for source, _ in scanner.timings.forwarded}
+    (asked,) = scan(find([folder / "window.png"]), replace(scanner, spares=False))
+    assert isinstance(asked, Assessed)
+    assert asked.finding.withheld is not None
+    assert asked.mask.probability.any()
 
 
 @pytest.mark.parametrize("cluster", [None, "kmeans"])

@@ -94,6 +94,7 @@ def calibrate_command(
             jobs=jobs,
             side=side,
             everything=True,
+            spares=True,
             accept_licence=accept_licence,
             shared=shared,
         )

@@ -47,7 +47,7 @@ def hard_command(
         raise InputError(f"--side {side}; wanted a multiple of 8, at least 64")
     photos = find_photos(roots)
     place = choose_device(device)
-    scanner = build_scanner(find_model(model), device=place, jobs=jobs, everything=True, accept_licence=accept_licence)
+    scanner = build_scanner(find_model(model), device=place, jobs=jobs, everything=True, spares=True, accept_licence=accept_licence)
     scores: defaultdict[int, list[float]] = defaultdict(list)
     skipped = 0
     with TemporaryDirectory(prefix="imgscan-") as folder, bar("searching", 2 * len(photos) * windows) as progress:

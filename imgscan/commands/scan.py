@@ -117,6 +117,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
         side=options.side,
         weakest=least_score(gates.report_from, chosen.points),
         drawn=options.drawn,
+        spares=True,
         accept_licence=options.accept_licence,
     )
     if options.grid == "auto":
@@ -229,7 +230,7 @@ def _run(
                 for made in results(sources, earlier, scanner, store):
                     line = tally.add(made, gates.fail_on, gates.report_from, known)
                     journal.append(line)
-                    if features is not None and line["status"] == "assessed":
+                    if features is not None and line["status"] == "assessed" and not line.get("withheld"):
                         features.note(line)
                     lines.write(line)
                     _tell(line, quiet=printed is not None, options=options)

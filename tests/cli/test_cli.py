@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import typer
@@ -130,6 +131,19 @@ def test_a_screenshot_is_not_judged_unless_asked_for(tmp_path: Path) -> None:
     _, line, summary = map(json.loads, (tmp_path / "out" / "results.jsonl").read_text().splitlines())
     assert (line["withheld"], summary["withheld"]) == (None, 0)
     assert line["score"] > 0
+
+
+def test_of_a_screenshot_there_are_no_features_and_it_is_remembered(tmp_path: Path, folder: Path) -> None:
+    window().save(folder / "window.png")
+    flags = ("--model", "focal-hrnet", "--fail-on", "never", "--out", tmp_path / "out")
+    for _ in range(2):
+        done = run("scan", folder, *flags, "-v")
+        assert done.returncode == ExitCode.CLEAN, done.stderr
+        assert "1 not judged" in done.stderr
+        with h5py.File(tmp_path / "out" / "features.h5") as file:
+            assert "forged.png" in file
+            assert "window.png" not in file
+    assert "extract" not in done.stderr, "nothing was computed again"
 
 
 def test_no_features(folder: Path, tiny_model: str, tmp_path: Path) -> None:
