@@ -74,8 +74,12 @@ def decode(source: Source) -> Picture | Skipped:
         return Skipped(source, f"{BROKEN}: {error}")
     digest = hashlib.sha256(content).hexdigest()
     quality, jpeg = (estimate_quality(tables), JpegFile(content)) if tables else (None, None)
-    inside = within_frame(rgb)
-    return Picture(source, rgb, digest, len(content), name, orientation, quality, said, drawn(cut(rgb, inside)), inside, jpeg)
+    try:
+        inside = within_frame(rgb)
+        looks = drawn(cut(rgb, inside))
+    except MemoryError:
+        return Skipped(source, f"{rgb.shape[1]} x {rgb.shape[0]} pixels do not fit into memory")
+    return Picture(source, rgb, digest, len(content), name, orientation, quality, said, looks, inside, jpeg)
 
 
 def _is_raw(source: Source, file: Image.Image) -> bool:

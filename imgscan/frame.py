@@ -23,19 +23,21 @@ ALIKE = 2  # levels of a channel; lines of pixels that differ from the first pix
 STEP, MOST = 16, 0.5  # levels, and the share of a line: where so much of it differs from the border by more, it is within
 RINGING = 24  # lines beside it that saving may have made uneven: chroma has blocks of 16, and scaling takes more
 UNEVEN, SLOPE = 0.1, 4  # the share may not have been so large so many lines before: what slants or is rough is no border's end
+BUSY, TALL = 0.15, 0.1  # share of a line, in more lines than this share of one: a picture beside a picture, no words or icon
 BLOCK = 8  # pixels: what is cut off ends where blocks of JPEG end, so that saving mixed nothing of it with what is left
 BLURRED = 2  # pixels of what is within that scaling or saving mixed with the border
 SMALLEST = 64  # pixels a side that are left
 LAYERS = 3  # borders within borders
+SAMPLED = 1_000  # pixels of a longer line, evenly spread, that are looked at
 
 
-def plain_lines(rgb: _Pixels) -> int:
-    """How many of the first rows of a picture, H x W x 3, have the colour of its first pixel."""
-    colour = rgb[0, 0].astype(np.int16)
-    for row, line in enumerate(rgb):
+def plain_lines(lines: _Pixels) -> int:
+    """How many of the first lines, L x N x 3, have the colour of the very first pixel."""
+    colour = lines[0, 0].astype(np.int16)
+    for number, line in enumerate(lines):
         if (np.abs(line - colour) > ALIKE).any():
-            return row
-    return len(rgb)
+            return number
+    return len(lines)
 
 
 def within_frame(rgb: _Pixels) -> Box | None:
@@ -73,23 +75,29 @@ def _one_layer(rgb: _Pixels, box: Box) -> Box:
     """A box less the border within it."""
     left, top, right, bottom = box
     shown = rgb[top:bottom, left:right]
-    columns = _content(shown.swapaxes(0, 1))
-    rows = _content(shown[:, columns])
-    left, right = _cut(shown[rows].swapaxes(0, 1), columns, left)
-    top, bottom = _cut(shown[:, columns], rows, top)
+    columns = _content(_sampled(shown).swapaxes(0, 1))
+    content = shown[:, columns].swapaxes(0, 1)
+    rows = _content(_sampled(content).swapaxes(0, 1))
+    left, right = _cut(_sampled(shown[rows]).swapaxes(0, 1), columns, left, TALL * len(shown[rows]))
+    top, bottom = _cut(_sampled(content).swapaxes(0, 1), rows, top, TALL * len(content))
     return left, top, right, bottom
+
+
+def _sampled(lines: _Pixels) -> _Pixels:
+    """At most SAMPLED lines, evenly spread."""
+    return lines[:: -(-len(lines) // SAMPLED)]
 
 
 def _content(lines: _Pixels) -> slice:
     """All lines but the plain ones on either side; all where all are plain."""
-    first = plain_lines(lines)
-    return slice(0, len(lines)) if first == len(lines) else slice(first, len(lines) - plain_lines(lines[::-1]))
+    first, last = plain_lines(lines), len(lines) - plain_lines(lines[::-1])
+    return slice(first, last) if first < last else slice(0, len(lines))
 
 
-def _cut(lines: _Pixels, content: slice, at: int) -> tuple[int, int]:
+def _cut(lines: _Pixels, content: slice, at: int, tall: float) -> tuple[int, int]:
     """Where a picture whose first line is number `at` begins and ends without the border on either side of its content."""
     start, stop = at, at + len(lines)
-    before, behind = _border(lines, content.start), _border(lines[::-1], len(lines) - content.stop)
+    before, behind = _border(lines, content.start, tall), _border(lines[::-1], len(lines) - content.stop, tall)
     if before:
         start = -(-(start + before + BLURRED) // BLOCK) * BLOCK
     if behind:
@@ -97,17 +105,21 @@ def _cut(lines: _Pixels, content: slice, at: int) -> tuple[int, int]:
     return start, stop
 
 
-def _border(lines: _Pixels, plain: int) -> int:
-    """How many lines are border, of which so many at least are plain; 0: it does not end in a straight line."""
+def _border(lines: _Pixels, plain: int, tall: float) -> int:
+    """How many lines are border, of which so many at least are plain; 0: it ends in no straight line, or holds something large."""
     if not plain:
         return 0
     unlike, faint = ([0.0] * 2 * RINGING for _ in range(2))  # shares of pixels far from the border's colour, and of those not of it
+    busy = 0  # lines in a row with much of another colour
     for number in range(plain, len(lines)):
         apart = np.abs(lines[number].astype(np.int16) - lines[0, 0]).max(-1)
         unlike.append(float((apart > STEP).mean()))
         faint.append(float((apart > ALIKE).mean()))
         if unlike[-1] >= MOST:
             return number if unlike[-1 - SLOPE] < UNEVEN else 0
+        busy = busy + 1 if unlike[-1] >= BUSY and faint[-1] <= MOST else 0
+        if busy > tall:
+            return 0
         if min(faint[-RINGING:]) > MOST:  # something as light or as dark as the border, as a sky beside white
             first = number + 1 - RINGING
             return _faint_end(lines, first) if faint[-2 * RINGING] < UNEVEN else 0

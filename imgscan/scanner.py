@@ -25,6 +25,8 @@ from imgscan.records import Evidence, Picture, Timings
 from imgscan.shared import Shared
 from imgscan.weights import HEAD, NO_GRID, Card, Model, OperatingPoint, settings
 
+REVISION = 2
+"""It rises when the same weights and settings answer otherwise than before; then nothing that is remembered is taken."""
 AUTO = "auto"
 MOST_JOBS = 8  # by default: each holds the activations of a forward pass, or a batch of decoded pictures
 GPU_BATCH = 32  # by default, halved when it does not fit into memory; on the CPU a picture at a time is as fast

@@ -21,9 +21,11 @@ from scipy import ndimage
 from imgscan.errors import InputError, OutputError
 from imgscan.features_file import FeaturesFile, is_complete
 from imgscan.find import holds_scan, real
+from imgscan.frame import cut
 from imgscan.jpeg import MOST_SIDE
-from imgscan.records import Assessed, Mask, Picture, Source
+from imgscan.records import Assessed, Box, Mask, Picture, Source
 
+_PALE = 112  # of 255; half of what there is comes on top
 _SHADE = np.array([255, 32, 32], np.float32)  # of the forged region on the overlay
 _LINE = np.array([255, 255, 0], np.uint8)  # its outline
 _SOURCE = np.array([0, 220, 255], np.uint8)  # that of what a marked copy equals
@@ -123,16 +125,22 @@ def output_path(out: Path, folder: str, name: str) -> Path:
     return out / path
 
 
-def overlay(picture: Picture, mask: Mask) -> Image.Image:
-    """The picture with the forged region shaded and outlined, upright, for people; what was copied is outlined only."""
+def overlay(picture: Picture, mask: Mask, inside: Box | None = None) -> Image.Image:
+    """The picture with the forged region shaded and outlined, upright, for people; what was copied is outlined only.
+
+    What lies outside the box that was looked at, if that was not all, is pale.
+    """
     rgb = picture.rgb.copy()
+    if inside is not None:
+        rgb = (rgb // 2 + _PALE).astype(np.uint8)
+        cut(rgb, inside)[:] = cut(picture.rgb, inside)
     thick = max(1, round(max(mask.forged.shape) / 400))
     if mask.sources is not None:
         rgb[_outline(mask.sources, thick)] = _SOURCE
     if mask.forged.any():
-        inside = mask.forged
-        rgb[inside] = (0.6 * rgb[inside] + 0.4 * _SHADE).astype(np.uint8)
-        rgb[_outline(inside, thick)] = _LINE
+        forged = mask.forged
+        rgb[forged] = (0.6 * rgb[forged] + 0.4 * _SHADE).astype(np.uint8)
+        rgb[_outline(forged, thick)] = _LINE
     image = Image.fromarray(rgb)
     image.getexif()[0x0112] = picture.orientation
     return ImageOps.exif_transpose(image)
@@ -194,7 +202,10 @@ class Store:
 
     def _write(self, result: Assessed) -> dict[str, str]:
         name = result.finding.picture.name
-        mask, shown = Image.fromarray(result.mask.forged.astype(np.uint8) * 255), overlay(result.picture, result.mask)
+        mask, shown = (
+            Image.fromarray(result.mask.forged.astype(np.uint8) * 255),
+            overlay(result.picture, result.mask, result.finding.inside),
+        )
         shown.thumbnail((MOST_SIDE, MOST_SIDE))
         digests = {
             "mask_sha256": _save(mask, output_path(self.out, "masks", name), "PNG"),

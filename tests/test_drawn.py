@@ -66,6 +66,7 @@ def test_what_has_hardly_any_colours_is_no_photograph(colours: int) -> None:
     photograph = Image.open(sorted(PHOTOS.glob("*.jpg"))[0])
     assert drawn(np.asarray(photograph.convert("1").convert("RGB"))) == 1, "a fax"
     assert drawn(np.asarray(photograph.quantize(colours).convert("RGB"))) == 1
+    assert drawn(np.asarray(photograph.convert("L").point(lambda level: level // 20).convert("RGB"))) == 0, "taken in the dark"
     assert drawn(np.asarray(photograph.quantize(256).convert("RGB"))) < 0.5 * DRAWN
 
 

@@ -117,9 +117,52 @@ def test_a_sky_that_changes_is_no_border_though_it_begins_plain_and_ends_in_a_ho
     assert within_frame(np.rint(picture).astype(np.uint8)) == (0, 136, 256, 256)
 
 
+@pytest.mark.parametrize("quality", [None, 90])
+def test_what_is_as_large_as_a_picture_is_not_cut_off_with_the_border(quality: int | None) -> None:
+    """A thing in a clipped sky over the sea, a picture beside or above another one."""
+    rng = np.random.default_rng(0)
+
+    def noise(height: int, width: int) -> np.ndarray:
+        return rng.integers(0, 200, (height, width, 3), np.uint8)
+
+    sea = np.full((600, 800, 3), 255, np.uint8)
+    sea[360:], sea[60:180, 200:400] = noise(240, 800), noise(120, 200)
+    above = np.full((700, 620, 3), 255, np.uint8)
+    above[10:260, 10:270], above[300:690, 10:610] = noise(250, 260), noise(390, 600)
+    beside = above.swapaxes(0, 1)
+    for picture, corner in ((sea, (60, 200)), (above, (16, 16)), (beside, (16, 16))):
+        inside = within_frame(stored(Image.fromarray(picture), quality))
+        assert inside is None or (inside[1] <= corner[0] and inside[0] <= corner[1])
+
+
 def test_a_border_within_a_border() -> None:
     picture = ImageOps.expand(ImageOps.expand(photograph(PATHS[0]), 24, "white"), 16, "black")
     assert within_frame(np.asarray(picture)) == (48, 48, 336, 296)
+
+
+def test_whatever_the_picture_the_box_is_in_it_and_on_the_grid() -> None:
+    """Patches of one colour, of nearly one, and of noise, anywhere; two plain halves have no content at all."""
+    rng = np.random.default_rng(0)
+    halves = np.zeros((96, 80, 3), np.uint8)
+    halves[40:] = 255
+    assert within_frame(halves) is within_frame(halves.swapaxes(0, 1)) is None
+    found = 0
+    for _ in range(400):
+        height, width = (int(side) for side in rng.integers(64, 200, 2))
+        picture = np.full((height, width, 3), rng.integers(0, 256), np.uint8)
+        for kind in rng.integers(0, 3, rng.integers(1, 4)):
+            top, left = rng.integers(0, height), rng.integers(0, width)
+            where = slice(top, rng.integers(top, height + 1)), slice(left, rng.integers(left, width + 1))
+            low, high = [(0, 256), (100, 104), (0, 256)][kind]
+            picture[where] = rng.integers(low, high) if kind == 0 else rng.integers(low, high, picture[where].shape)
+        inside = within_frame(picture)
+        if inside is not None:
+            found += 1
+            left, top, right, bottom = inside
+            assert 0 <= left <= right - 64 <= width - 64
+            assert 0 <= top <= bottom - 64 <= height - 64
+            assert left % 8 == top % 8 == 0
+    assert found > 20
 
 
 @pytest.mark.parametrize("side", [0, 40])

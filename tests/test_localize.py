@@ -45,7 +45,7 @@ def test_probability_ranks_forged_over_pristine_even_when_nothing_is_marked() ->
     assert mask.probability[30, 50] > mask.probability[80, 10]
 
 
-def test_the_mask_of_a_part_is_wholein_the_whole() -> None:
+def test_the_mask_of_a_part_is_placed_in_the_whole() -> None:
     features, clusters = scene()
     square = np.ones((9, 9), bool)
     twins = Twins(0.9, (Part((slice(0, 9), slice(0, 9)), square), Part((slice(20, 29), slice(0, 9)), square)))

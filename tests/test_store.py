@@ -45,6 +45,16 @@ def keep(out: Path, weights: str, *results: Assessed, end: bool = True, error: B
     return written
 
 
+def test_on_the_overlay_what_was_not_looked_at_is_pale_and_upright() -> None:
+    one = assessed(orientation=6)
+    plain, shown = (np.asarray(overlay(one.picture, one.mask, inside)) for inside in (None, (16, 8, 80, 56)))
+    assert shown.shape == (96, 64, 3)
+    within = np.zeros((96, 64), bool)
+    within[16:80, 8:56] = True  # turned to the right: columns became rows, and rows columns from the right
+    assert np.array_equal(shown[within], plain[within])
+    assert (shown[~within] == 100 // 2 + 112).all()
+
+
 def test_the_box_that_the_grid_covers_is_written_and_taken_from_an_earlier_file(tmp_path: Path) -> None:
     one = assessed()
     framed = replace(one, features=replace(one.features, inside=(16, 8, 80, 56)))

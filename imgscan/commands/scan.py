@@ -183,6 +183,7 @@ def _run(
     from imgscan.features_file import FeaturesFile
     from imgscan.pipeline import network_rate
     from imgscan.resume import Journal
+    from imgscan.scanner import REVISION
     from imgscan.store import Store
 
     out = options.out
@@ -200,7 +201,7 @@ def _run(
         "clustering": asdict(scanner.clustering),
         "localize": asdict(scanner.localizing),
     }
-    key = digest_of(decisive | {"networks": [shape_of(card) for card in model.cards]})
+    key = digest_of(decisive | {"networks": [shape_of(card) for card in model.cards], "revision": REVISION})
     tally = Tally()
     began = time.perf_counter()
     with Journal(out, key, force=options.force) as journal:

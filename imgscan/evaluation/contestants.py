@@ -27,7 +27,7 @@ from imgscan.judge import SCORE_DIGITS
 from imgscan.pipeline import examine
 from imgscan.pixels import is_deep
 from imgscan.records import Assessed, Features, Picture, Skipped
-from imgscan.scanner import Scanner, build_scanner, with_clustering
+from imgscan.scanner import REVISION, Scanner, build_scanner, with_clustering
 from imgscan.shared import Shared
 from imgscan.weights import Card, find_model, shape_of
 
@@ -83,6 +83,7 @@ class _ByScanner:
 def of_scanner(name: str, scanner: Scanner, weights: str, networks: Sequence[Mapping[str, Any]] = ()) -> Contestant:
     """A model, run as `imgscan scan` runs it; `networks`: what its cards say of their shape (`weights.shape_of`)."""
     decides = {
+        "revision": REVISION,
         "weights": weights,
         "networks": networks,
         "detectors": scanner.detectors,

@@ -30,6 +30,7 @@ COLUMNS = (
     "licence",
     "evidence",
     "withheld",
+    "inside",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for a formula
 
@@ -37,7 +38,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for a form
 def render(record: Record) -> str:
     """`area` is a share, 0 to 1; `regions` a count; `largest_region` left top right bottom in pixels; `licence` is
     empty unless the weights allow no commercial use; `evidence` is what speaks for any of the regions; `withheld` is why a picture
-    was not judged."""
+    was not judged; `inside` is left top right bottom of the part that was looked at, in pixels, where that is not all."""
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(COLUMNS)
@@ -52,6 +53,7 @@ def render(record: Record) -> str:
             "largest_region": " ".join(map(str, largest)),
             "remarks": said,
             "evidence": evidence,
+            "inside": " ".join(map(str, line.get("inside") or ())),
         }
         values = {**line, **extra, **notes} if line["status"] == "assessed" else {**line, **notes}
         rows.writerow([_cell(values.get(column)) for column in COLUMNS])

@@ -103,7 +103,7 @@ ASSESSED = _object(
     area=_SHARE | {"description": "share of the picture that is marked"},
     regions={"type": "array", "items": _REGION},
     clusters=_COUNT,
-    method=_TEXT,
+    method=_TEXT | {"description": "that decided; none, on a grid of 0 x 0: no network was asked"},
     grid={"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2},
     mask=_TEXT,
     overlay=_TEXT,
@@ -121,7 +121,7 @@ ASSESSED["properties"] |= {
     "inside": {
         "type": ["array", "null"],
         **_BOX,
-        "description": "box of the part that was looked at, within a frame or the window of a program; null: all of the picture",
+        "description": "box, as those of regions, of the part that was looked at, within a frame or a program's window; null: all",
     },
 }
 SKIPPED = _object(type={"const": "result"}, status={"const": "skipped"}, name=_TEXT, path=_TEXT, reason=_TEXT)
