@@ -24,7 +24,7 @@ STEP, MOST = 16, 0.5  # levels, and the share of a line: where so much of it dif
 RINGING = 24  # lines beside it that saving may have made uneven: chroma has blocks of 16, and scaling takes more
 UNEVEN, SLOPE = 0.1, 4  # the share may not have been so large so many lines before: what slants or is rough is no border's end
 BUSY, TALL = 0.15, 0.1  # share of a line, in more lines than this share of one: a picture beside a picture, no words or icon
-BLOCK = 8  # pixels: what is cut off ends where blocks of JPEG end, so that saving mixed nothing of it with what is left
+BLOCK = 8  # pixels: what is left begins where a block of JPEG does
 BLURRED = 2  # pixels of what is within that scaling or saving mixed with the border
 SMALLEST = 64  # pixels a side that are left
 LAYERS = 3  # borders within borders
@@ -101,7 +101,7 @@ def _cut(lines: _Pixels, content: slice, at: int, tall: float) -> tuple[int, int
     if before:
         start = -(-(start + before + BLURRED) // BLOCK) * BLOCK
     if behind:
-        stop = (stop - behind - BLURRED) // BLOCK * BLOCK
+        stop -= behind + BLURRED
     return start, stop
 
 
