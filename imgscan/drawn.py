@@ -29,9 +29,9 @@ from scipy import ndimage
 from imgscan.frame import plain_lines
 from imgscan.records import Part
 
-FEWEST = 16
+FEWEST = 16  # colours; no photograph has so few
 DRAWN = 0.2
-"""drawn() from which on a picture is taken for drawn: 0 of 1,662 photographs and 172 of 185 screenshots are (train/README.md)."""
+"""drawn() from which on a picture is taken for drawn: 0 of 1,662 photographs and 171 of 185 screenshots are (train/README.md)."""
 BLURRED = 8  # pixels beside a frame that saving mixed with it: a block
 CELL = 16  # pixels a side
 STANDS_OUT, PLAIN = 64, 16  # levels between the lightest and the darkest pixel of a cell
