@@ -24,7 +24,7 @@ STEP, MOST = 16, 0.5  # levels, and the share of a line: where so much of it dif
 RINGING = 24  # lines beside it that saving may have made uneven: chroma has blocks of 16, and scaling takes more
 UNEVEN, SLOPE = 0.1, 4  # the share may not have been so large so many lines before: what slants or is rough is no border's end
 BUSY, TALL = 0.15, 0.1  # share of a line, in more lines than this share of one: a picture beside a picture, no words or icon
-BLOCK = 8  # pixels: what is left begins where a block of JPEG does
+BLOCK = 8  # pixels: what is left begins where a block of JPEG does, and ends there after saving as such
 BLURRED = 2  # pixels of what is within that scaling or saving mixed with the border
 SMALLEST = 64  # pixels a side that are left
 LAYERS = 3  # borders within borders
@@ -97,11 +97,14 @@ def _content(lines: _Pixels) -> slice:
 def _cut(lines: _Pixels, content: slice, at: int, tall: float) -> tuple[int, int]:
     """Where a picture whose first line is number `at` begins and ends without the border on either side of its content."""
     start, stop = at, at + len(lines)
-    before, behind = _border(lines, content.start, tall), _border(lines[::-1], len(lines) - content.stop, tall)
+    plain = len(lines) - content.stop
+    before, behind = _border(lines, content.start, tall), _border(lines[::-1], plain, tall)
     if before:
         start = -(-(start + before + BLURRED) // BLOCK) * BLOCK
     if behind:
         stop -= behind + BLURRED
+    if behind > plain:  # saving mixed what is within with it, block by block
+        stop = stop // BLOCK * BLOCK
     return start, stop
 
 
