@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from imgscan import pipeline
 from imgscan.decode import decode
 from imgscan.evaluation.contestants import Contestant, ModelOptions, of_model
 from imgscan.evaluation.measure import UNATTACKED, Question, Task, measure, read_set
 from imgscan.evaluation.protocols import find_protocol
+from imgscan.prepare import InputPlan
 from imgscan.records import Assessed, Picture, Source
 from imgscan.scanner import Scanner, build_scanner
 from imgscan.shared import Shared
@@ -75,6 +78,28 @@ def test_another_size_of_tiles_is_another_answer(folder: Path, headed_model: str
     assert sides[0].networks[0] is sides[1].networks[0]
     pipeline.assess_by_each(Source(folder / "a" / "b.jpg", "b.jpg"), sides)
     assert len(asked) == 2
+
+
+def test_a_framed_picture_is_another_answer_where_the_frame_is_seen(
+    tmp_path: Path, photos: list[np.ndarray], tiny_model: str
+) -> None:
+    """Beside a network that always sees all of a picture, resized, the others do too."""
+    path = tmp_path / "framed.png"
+    Image.fromarray(np.pad(photos[0][:144, :192], ((32, 32), (48, 16), (0, 0)))).save(path)
+
+    def both(shared: Shared | None) -> list[Scanner]:
+        alone, fused = (
+            build_scanner(find_model(name), device=CPU, jobs=0, amp=False, shared=shared)
+            for name in (tiny_model.split("+")[0], tiny_model)
+        )
+        return [alone, replace(fused, plans=(fused.plans[0], InputPlan("resize", 64)))]
+
+    answers = [pipeline.assess_by_each(Source(path, "framed.png"), both(shared)) for shared in (None, Shared())]
+    for one, other in zip(*answers, strict=True):
+        assert isinstance(one, Assessed)
+        assert isinstance(other, Assessed)
+        np.testing.assert_array_equal(one.mask.probability, other.mask.probability)
+    assert [one.finding.inside for one in answers[1] if isinstance(one, Assessed)] == [(56, 40, 238, 174), None]
 
 
 def test_evaluation_shares_under_every_attack(folder: Path, headed_model: str, asked: list[str]) -> None:
