@@ -61,7 +61,7 @@ class Picture:
     jpeg_quality: int | None  # estimated from the luma table; None: not a JPEG
     remarks: tuple[Remark, ...] = ()  # on the file's metadata
     drawn: float = 0.0  # 0..1: how far it looks drawn by a program and not photographed
-    inside: Box | None = None  # what lies within a frame of one colour, bars or the white around a print; None: there is none
+    inside: Box | None = None  # what lies within a frame of one colour, bars or the window of a program; None: there is none
     jpeg: JpegFile | None = field(default=None, repr=False)
 
     @property

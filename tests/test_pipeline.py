@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from imgscan import pipeline, workers
+from imgscan import stages, workers
+from imgscan.batches import batch_by_batch
 from imgscan.datasets.forge import forge
 from imgscan.decode import decode
 from imgscan.detectors import DETECTORS
@@ -21,7 +22,7 @@ from imgscan.drawn import DRAWN
 from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.pixel import score_metrics
 from imgscan.find import find
-from imgscan.pipeline import _batch_by_batch, examine, network_rate, scan
+from imgscan.pipeline import examine, network_rate, scan
 from imgscan.prepare import InputPlan
 from imgscan.records import Assessed, Picture, Skipped, Source
 from imgscan.scanner import Scanner, build_scanner
@@ -85,17 +86,17 @@ def test_batch_and_jobs_change_nothing(folder: Path, tiny_model: str) -> None:
 def test_the_way_of_a_gpu_gives_the_same(folder: Path, tiny_model: str, jobs: int) -> None:
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     alone = list(scan(find([folder]), tiny_scanner(tiny_model)))
-    batched = list(_batch_by_batch(map(decode, find([folder])), tiny_scanner(tiny_model, batch=4, jobs=jobs)))
+    batched = list(batch_by_batch(map(decode, find([folder])), tiny_scanner(tiny_model, batch=4, jobs=jobs)))
     assert isinstance(batched[0], Skipped)
     check_equal(alone[1:], batched[1:])
 
 
 def test_the_way_of_a_gpu_clusters_where_it_is_faster(folder: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imgscan.pipeline.DEVICE_CELLS", 1)
+    monkeypatch.setattr("imgscan.batches.DEVICE_CELLS", 1)
     for method in ("hdbscan", "kmeans"):
         scanner = build_scanner(find_model(tiny_model).with_clustering(method, None), device=CPU, batch=2, jobs=0, amp=False)
         alone = list(scan(find([folder]), scanner))
-        check_equal(alone, list(_batch_by_batch(map(decode, find([folder])), scanner)))
+        check_equal(alone, list(batch_by_batch(map(decode, find([folder])), scanner)))
 
 
 def check_equal(some: Sequence[Assessed | Skipped], others: Sequence[Assessed | Skipped]) -> None:
@@ -126,7 +127,7 @@ def test_a_picture_that_does_not_fit_into_memory_ends_nothing(
         raise errors[-1]
 
     scanner = tiny_scanner(tiny_model)
-    monkeypatch.setattr(pipeline, "_forward_batch", forward)
+    monkeypatch.setattr(stages, "forward_batch", forward)
     for error in (MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ...")):
         errors.append(error)
         results = list(scan(find([folder]), scanner))
@@ -142,7 +143,7 @@ def test_a_picture_too_large_for_a_window_on_a_device_takes_no_other_with_it(
     folder: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches end as pictures one by one do: what does not fit alone is skipped, the others are assessed."""
-    forward = pipeline._forward_batch
+    forward = stages.forward_batch
     pictures = list(map(decode, find([folder])))
     largest = max((one for one in pictures if isinstance(one, Picture)), key=lambda one: one.height * one.width)
 
@@ -151,9 +152,9 @@ def test_a_picture_too_large_for_a_window_on_a_device_takes_no_other_with_it(
             raise MemoryError
         return forward(window, *rest)
 
-    wanted = list(_batch_by_batch(pictures, tiny_scanner(tiny_model, batch=4)))
-    monkeypatch.setattr(pipeline, "_forward_batch", limited)
-    found = list(_batch_by_batch(pictures, tiny_scanner(tiny_model, batch=4)))
+    wanted = list(batch_by_batch(pictures, tiny_scanner(tiny_model, batch=4)))
+    monkeypatch.setattr(stages, "forward_batch", limited)
+    found = list(batch_by_batch(pictures, tiny_scanner(tiny_model, batch=4)))
     lost = [one for one, other in zip(found, wanted, strict=True) if isinstance(one, Skipped) and not isinstance(other, Skipped)]
     assert [one.source for one in lost] == [largest.source]
     kept = [
@@ -239,7 +240,7 @@ def test_what_is_found_beside_the_networks_is_marked(twice: Path, headed_model: 
     for name in plain.keys() - {"twice.png"}:
         assert seeking[name].finding == plain[name].finding
     sources = map(decode, find([twice]))
-    check_equal(list(seeking.values()), list(_batch_by_batch(sources, tiny_scanner(f"{headed_model}+copy-move", jobs=jobs))))
+    check_equal(list(seeking.values()), list(batch_by_batch(sources, tiny_scanner(f"{headed_model}+copy-move", jobs=jobs))))
 
 
 def test_what_is_not_judged_is_not_searched(twice: Path, headed_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,8 +252,8 @@ def test_what_is_not_judged_is_not_searched(twice: Path, headed_model: str, monk
     [judged] = examine([picture], careful)
     assert isinstance(judged, Assessed)
     assert judged.mask.forged.any()
-    monkeypatch.setattr(pipeline, "seek", None)  # nobody may ask
-    answers = [*examine([drawn], careful), *_batch_by_batch(iter([drawn]), careful)]
+    monkeypatch.setattr(stages, "seek", None)  # nobody may ask
+    answers = [*examine([drawn], careful), *batch_by_batch(iter([drawn]), careful)]
     assert [one.finding.withheld is None or one.mask.forged.any() for one in answers if isinstance(one, Assessed)] == [False, False]
 
 
@@ -313,7 +314,7 @@ def test_networks_are_not_asked_about_what_is_not_judged(folder: Path, headed_mo
     window().save(folder / "window.png")
     scanner = replace(tiny_scanner(headed_model), spares=True)
     scanner = replace(scanner, localizing=replace(scanner.localizing, drawn=DRAWN))
-    for results in (list(scan(find([folder]), scanner)), list(_batch_by_batch(map(decode, find([folder])), scanner))):
+    for results in (list(scan(find([folder]), scanner)), list(batch_by_batch(map(decode, find([folder])), scanner))):
         assert len(results) == 4
         for one in results:
             assert isinstance(one, Assessed)
@@ -335,7 +336,7 @@ def test_a_frame_is_not_seen(tmp_path: Path, photos: list[np.ndarray], headed_mo
     Image.fromarray(within[8:-2, 8:-2]).save(tmp_path / "cut.png")
     model = find_model(headed_model).with_clustering(cluster, None)
     scanner = build_scanner(model, device=CPU, batch=2, jobs=0, amp=False, everything=True)
-    for results in (scan(find([tmp_path]), scanner), _batch_by_batch(map(decode, find([tmp_path])), scanner)):
+    for results in (scan(find([tmp_path]), scanner), batch_by_batch(map(decode, find([tmp_path])), scanner)):
         alone, framed = results
         assert isinstance(alone, Assessed)
         assert isinstance(framed, Assessed)
@@ -423,7 +424,7 @@ def test_mask_heads_decide_together_and_clustering_on_request(folder: Path, head
 
 def test_the_way_of_a_gpu_hears_mask_heads_too(folder: Path, headed_model: str) -> None:
     alone = list(scan(find([folder]), tiny_scanner(headed_model)))
-    check_equal(alone, list(_batch_by_batch(map(decode, find([folder])), tiny_scanner(headed_model))))
+    check_equal(alone, list(batch_by_batch(map(decode, find([folder])), tiny_scanner(headed_model))))
 
 
 def test_beside_one_without_a_head_all_are_clustered(folder: Path, headed_model: str, tiny_model: str) -> None:

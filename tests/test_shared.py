@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imgscan import pipeline
+from imgscan import pipeline, stages
 from imgscan.decode import decode
 from imgscan.evaluation.contestants import Contestant, ModelOptions, of_model
 from imgscan.evaluation.measure import UNATTACKED, Question, Task, measure, read_set
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is computed for a picture, in order."""
     done: list[str] = []
-    extract, seek = pipeline.extract_each, pipeline.seek
+    extract, seek = stages.extract_each, stages.seek
 
     def counted_extract(networks: list[torch.nn.Module], *rest: object, **named: object) -> object:
         done.extend(type(network).__name__ for network in networks)
@@ -39,8 +39,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         done.extend(names)
         return seek(names, picture)
 
-    monkeypatch.setattr(pipeline, "extract_each", counted_extract)
-    monkeypatch.setattr(pipeline, "seek", counted_seek)
+    monkeypatch.setattr(stages, "extract_each", counted_extract)
+    monkeypatch.setattr(stages, "seek", counted_seek)
     return done
 
 

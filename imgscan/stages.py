@@ -1,0 +1,131 @@
+"""Stages: what a picture, or several, pass after decoding, whoever leads them through: extract, fuse, seek, localize and judge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+from torch import nn
+
+from imgscan.extract import detect, extract_each, seek
+from imgscan.frame import unframed
+from imgscan.fuse import fuse
+from imgscan.judge import judge
+from imgscan.localize import localize, placed, unjudged
+from imgscan.prepare import InputPlan, prepare
+from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought, Timings
+from imgscan.scanner import Scanner
+from imgscan.shared import Made
+
+
+def too_large(picture: Picture, error: Exception) -> Skipped:
+    """A picture that memory does not hold; what is wrong for another reason is raised again."""
+    if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):  # torch's word for the same
+        raise error
+    return Skipped(picture.source, f"{picture.width} x {picture.height} pixels do not fit into memory")
+
+
+def spares(scanner: Scanner, picture: Picture) -> bool:
+    """Whether no network is asked."""
+    return scanner.spares and not scanner.judges(picture)
+
+
+def spared(picture: Picture, scanner: Scanner) -> Assessed:
+    """A picture that no network was asked about."""
+    mask = unjudged(picture.height, picture.width)
+    return Assessed(judge(picture, mask, None, scanner.points), mask, picture, None, None)
+
+
+def _once(scanner: Scanner, picture: Picture, key: Hashable, make: Callable[[], Made]) -> Made:
+    """What a part says, which scanners that share it are told once; on a GPU, where pictures come in batches, nobody shares."""
+    return make() if scanner.shared is None else scanner.shared.once(picture, key, make)
+
+
+def seeks(scanner: Scanner, picture: Picture) -> bool:
+    """Whether the finders are asked: not of what is not judged, where every letter is a copy and takes its time."""
+    return bool(scanner.finders) and scanner.judges(picture)
+
+
+def looked_at(picture: Picture, scanner: Scanner) -> Picture:
+    """What of a picture is looked at."""
+    return unframed(picture) if scanner.within else picture
+
+
+def sought(scanner: Scanner, picture: Picture) -> Sought:
+    """What each finder adds."""
+    seen = looked_at(picture, scanner)
+    each_found = [_once(scanner, picture, ("seek", name, scanner.within), partial(seek, (name,), seen)) for name in scanner.finders]
+    return Sought(tuple(twins for one in each_found for twins in one.twins), tuple(odds for one in each_found for odds in one.odds))
+
+
+def forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timings) -> Iterator[Features]:
+    """The fused features of several pictures."""
+    if not pictures:
+        return
+    before = timings.seconds.get("extract", 0.0)
+    said: dict[int, list[Features]] = {}  # by network
+    for plan in dict.fromkeys(scanner.plans):  # networks that are shown the same are asked together
+        numbers = [number for number, own in enumerate(scanner.plans) if own == plan]
+        asked = [_Asked(scanner.networks[number], plan, scanner.within, scanner.amp, scanner.batch) for number in numbers]
+        answers = partial(_answers_of, pictures=pictures, scanner=scanner, timings=timings)
+        known = answers(asked) if scanner.shared is None else scanner.shared.once_each(pictures[0], asked, answers)
+        said |= dict(zip(numbers, known, strict=True))
+    parts = [said[number] for number in range(len(scanner.networks))]
+    for name in scanner.detectors:
+        with clock(timings, "extract"):
+            parts.append([detect(name, looked_at(picture, scanner)) for picture in pictures])
+    timings.forward(pictures, timings.seconds.get("extract", 0.0) - before)
+    for picture, *one in zip(pictures, *parts, strict=True):
+        with clock(timings, "fuse"):
+            features = fuse(one, scanner.clustering.grid, scanner.fusing, scanner.heads)
+        yield replace(features, inside=picture.inside if scanner.within else None)
+
+
+class _Asked(NamedTuple):
+    """A network, and all that decides what it says of a picture."""
+
+    network: nn.Module
+    plan: InputPlan
+    within: bool
+    amp: bool
+    batch: int
+
+
+def _answers_of(
+    asked: Sequence[_Asked], *, pictures: Sequence[Picture], scanner: Scanner, timings: Timings
+) -> list[list[Features]]:
+    """What each network says of every picture; all have the same plan."""
+    with clock(timings, "prepare"):
+        inputs = [prepare(looked_at(picture, scanner), asked[0].plan) for picture in pictures]
+    with clock(timings, "extract"):
+        return extract_each([one.network for one in asked], inputs, scanner.device, batch=scanner.batch, amp=scanner.amp)
+
+
+def conclude(
+    picture: Picture,
+    features: Features,
+    clusters: Clusters,
+    found: Sought,
+    scanner: Scanner,
+    timings: Timings,
+) -> Assessed:
+    """Localize and judge a picture whose clusters are there, and what its detectors add."""
+    with clock(timings, "localize"):
+        seen, settings = looked_at(picture, scanner), scanner.localizing
+        mask = localize(features, clusters, seen.height, seen.width, settings, found, scanner.speaks, picture.drawn)
+        if features.inside is not None:
+            mask = placed(mask, features.inside, picture.height, picture.width)
+        finding = judge(picture, mask, clusters, scanner.points, features.inside)
+    return Assessed(finding, mask, picture, features, clusters)
+
+
+@contextmanager
+def clock(timings: Timings, stage: str) -> Iterator[None]:
+    """Count the seconds of a stage."""
+    began = time.perf_counter()
+    yield
+    timings.add(stage, time.perf_counter() - began)
