@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 
 from imgscan.find import FORMATS
 from imgscan.pixels import to_rgb
-from imgscan.report.human import evidence_text, printable, twin_number
+from imgscan.report.human import evidence_text, inside_text, printable, twin_number
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -149,9 +149,8 @@ def _finding(number: int, line: Line, record: Record, side: int) -> str:
         "SHA-256": line["sha256"],
         "decided by": f"{_decider(line)} on {line['grid'][0]} x {line['grid'][1]} cells",
     }
-    if line.get("inside"):
-        left, top, right, bottom = line["inside"]
-        facts["looked at"] = f"{right - left} x {bottom - top} pixels at {left}, {top}, not the frame or the program around it"
+    if within := inside_text(line):
+        facts["looked at"] = within
     for kind, text in _remarks(line).items():  # beside the pixels' verdict, never in its number
         facts[f"metadata: {kind}"] = text
     listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())

@@ -22,6 +22,14 @@ def finding_text(line: Line) -> str:
     return f"{level:<8} {line['score']:.3f}  {100 * line['area']:5.1f} %  {where:<10}  {printable(line['name'])}"
 
 
+def inside_text(line: Line) -> str:
+    """Which part of the picture was looked at; "" where it was all, and in records of earlier versions."""
+    if not line.get("inside"):
+        return ""
+    left, top, right, bottom = line["inside"]
+    return f"{right - left} x {bottom - top} pixels at {left}, {top}, not the frame or the program around it"
+
+
 def evidence_text(region: Line, regions: Sequence[Line]) -> str:
     """What speaks for a region, in words; with what it equals, one of `regions` or a place.  "" in records of earlier versions."""
     words = {"pixels": "traces in its pixels", "jpeg": "another JPEG history than the rest", "copy": "there twice"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from imgscan.report.human import evidence_text, finding_text, printable
+from imgscan.report.human import evidence_text, finding_text, inside_text, printable
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -37,11 +37,16 @@ def render(record: Record) -> str:
             ElementTree.SubElement(case, "skipped", {"message": line["withheld"]})
         elif line.get("flagged"):
             made = ElementTree.SubElement(case, "failure", {"type": line["level"], "message": _text(finding_text(line))})
-            made.text = "\n".join(_region(one, line["regions"]) for one in line["regions"])
+            made.text = "\n".join([_region(one, line["regions"]) for one in line["regions"]] + _looked_at(line))
         elif line.get("reported"):  # a passed test that has something to say
-            ElementTree.SubElement(case, "system-out").text = _text(finding_text(line))
+            ElementTree.SubElement(case, "system-out").text = _text("\n".join([finding_text(line), *_looked_at(line)]))
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _looked_at(line: Line) -> list[str]:
+    within = inside_text(line)
+    return [f"looked at {within}"] if within else []
 
 
 def _region(region: Line, regions: list[Line]) -> str:

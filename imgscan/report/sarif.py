@@ -12,7 +12,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
-from imgscan.report.human import evidence_text, printable
+from imgscan.report.human import evidence_text, inside_text, printable
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -86,13 +86,17 @@ def _result(line: Line) -> dict[str, Any]:
     where = "; ".join(_region(one, regions) for one in regions[:3])
     share = f"{100 * line['area']:.1f} % of the picture"
     more = f" and {len(regions) - 3} more" if len(regions) > 3 else ""
+    within = inside_text(line)
     suppressed = [{"kind": "external", "status": "accepted", "justification": "a finding of the baseline"}]
     return (
         {
             "ruleId": RULE,
             "ruleIndex": 0,
             "level": LEVELS[line["level"]] if line["flagged"] or line["known"] else "note",  # a note: reported, no reason to fail
-            "message": {"text": f"{share} differs from the rest (score {line['score']:.3f}): {where or 'no region'}{more}."},
+            "message": {
+                "text": f"{share} differs from the rest (score {line['score']:.3f}): {where or 'no region'}{more}."
+                + (f" Looked at: {within}." if within else "")
+            },
             "locations": [_location(line)],
             # The picture's content, not its path: a moved file is the same finding.
             "partialFingerprints": {"imgscan/sha256": line["sha256"], "primaryLocationLineHash": f"{line['sha256'][:16]}:1"},
@@ -103,6 +107,7 @@ def _result(line: Line) -> dict[str, Any]:
                 "width": line["width"],
                 "height": line["height"],
                 "regions": regions,
+                "inside": line.get("inside"),
                 "remarks": line.get("remarks", []),
                 "mask": printable(line["mask"]),
                 "overlay": printable(line["overlay"]),
