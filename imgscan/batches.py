@@ -5,6 +5,7 @@ They go through it in batches of like size, decoded ahead and clustered behind i
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections import deque
@@ -25,7 +26,7 @@ from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Soug
 from imgscan.scanner import Scanner
 from imgscan.segment import segment
 from imgscan.stages import clock, conclude, looked_at, seeks, spared, spares, too_large
-from imgscan.workers import KILLED, end_with_parent, start_method, was_killed
+from imgscan.workers import KILLED, end_with_parent, start_method, undivided, was_killed
 
 AHEAD = 4  # batches decoded and grouped by size before the network sees them
 WINDOW_PIXELS = 16_000_000  # ... but no more pixels than this: features at stride 4 take 16 bytes each
@@ -66,7 +67,12 @@ def _processes(jobs: int) -> Executor:
     """`jobs` processes to cluster in (in threads it would hold the interpreter's lock); none beside this one: a thread."""
     if jobs == 0:
         return ThreadPoolExecutor(1)
-    return ProcessPoolExecutor(jobs, start_method(), initializer=_quiet_worker)
+    context = start_method()
+    processes = ProcessPoolExecutor(jobs, context, initializer=_quiet_worker)
+    if context.get_start_method() == "fork":
+        with undivided():
+            processes.submit(os.getpid)  # the first task forks all of them
+    return processes
 
 
 def _quiet_worker() -> None:

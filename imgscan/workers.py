@@ -5,13 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -105,6 +108,37 @@ def start_method() -> BaseContext:
     return multiprocessing.get_context("fork" if sys.platform == "linux" else None)
 
 
+@contextmanager
+def undivided() -> Iterator[None]:
+    """What must not be cut in two, starting processes above all: Ctrl-C and SIGTERM come after it.
+
+    Python drops what is raised while it forks, and with it the interruption; a lock of its own then stays locked, and threads wait
+    for it for ever.
+    """
+    held: list[int] = []
+    here = os.getpid()
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == here:
+            held.append(number)
+        else:  # in a process that was forked meanwhile
+            handlers[number](number, frame)
+
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # no other is interrupted
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in held:
+            signal.raise_signal(number)
+
+
 def as_is(item: Any) -> Any:
     """The item itself, for a loader that makes no batches; a named function because worker processes may have to pickle it."""
     return item
@@ -148,7 +182,9 @@ class _Works(Dataset[tuple[int, bytes]], Generic[Item, Result]):
 def alive(loader: Iterable[Result]) -> Iterator[Result]:
     """What a loader's workers deliver; WorkerError when one of them died."""
     try:
-        yield from loader
+        with undivided():
+            delivered = iter(loader)
+        yield from delivered
     except RuntimeError as error:
         if not was_killed(error):
             raise

@@ -199,6 +199,26 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     assert not any(Path(f"/proc/{process}").exists() for process in workers_of)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="looks at what a fork drops")
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    "start",
+    ["from imgscan.workers import each\nlist(each(range(8), str, 2))", "from imgscan.batches import _processes\n_processes(2)"],
+)
+def test_an_interruption_while_workers_are_started_is_not_lost(start: str, number: str) -> None:
+    """What a signal raises in a hook of a fork Python only reports, and goes on; a lock may stay locked then."""
+    program = (
+        "import os, signal\nimport imgscan.batches\n"
+        "def stop(*_):\n    raise KeyboardInterrupt\n"
+        f"signal.signal(signal.{number}, stop)\n"
+        f"os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.{number}))\n"
+        f"try:\n    {start.replace(chr(10), chr(10) + '    ')}\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.strip() == "interrupted", done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the way that Python 3.14 begins processes there")
 def test_networks_need_not_be_sent_to_workers(folder: Path, tmp_path: Path) -> None:
     """A fork server is handed at most some 250 tensors; a network of the field has more."""
