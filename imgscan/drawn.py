@@ -1,6 +1,7 @@
 """Drawn: how far a picture looks drawn or typeset by a program (a screenshot, a page of text, a chart) and not photographed.
 
-Nothing in such a picture has noise, so to networks that compare traces every icon is foreign.  Two things tell it:
+Nothing in such a picture has noise, so to networks that compare traces every icon is foreign.  Two things tell it as a program
+stores it:
 
     D   A program paints with few colours: what it draws stands on one of them, everywhere.  Of the cells of 16 x 16 pixels that are
         not plain, and FEW more, those that stand out and to a quarter have one of the picture's four commonest colours.  Plain
@@ -9,12 +10,18 @@ Nothing in such a picture has noise, so to networks that compare traces every ic
         pixels within a grey level and a half on one side or the other, which are neither black nor white: where a photograph is
         clipped, it is even too.
 
-    drawn = sqrt(D U), and 1 where it has FEWEST colours or less, and not only near ones, as a page scanned in black and white
+The exact colours are gone once it is scaled or saved as JPEG.  What is left then is looked for in whole cells:
 
-A frame of one colour around the picture, bars above and below it or white paper count for neither.
+    R   What stands out in a cell stands on one ground, of the cell's lighter or darker half that has more pixels.  Of the pixels
+        of the cells that stand out, those within NEAR of their contrast from it.
+    T   Where nothing is, nothing is in many places, in few colours.  Of the plain cells those that are flat and of one of the four
+        commonest colours of flat cells; of white and of dark ones a tenth, for so are backdrops and nights.
 
-The exact colours are gone once a picture is scaled and saved as JPEG, so few such screenshots are told; of a part of one that is
-there twice evenness() still tells it.
+    drawn = max(sqrt(D U), GAIN R^2 sqrt(T)), which makes one bound of two, and 1 where it has FEWEST colours or less, and not only
+    near ones, as a page scanned in black and white
+
+A frame of one colour around the picture, bars above and below it or white paper do not count.  Of a part of a picture that is there
+twice evenness() tells it too.
 """
 
 from __future__ import annotations
@@ -30,8 +37,8 @@ from imgscan.frame import plain_lines
 from imgscan.records import Part
 
 FEWEST = 16  # colours; no photograph has so few
-DRAWN = 0.2
-"""drawn() from which on a picture is taken for drawn: 0 of 1,662 photographs and 171 of 185 screenshots are (train/README.md)."""
+DRAWN = 0.2  # see train/README.md
+"""drawn() from which on a picture is taken for drawn."""
 BLURRED = 8  # pixels beside a frame that saving mixed with it: a block
 CELL = 16  # pixels a side
 STANDS_OUT, PLAIN = 64, 16  # levels between the lightest and the darkest pixel of a cell
@@ -39,11 +46,17 @@ COLOURS, ALIKE = 4, 2  # commonest ones, and levels that saving takes them apart
 SHARE = 0.25  # of a cell
 MOST_CELLS = 2_000  # of a large picture, evenly spread
 MOST_PIXELS = 65_536  # of these, that the commonest colours are counted in
+NEAR = 0.04  # of the contrast of a cell
+GAIN = 1.2
+FLAT = 2  # grey levels between the lightest and the darkest pixel of a cell
+DARK = 20  # grey level: darker cells of photographs may well be flat
+CLIPPED = 0.1  # what a dark cell counts, and a white one
 MOST_LINES = 400  # rows and columns that edges are looked for in, evenly spread
 STEP = 48  # grey levels over two pixels, of an edge
 GROUND = 1.5  # grey levels between pixels of an even ground
 BLACK, WHITE = 8, 247  # up to and from where on a photograph is clipped
 FEW, SCANT = 32, 300  # cells and edges, so that few do not tell
+SOME = 8  # cells, of those that stand out or are plain
 BESIDE = 3  # pixels around a part that tell of it
 SAME, WEAK = 0.5, 4.0  # grey levels between neighbouring pixels: none, and what noise makes of none
 RARE = 0.05  # share of all neighbours, so that few weak steps do not tell
@@ -57,8 +70,11 @@ def drawn(rgb: npt.NDArray[np.uint8]) -> float:
     if _few_colours(rgb):
         return 1.0
     rgb = _framed(rgb)
-    common = _common(rgb)
-    return math.sqrt(common * _even(rgb)) if common else 0.0
+    cells = _cells(rgb)
+    contrast = np.ptp(cells @ _LUMA, axis=1)
+    common = _common(cells, contrast)
+    exact = math.sqrt(common * _even(rgb)) if common else 0.0
+    return max(exact, GAIN * _on_ground(cells, contrast) ** 2 * math.sqrt(_in_few_colours(cells, contrast)))
 
 
 def _few_colours(rgb: npt.NDArray[np.uint8]) -> bool:
@@ -79,10 +95,8 @@ def _framed(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return rgb
 
 
-def _common(rgb: npt.NDArray[np.uint8]) -> float:
+def _common(cells: npt.NDArray[np.int16], contrast: _Grey) -> float:
     """D, 0..1."""
-    cells = _cells(rgb)
-    contrast = np.ptp(cells @ _LUMA, axis=1)
     outstanding = cells[contrast > STANDS_OUT]
     if not len(outstanding):
         return 0.0
@@ -110,6 +124,31 @@ def _commonest(pixels: npt.NDArray[np.int16]) -> list[npt.NDArray[np.int16]]:
         found.append(colours[counts.argmax()])
         counts[(np.abs(colours - found[-1]) <= ALIKE).all(1)] = 0
     return found
+
+
+def _on_ground(cells: npt.NDArray[np.int16], contrast: _Grey) -> float:
+    """R, 0..1."""
+    luma = np.sort(cells[contrast > STANDS_OUT] @ _LUMA, axis=1)
+    if not len(luma):
+        return 0.0
+    darkest, lightest = luma[:, :1], luma[:, -1:]
+    dark = (luma <= (darkest + lightest) / 2).sum(1, keepdims=True)
+    pixels = luma.shape[1]
+    middle = np.where(2 * dark >= pixels, dark // 2, (dark + pixels) // 2)  # of the half with more pixels
+    near = np.abs(luma - np.take_along_axis(luma, middle, 1)) < NEAR * (lightest - darkest)
+    return float(near.mean(1).sum() / (len(luma) + SOME))
+
+
+def _in_few_colours(cells: npt.NDArray[np.int16], contrast: _Grey) -> float:
+    """T, 0..1."""
+    flat = cells[contrast <= FLAT].mean(1).round().astype(np.int16)
+    if not len(flat):
+        return 0.0
+    common = np.zeros(len(flat), bool)
+    for colour in _commonest(flat):
+        common |= (np.abs(flat - colour) <= ALIKE).all(-1)
+    clipped = (flat.min(1) > WHITE) | (flat.max(1) < DARK)
+    return float((np.where(clipped, CLIPPED, 1.0) * common).sum() / ((contrast <= PLAIN).sum() + SOME))
 
 
 def _even(rgb: npt.NDArray[np.uint8]) -> float:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 from imgscan.decode import decode
-from imgscan.drawn import BLURRED, DRAWN, _framed, drawn, evenness
+from imgscan.drawn import BLURRED, DRAWN, _framed, _in_few_colours, _on_ground, drawn, evenness
 from imgscan.frame import cut
 from imgscan.records import Part, Picture, Source
 from tests.conftest import PHOTOS
@@ -45,6 +45,44 @@ def test_a_window_is_drawn(colours: tuple[Colour, Colour]) -> None:
     assert drawn(np.asarray(picture)) > DRAWN
     assert drawn(np.asarray(resaved(picture, 90))) > DRAWN
     assert drawn(np.asarray(picture.rotate(90))) > DRAWN
+
+
+@pytest.mark.parametrize("colours", [(LIGHT, DARK), (DARK, (252, 252, 252))], ids=["light", "dark"])
+@pytest.mark.parametrize("scale", [0.6, 0.8, 1.3])
+def test_a_window_is_drawn_after_it_was_scaled_and_saved(colours: tuple[Colour, Colour], scale: float) -> None:
+    picture = window(*colours, side=600)
+    side = round(600 * scale)
+    assert drawn(np.asarray(resaved(picture.resize((side, side), Image.Resampling.LANCZOS), 80))) > DRAWN
+    assert drawn(np.asarray(resaved(picture, 60))) > DRAWN
+
+
+def cells(*grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells of 16 x 16 pixels, of their 256 grey levels each, and their contrast."""
+    luma = np.stack(grey).astype(np.int16)
+    return np.repeat(luma[..., None], 3, 2), np.ptp(luma, axis=1).astype(np.float32)
+
+
+def test_what_stands_on_a_ground_by_hand() -> None:
+    text = np.full(256, 200)
+    text[:56] = 0  # 200 pixels of ground
+    text[56:66] = 200 - 7, 200 + 7, 200 - 9, 200 + 9, *[150] * 6  # 7 of 209 levels are near, 9 are not
+    slope = np.linspace(0, 255, 256).astype(int)  # within 4 % of 255 of a quarter or three quarters lie 21 levels
+    plain = np.full(256, 90)
+    assert _on_ground(*cells(text)) == pytest.approx(192 / 256 / (1 + 8))
+    assert _on_ground(*cells(255 - text)) == pytest.approx(192 / 256 / (1 + 8))
+    assert _on_ground(*cells(slope, plain)) == pytest.approx(21 / 256 / (1 + 8))
+    assert _on_ground(*cells(plain)) == 0
+
+
+def test_what_is_flat_in_few_colours_by_hand() -> None:
+    def flat(level: int) -> np.ndarray:
+        return np.full(256, level)
+
+    uneven = np.tile([100, 104], 128)  # plain, but not flat
+    five = [flat(level) for level in (60, 60, 60, 90, 90, 120, 120, 150, 150, 180)]  # the last is not among four
+    assert _in_few_colours(*cells(*five, uneven)) == pytest.approx(9 / (11 + 8))
+    assert _in_few_colours(*cells(flat(255), flat(255), flat(10))) == pytest.approx(0.1 * 3 / (3 + 8)), "white and dark"
+    assert _in_few_colours(*cells(uneven)) == 0
 
 
 @pytest.mark.parametrize("colour", ["white", "black", (200, 30, 30)], ids=str)
@@ -89,7 +127,8 @@ def test_photographs_are_not_whatever_was_done_to_them(path) -> None:  # type: i
     made = {
         "as it is": photograph,
         "q30": resaved(photograph, 30),
-        "half": photograph.resize((photograph.width // 2, photograph.height // 2), Image.Resampling.LANCZOS),
+        "half": (half := photograph.resize((photograph.width // 2, photograph.height // 2), Image.Resampling.LANCZOS)),
+        "half, q75": resaved(half, 75),
         "grey": photograph.convert("L").convert("RGB"),
         "dark": levels(photograph, 100, 1.6),  # clipped below, as at night
         "bright": levels(photograph, -60, 1.4),
