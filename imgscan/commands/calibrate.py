@@ -45,7 +45,8 @@ def threshold(scores: list[float], rate: float) -> float | None:
     falling = sorted(scores, reverse=True)
     under = falling[allowed]
     above = next((score for score in reversed(falling[:allowed]) if score > under), 1.0)
-    return max(round((under + above) / 2, 4), math.floor(under * 10_000 + 1) / 10_000)
+    beyond = (math.floor(round(under * 10_000, 6)) + 1) / 10_000  # .0003 is 2.9999999999999996 times .0001
+    return max(round((under + above) / 2, 4), beyond)
 
 
 def threshold_of_forms(forms: Mapping[str, list[float]], rate: float) -> float | None:

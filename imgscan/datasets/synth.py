@@ -72,16 +72,20 @@ def cell_labels(labels: Tensor, stride: int, ignore_contour: bool = True) -> Ten
     """Pixel labels B x H x W (integers) -> feature-cell labels B x H/stride x W/stride int64.
 
     A cell is a part when at least 75 % of it is that part, pristine when at most 10 % of it is forged, and -1 (ignored by the
-    loss) between: the contour belongs to both sides.  Without `ignore_contour` a cell is forged when more than half of it is, as in
-    FOCAL's released code, and nothing is ignored.
+    loss) between: the contour belongs to both sides.  Without `ignore_contour` nothing is ignored, and a cell is forged when half
+    of its middle 2 x 2 pixels are: FOCAL's released code reads no others when it shrinks a mask to the grid, bilinearly.
     """
     high, wide = labels.shape[1] // stride, labels.shape[2] // stride
-    cells = labels[:, : high * stride, : wide * stride].reshape(-1, high, stride, wide, stride).transpose(2, 3).flatten(3)
+    squares = labels[:, : high * stride, : wide * stride].reshape(-1, high, stride, wide, stride).transpose(2, 3)
+    if not ignore_contour:
+        middle = slice((stride - 1) // 2, stride // 2 + 1)
+        squares = squares[..., middle, middle]
+    cells = squares.flatten(3)
     part = cells.amax(3).long()
     share = (cells == part[..., None]).float().mean(3)
     forged = (cells > 0).float().mean(3)
     if not ignore_contour:
-        return torch.where(forged > 0.5, part, 0)
+        return torch.where(forged >= 0.5, part, 0)
     answer = torch.full_like(part, -1)
     clear = (part > 0) & (share >= CLEAR_FORGED)
     answer[clear] = part[clear]

@@ -49,6 +49,8 @@ class CFLNetSize:
 Size = CFLNetSize
 SIZES: dict[str, CFLNetSize] = {
     "official": CFLNetSize("resnet50", 32, 512, (6, 12, 18), 256),
+    # As the released weights want it: a training that starts from them goes on in their order.
+    "official-bgr": CFLNetSize("resnet50", 32, 512, (6, 12, 18), 256, channel_order="bgr"),
     # Output stride 16, so that after the x4 a cell is 4 x 4 pixels, the very patch of the contrastive loss: no vector of it is
     # an interpolation.  Rates halved: at 256 pixels the map has 16 cells a side, and rate 18 would see padding only.
     "small": CFLNetSize("resnet18-half", 16, 128, (3, 6, 9), 256),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -44,8 +44,9 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
     best = out / "best.safetensors"
     # Without a validation of its own, a file of that name is an earlier run's.
     kept = run.recipe.train.keep == "best" and best.exists() and math.isfinite(run.plateau.best)
-    if kept:
-        state = load_file(best)
+    steps, score = run.step, run.last
+    if kept:  # the file says what it holds: a run that was killed and goes on may not have come to that step again
+        state, (steps, score) = load_file(best), _best_of(best)
     section = run.recipe.model
     size = NETWORKS[section.network].SIZES[section.size]
     # As it was trained: on native pixels (forgeries made on the fly, windows of pictures) or on whole pictures resized.
@@ -74,14 +75,21 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
             "data": data,
             "roots": [str(root) for root in roots],
             "pictures": pictures,
-            "steps": run.step,
+            "steps": steps,
             "hours": round(run.seconds / 3600, 2),
-            "validation_auc": round(run.plateau.best if kept else run.last, 4),  # of these weights
-            "best_validation_auc": round(max(run.plateau.best, run.last), 4),  # on the way
+            "validation_auc": round(score, 4),  # of these weights
+            "best_validation_auc": round(max(run.plateau.best, run.last, score), 4),  # on the way
         },
         "recipe": run.recipe.as_dict(),
     }
     return keep(state, table, out)
+
+
+def _best_of(file: Path) -> tuple[int, float]:
+    """After how many steps the best weights were kept, and their score."""
+    with safe_open(file, "pt") as opened:
+        header = opened.metadata()
+    return int(header["step"]), float(header["score"])
 
 
 def keep(state: dict[str, Tensor], table: dict[str, Any], out: Path) -> Path:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from imgscan.errors import ConfigError, WeightsError
 from imgscan.licences import check_licences
+from imgscan.models import NETWORKS
 from imgscan.releases.convert import convert, looks_like, recognise
 from imgscan.releases.read import StateFile, read_state
 from imgscan.releases.table import RELEASES
 from imgscan.training.recipe import ModelSection
-from imgscan.weights import Card, file_sha256, find_model
+from imgscan.weights import Card, file_sha256, find_model, read_card
 
 MASK_HEAD = "head."  # what the keys of a FOCAL extractor's mask head begin with
 
@@ -39,7 +41,7 @@ def find_start(text: str, accept_licence: bool = False) -> Start:
     """
     path = Path(text)
     if path.is_file():
-        return Start(path, None)
+        return Start(path, _card_beside(path))
     if "@" not in text and (path.suffix or len(path.parts) > 1):
         raise WeightsError(f"--init {text}: no such file; wanted a .pth or .safetensors, or weights by name as sam-vit-l@official")
     cards = find_model(text).cards
@@ -50,6 +52,13 @@ def find_start(text: str, accept_licence: bool = False) -> Start:
     if not card.file.is_file() or file_sha256(card.file) != card.sha256:
         raise WeightsError(f"weights {card.file}: missing, or not the file that {card.path} describes")
     return Start(card.file, card)
+
+
+def _card_beside(file: Path) -> Card | None:
+    """The card that a training or an import left beside a file."""
+    path = file.with_suffix(".toml")
+    card = read_card(path) if file.suffix == ".safetensors" and path.is_file() else None
+    return card if card is not None and card.file == file else None
 
 
 def initialise(model: nn.Module, section: ModelSection) -> None:
@@ -69,6 +78,7 @@ def initialise(model: nn.Module, section: ModelSection) -> None:
     headless = {key for key in own if not key.startswith(MASK_HEAD)}
     if set(state.tensors) in (set(own), headless):  # of imgscan's own trainings, or imported; a head they lack stays as it is
         _check_shapes(state, model, section)
+        _check_order(start, state, model, section)
         model.load_state_dict({**own, **state.tensors})
         return
     name = recognise(state.tensors)
@@ -79,6 +89,8 @@ def initialise(model: nn.Module, section: ModelSection) -> None:
         able = ", ".join(one.title for one in RELEASES.values() if section.network in one.starts) or "weights of its own"
         raise WeightsError(f"--init {section.init}: looks like {looks_like(state.tensors)}; {section.network} starts from {able}")
     inside = release.starts[section.network]
+    if not inside:
+        _check_order(start, state, model, section)
     trunk = getattr(getattr(model, "size", None), "trunk", None)
     if inside and trunk != release.network:
         raise ConfigError(
@@ -101,6 +113,27 @@ def _unlike(card: Card, state: StateFile, own: Mapping[str, Tensor], section: Mo
     said = [f"has {more[0]}, which {wanted} does not"] if more else []
     said += [f"lacks its {fewer[0]}"] if fewer else []
     return f"{card.full_name} is of another size: it {' and '.join(said)} (--size)"
+
+
+def _check_order(start: Start, state: StateFile, model: nn.Module, section: ModelSection) -> None:
+    """The order of colours that weights were trained in does not show in them, but on the card, or by whom they are."""
+    size: Any = getattr(model, "size", None)
+    order = getattr(size, "channel_order", None)
+    name = recognise(state.tensors) if start.path.suffix != ".safetensors" else None  # imgscan's own have the same keys
+    if start.card is not None:
+        theirs = start.card.backbone.get("channel_order", order)
+    else:
+        theirs = order if name is None else RELEASES[name].backbone.get("channel_order", order)
+    if theirs == order:
+        return
+    alike = replace(size, channel_order=theirs)
+    fitting = next(
+        (f"; wanted --set model.size={name}" for name, one in NETWORKS[section.network].SIZES.items() if one == alike), ""
+    )
+    raise ConfigError(
+        f"--init {section.init}: trained on colours in the order {theirs}, "
+        f"{section.network} of size {section.size} sees {order}{fitting}"
+    )
 
 
 def _check_shapes(state: StateFile, model: nn.Module, section: ModelSection) -> None:

@@ -215,7 +215,7 @@ def train(
             if remarks:
                 log.remark([one for _, _, r in turns for one in r])
             loss, bad = 0.0, None
-            if counted:  # a step without any forged pixel would still move the weights by their momentum
+            if counted:  # a step without a loss would still move the weights by their momentum
                 for turn, (rgb, labels, _) in enumerate(turns):
                     seed = ((settings.seed + run.step) * settings.accumulate + turn) * world.size + world.rank
                     torch.manual_seed(seed)  # dropout

@@ -130,14 +130,13 @@ def part(network: nn.Module, name: str) -> nn.Module:
 
 
 def counts(recipe: Recipe, labels: Tensor, stride: int) -> int:
-    """How many pictures of a batch have a loss: those with forged pixels; with a mask head all.
+    """How many pictures of a batch have a loss: all, but without a mask head FOCAL has none where there is nothing to contrast.
 
     FOCAL without a head contrasts cells of `stride` pixels, and counts as `focal_loss` does: with cells of both kinds, and with
     `floor` those that are pristine throughout.
     """
-    if recipe.method != "focal":
-        return int((labels > 0).flatten(1).any(1).sum())
-    if getattr(NETWORKS[recipe.model.network].SIZES[recipe.model.size], "head", False):
+    headed = getattr(NETWORKS[recipe.model.network].SIZES[recipe.model.size], "head", False)
+    if headed or recipe.method != "focal":
         return len(labels)
     cells = cell_labels(labels, stride, recipe.loss.contour == "ignore").flatten(1)
     held = (cells >= 0).all(1) if recipe.loss.floor > -1 else torch.zeros(len(cells), dtype=torch.bool)

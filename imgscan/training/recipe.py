@@ -49,7 +49,7 @@ class LossSection:
     whole_batch: bool = False  # FOCAL: one contrast over all pictures of a batch (the paper's Table 3)
     both_ways: bool = False  # FOCAL: forged parts as queries too; not in the paper
     floor: float = -1.0  # FOCAL: cosine above which untouched pictures are held together; -1: they are skipped, as in the paper
-    contour: str = "ignore"  # FOCAL: cells on it; majority: forged when more than half of the cell is, as the released code
+    contour: str = "ignore"  # FOCAL: cells on it; middle: a cell is what its middle is, as the released code
     weight: float = 1.0  # of the contrast beside the cross-entropy (CFL-Net, NCL, FOCAL with a head); 0: no contrast
     forged: float = 0.5  # CFL-Net: weight of forged pixels in the cross-entropy; pristine ones weigh the rest
     dice: float = 0.5  # FOCAL with a head: weight of 1 - dice, over the forged pictures
@@ -172,7 +172,7 @@ _LEGAL: dict[tuple[str, str], Rule] = {
     ("loss", "dice"): _at_least(0),
     ("loss", "picture"): _at_least(0),
     ("loss", "patch"): _at_least(1),
-    ("loss", "contour"): _one_of("ignore", "majority"),
+    ("loss", "contour"): _one_of("ignore", "middle"),
     ("loss", "weight"): _at_least(0),
     ("train", "warmup"): _at_least(0),
     ("train", "patience"): _at_least(0),

@@ -74,12 +74,23 @@ def test_cell_labels_by_hand() -> None:
     assert cell_labels(labels[None].to(torch.uint8), 4).tolist() == [[[2, 1, -1], [0, -1, 0]]]
 
 
-def test_by_majority_no_cell_is_left_out() -> None:
-    labels = torch.zeros(1, 8, 8, dtype=torch.uint8)
-    labels[0, :4, :3] = 2  # 12 of 16 pixels
-    labels[0, :4, 4:6] = 1  # half, which is no majority
+def test_by_the_middle_no_cell_is_left_out() -> None:
+    labels = torch.zeros(1, 8, 12, dtype=torch.uint8)
+    labels[0, :4, :2] = 2  # half of the cell, and of its middle
+    labels[0, 1, 5] = 1  # one of the middle four
     labels[0, 4:, :] = 1
-    assert cell_labels(labels, 4, ignore_contour=False).tolist() == [[[2, 0], [1, 1]]]
+    labels[0, 5:7, 5:7] = 0  # most of the cell, but nothing of its middle
+    labels[0, :4, 8:10], labels[0, :4, 10] = 1, 3  # two parts meet in the middle
+    assert cell_labels(labels, 4, ignore_contour=False).tolist() == [[[2, 0, 3], [1, 0, 1]]]
+
+
+@pytest.mark.parametrize("stride", [4, 16])
+def test_the_middle_is_what_the_released_code_reads_when_it_shrinks_a_mask(stride: int) -> None:
+    grid = 1024 // stride
+    mask = np.random.default_rng(0).random((1024, 1024)) < 0.5
+    shrunk = torch.nn.functional.interpolate(torch.from_numpy(mask)[None, None].float(), size=grid, mode="bilinear")
+    found = cell_labels(torch.from_numpy(mask)[None].to(torch.uint8), stride, ignore_contour=False)
+    assert torch.equal(found[0] > 0, shrunk[0, 0] >= 0.5)
 
 
 def dataset(**changes: object) -> SynthDataset:

@@ -1,5 +1,6 @@
 """--init: the part that a file is for is filled exactly, the rest stays as it was; a file for something else is refused."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torchvision
 from imgscan.errors import ConfigError, WeightsError
 from imgscan.models import build_named, cfl_net, ncl
 from imgscan.releases.table import RELEASES
+from imgscan.training.card import keep
 from imgscan.training.initial import find_start, initialise
 from imgscan.training.recipe import ModelSection
 from tests.releases.conftest import home, released, save, small  # noqa: F401 - fixtures
@@ -51,11 +53,39 @@ def test_releases_fill_the_whole_network(name: str, tmp_path: Path, monkeypatch:
     # In miniature a file cannot be told by its widths.
     monkeypatch.setattr("imgscan.training.initial.recognise", lambda tensors: name)
     network = RELEASES[name].network
+    monkeypatch.setitem(cfl_net.SIZES, "bare", replace(cfl_net.SIZES["bare"], channel_order="bgr"))
     model = build_named(network, "bare")
     initialise(model, ModelSection(network, "bare", str(save(state, tmp_path / "w.pth"))))
     key = {"focal-hrnet": "trunk.conv1.weight", "cfl-net": "encoder.conv1.weight"}.get(network, "trunk.pos_embed")
     theirs = {"focal-hrnet": "module.net.conv1.weight", "cfl-net": key, "sam-vit-l": "image_encoder.pos_embed"}
     assert torch.equal(model.state_dict()[key], state[theirs.get(name, "module.net.image_encoder.pos_embed")])
+
+
+@pytest.mark.usefixtures("small")
+def test_weights_of_the_other_order_of_colours_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They fit tensor for tensor, and would see red as blue."""
+    monkeypatch.setattr("imgscan.training.initial.recognise", lambda tensors: "cfl-net")
+    monkeypatch.setitem(cfl_net.SIZES, "bare-bgr", replace(cfl_net.SIZES["bare"], channel_order="bgr"))
+    file = save(released("cfl-net"), tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match=r"in the order bgr, cfl-net of size bare sees rgb; wanted --set model.size=bare-bgr"):
+        initialise(build_named("cfl-net", "bare"), ModelSection("cfl-net", "bare", str(file)))
+
+    trained = keep(build_named("cfl-net", "bare-bgr").state_dict(), own_card("bgr"), tmp_path)
+    for text in (f"cfl-net@{trained}", str(tmp_path / "weights.safetensors")):
+        with pytest.raises(ConfigError, match="order bgr"):
+            initialise(build_named("cfl-net", "bare"), ModelSection("cfl-net", "bare", text))
+        initialise(build_named("cfl-net", "bare-bgr"), ModelSection("cfl-net", "bare-bgr", text))
+    trained = keep(build_named("cfl-net", "bare").state_dict(), own_card("rgb"), tmp_path)
+    initialise(build_named("cfl-net", "bare"), ModelSection("cfl-net", "bare", f"cfl-net@{trained}"))
+
+
+def own_card(order: str) -> dict[str, object]:
+    names = {"name": "cfl-net", "tag": "mine", "network": "cfl-net", "size": "bare", "licence": "CC0-1.0"}
+    return names | {"backbone": {"channel_order": order}, "input": {"mode": "resize", "side": 224, "multiple": 16}}
+
+
+def test_the_release_of_cfl_net_has_a_size_that_it_starts() -> None:
+    assert asdict(cfl_net.SIZES["official-bgr"]) == asdict(cfl_net.SIZES["official"]) | dict(RELEASES["cfl-net"].backbone)
 
 
 def test_own_weights_by_file_and_by_name(tiny_weights: dict[str, Path]) -> None:

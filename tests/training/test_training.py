@@ -119,7 +119,7 @@ def test_the_loss_falls_and_validation_scores(tmp_path: Path, network: str) -> N
         if now.score is not None:
             scores.append(now.score)
 
-    recipe = tiny(network, steps=24, batch=4, log_every=8, validate_every=12, rate=3e-3, precision="float32")
+    recipe = tiny(network, steps=24, batch=4, log_every=8, validate_every=12, rate=3e-3, seed=1, precision="float32")
     run = go(recipe, tmp_path, report=report)
     assert losses[-1] < losses[0]
     assert len(scores) == 3  # before the first step, and twice on the way
@@ -161,6 +161,15 @@ def test_the_best_weights_are_none_of_an_earlier_run(tmp_path: Path) -> None:
     card = write_weights(run, tmp_path, "synth", [PHOTOS], 4)
     assert set(load_file(tmp_path / "weights.safetensors")) == set(run.shipped.state_dict())
     tomllib.loads(card.read_text())  # no score of a validation that never was
+
+
+def test_the_card_describes_the_best_weights_that_are_there(tmp_path: Path) -> None:
+    """A run that was killed after them goes on from an older checkpoint, which knows of another score."""
+    run = go(tiny(keep="best", validate_every=1), tmp_path, until=2)
+    state = {key: (one + 1).contiguous() for key, one in run.shipped.state_dict().items()}
+    save_file(state, tmp_path / "best.safetensors", metadata={"step": "18", "score": "0.98701"})
+    training = tomllib.loads(write_weights(run, tmp_path, "synth", [PHOTOS], 4).read_text())["training"]
+    assert (training["steps"], training["validation_auc"], training["best_validation_auc"]) == (18, 0.987, 0.987)
 
 
 def test_before_the_first_checkpoint_none_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -663,6 +672,13 @@ def test_untouched_pictures_count_for_a_head_without_a_floor() -> None:
     plain = with_settings(tiny(), {"loss": {"floor": -1.0}}, "test")
     assert objective.counts(plain, labels, 4) == 0
     assert objective.counts(with_settings(plain, {"model": {"size": "tiny-headed"}}, "test"), labels, 4) == 3
+
+
+@pytest.mark.parametrize("network", ["cfl-net", "ncl"])
+def test_pictures_without_a_forgery_train_networks_with_a_head(network: str) -> None:
+    """Their cross-entropy says that nothing is forged; a step of such pictures alone is a step like any other."""
+    labels = torch.zeros(3, 8, 8)
+    assert objective.counts(tiny(network=network), labels, 4) == 3
 
 
 def test_a_picture_counts_where_the_loss_counts_it() -> None:
