@@ -314,6 +314,10 @@ def calibrate(
     side: Side = None,
     accept_licence: AcceptLicence = False,
     csv: Annotated[Path | None, typer.Option(help="Also write the score of every picture to this file.")] = None,
+    false_alarms: Annotated[
+        float | None,
+        typer.Option(metavar="RATE", help="Only the threshold for this share of false alarms, as 0.01; for scan --fail-on."),
+    ] = None,
     no_config: NoConfig = False,
     config: Config = None,
 ) -> ExitCode:
@@ -330,6 +334,7 @@ def calibrate(
         side=side,
         accept_licence=accept_licence,
         csv_file=csv,
+        false_alarms=false_alarms,
     )
 
 

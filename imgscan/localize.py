@@ -39,6 +39,10 @@ class LocalizeSettings:
     drawn: float = 1.0  # pictures that look drawn by so much or more (drawn.py) are not marked; 1: all are judged
     beside: float = 0.0  # in place of `strength`, if more, beside what a detector alone has marked; the operating point `likely`
 
+    def judges(self, drawn: float) -> bool:
+        """Whether a picture that looks drawn by so much, 0..1, is judged."""
+        return self.drawn >= 1 or drawn < self.drawn
+
 
 def localize(
     features: Features,
@@ -109,7 +113,7 @@ def localize(
         own = _weighed(features.verdict or features.probability, None, height, width)
         seen = [one for one in marked if region_strength(own[one.box][one.inside], most) > FOUND]
     regions, marked, probability = regions + alone, marked + added, np.maximum(probability, scores)
-    if settings.drawn <= drawn:
+    if not settings.judges(drawn):
         return replace(unjudged(height, width), probability=probability)
     sure = [one for one in copied if one.score > FOUND]
     strongest = max((region.strength for region in regions), default=0.0)

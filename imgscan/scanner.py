@@ -55,7 +55,7 @@ class Scanner:
 
     def judges(self, picture: Picture) -> bool:
         """Whether a picture is judged: it does not look drawn."""
-        return picture.drawn < self.localizing.drawn
+        return self.localizing.judges(picture.drawn)
 
     @property
     def within(self) -> bool:

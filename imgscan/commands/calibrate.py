@@ -73,13 +73,19 @@ def calibrate_command(
     side: int | None,
     accept_licence: bool,
     csv_file: Path | None,
+    false_alarms: float | None = None,
 ) -> ExitCode:
     """Print [[operating_points]] for a weights card, or for those of several models; a level that the sample is too small for is
-    named on stderr.
+    named on stderr, and how many pictures a model does not judge: they raise no alarm in a scan, and count for nothing here.
+
+    `false_alarms` is a rate, 0..1, for which alone a threshold is wanted; None: those of all levels.
 
     What models have in common is computed once on a CPU.  With `copies` the pictures count in the forms of datasets.resaved too,
     smaller and saved once more: see `threshold_of_forms`.  `csv_file` receives every score.
     """
+    if false_alarms is not None and not 0 < false_alarms < 1:
+        raise InputError(f"--false-alarms {false_alarms:g}: wanted a share of the untouched pictures, between 0 and 1: 0.01 is 1 %")
+    rates = LEVEL_RATES if false_alarms is None else {DEFAULT: false_alarms}
     sources = find(pristine)
     if not sources:
         raise InputError(f"no pictures in {', '.join(map(str, pristine))}; wanted untouched pictures")
@@ -101,6 +107,7 @@ def calibrate_command(
         )
     scores: dict[str, dict[str, list[float]]] = {model: {} for model in scanners}  # model -> form -> scores
     rows: list[tuple[str, str, str, float]] = []  # model, picture, form, score
+    drawn = dict.fromkeys(scanners, 0)  # pictures that are not judged
     skipped = False
     with TemporaryDirectory(prefix="imgscan-") as folder, bar("calibrating", len(sources) * (1 + copies * len(COPIES))) as progress:
         shown = [_Shown(source.path, AS_IS, source) for source in sources]
@@ -114,13 +121,20 @@ def calibrate_command(
                 form = "" if one.form == AS_IS else f", {one.form}"
                 print(f"imgscan: skipped {printable(str(one.photograph))}{form}: {reason}", file=sys.stderr)
             for model, answer in zip(scanners, answers, strict=True):
-                if isinstance(answer, float):
+                if answer is None:
+                    drawn[model] += 1
+                elif isinstance(answer, float):
                     scores[model].setdefault(one.form, []).append(answer)
                     rows.append((model, str(one.photograph), one.form, answer))
     for number, (model, forms) in enumerate(scores.items()):
         if len(scores) > 1:
             print(f"{'' if number == 0 else chr(10)}# {model}")
-        _show(model, forms, len(sources), copies)
+        if drawn[model]:
+            print(
+                f"imgscan: {model}: left out {drawn[model]} of {len(shown)} pictures, not judged: they look drawn or typeset",
+                file=sys.stderr,
+            )
+        _show(model, forms, rates, len(sources), copies)
     if csv_file is not None:  # after what was measured is on stdout: the file may fail
         write_rows(csv_file, ["model", "picture", "form", "score"], rows)
     return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN
@@ -135,8 +149,8 @@ class _Shown:
     source: Source
 
 
-def _scores(sources: Sequence[Source], scanners: Sequence[Scanner]) -> Iterator[Sequence[float | str]]:
-    """Each scanner's score of every picture, or why it has none."""
+def _scores(sources: Sequence[Source], scanners: Sequence[Scanner]) -> Iterator[Sequence[float | str | None]]:
+    """Each scanner's score of every picture, or why it has none; None: it is not judged."""
     first = scanners[0]
     if first.device.type == "cpu":
         yield from each(sources, partial(_scores_of, scanners=scanners), busy(sources, first.jobs))
@@ -144,22 +158,24 @@ def _scores(sources: Sequence[Source], scanners: Sequence[Scanner]) -> Iterator[
         yield from zip(*([_score(one) for one in scan(sources, scanner)] for scanner in scanners), strict=True)
 
 
-def _scores_of(source: Source, scanners: Sequence[Scanner]) -> list[float | str]:
+def _scores_of(source: Source, scanners: Sequence[Scanner]) -> list[float | str | None]:
     return [_score(one) for one in assess_by_each(source, scanners)]
 
 
-def _score(result: Assessed | Skipped) -> float | str:
-    return result.reason if isinstance(result, Skipped) else result.finding.score
+def _score(result: Assessed | Skipped) -> float | str | None:
+    if isinstance(result, Skipped):
+        return result.reason
+    return None if result.finding.withheld else result.finding.score
 
 
-def _show(model: str, forms: dict[str, list[float]], photographs: int, copies: bool) -> None:
+def _show(model: str, forms: dict[str, list[float]], rates: Mapping[str, float], photographs: int, copies: bool) -> None:
     """The operating points of one model."""
     scores = [score for some in forms.values() for score in some]
     if copies:
         complete = len(scores) == photographs * (1 + len(COPIES))  # all could be read, and none was too small
         many = f"{'' if complete else 'at most '}{len(COPIES)} copies of each"
         print(f"# {len(scores)} pictures: {photographs} photographs and {many} ({', '.join(COPIES)})")
-    for level, rate in LEVEL_RATES.items():
+    for level, rate in rates.items():
         score = threshold_of_forms(forms, rate)
         if score is None:
             few = f"{len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {round(1 / rate)}"

@@ -17,6 +17,7 @@ from imgscan.drawn import DRAWN
 from imgscan.errors import OutputError
 from imgscan.models import NETWORKS
 from imgscan.networks import save_state
+from imgscan.releases.table import RELEASES
 from imgscan.store import replacing
 from imgscan.toml import to_toml
 from imgscan.training.checkpoint import Run
@@ -54,6 +55,8 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
     native = (data == "synth" or trained.fit == "crop") and model.multiple < 1024
     side = max(512 if focal else 256, trained.side) if native else trained.side
     headed = getattr(model, "head", None) is not None
+    # Weights of one's own are clustered as the authors' are.
+    clustered = RELEASES["focal-vit"].settings if focal and section.size == "official" else {}
     table: dict[str, Any] = {
         "name": section.network,
         "tag": "mine",
@@ -69,7 +72,7 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
         "input": {"mode": "native" if native else "resize", "side": side, "multiple": model.multiple}
         | ({"overlap": 64} if native else {})
         | (SHOWN if native and headed else {}),
-        **({"clustering": {"method": HEAD}, "localize": dict(DECIDES)} if headed else {}),
+        **({"clustering": {"method": HEAD}, "localize": dict(DECIDES)} if headed else clustered),
         "training": {
             "imgscan": __version__,
             "data": data,

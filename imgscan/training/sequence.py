@@ -83,7 +83,8 @@ def fit(rgb: Rgb, labels: Labels, data: DataSection, rng: np.random.Generator | 
 
     `resize` ignores the aspect and does not antialias, as the released codes do.  `crop` keeps native pixels and cuts a window that
     starts at multiples of 8, so that JPEG blocks stay where they are; half of the windows hold a forged pixel drawn at random
-    (a small forgery would hardly ever be seen otherwise).  A smaller picture is continued by reflection.
+    (a small forgery would hardly ever be seen otherwise).  A smaller picture is continued by reflection, and one whose sides are
+    no multiples of 8 to the next, so that a window shows its last lines too.
 
     Args:
         rgb: H x W x 3 uint8.
@@ -97,7 +98,7 @@ def fit(rgb: Rgb, labels: Labels, data: DataSection, rng: np.random.Generator | 
         small = torch.nn.functional.interpolate(pixels, size=(side, side), mode="bilinear", align_corners=False)
         shrunk = Image.fromarray(labels).resize((side, side), Image.Resampling.NEAREST)
         return small[0].round().to(torch.uint8).permute(1, 2, 0).numpy(), np.asarray(shrunk)
-    down, right = max(0, side - rgb.shape[0]), max(0, side - rgb.shape[1])
+    down, right = (max(side - length, -length % 8) for length in labels.shape)
     if down or right:
         rgb = np.pad(rgb, ((0, down), (0, right), (0, 0)), mode="symmetric")
         labels = np.pad(labels, ((0, down), (0, right)), mode="symmetric")

@@ -116,8 +116,9 @@ def test_another_side_than_the_thresholds_were_measured_with_is_said(tmp_path: P
         assert ("That was with 512 and 768 pixels at once; this scan had another --side" in page) == said
 
 
-def test_a_screenshot_is_not_judged_unless_asked_for(tmp_path: Path) -> None:
-    window().save(tmp_path / "window.png")
+@pytest.mark.parametrize("colours", [256, 2])  # with so few it looks drawn as much as can be
+def test_a_screenshot_is_not_judged_unless_asked_for(tmp_path: Path, colours: int) -> None:
+    window().quantize(colours).save(tmp_path / "window.png")
     flags = ("--model", "focal-hrnet", "--fail-on", "0", "--out", tmp_path / "out", "--no-features")
     done = run("scan", tmp_path / "window.png", *flags)
     assert (done.returncode, done.stdout) == (ExitCode.CLEAN, "")
@@ -235,6 +236,7 @@ def test_nothing_to_scan_is_0_with_a_warning(tiny_model: str, tmp_path: Path) ->
         (["scan", PHOTOS, "--model", "ela", "--side", "256"], "--side 256: ela has no network"),
         (["scan", PHOTOS, "--side", "64"], "--side 64: tiles of focal-hrnet@open overlap by 64 pixels; wanted at least 96"),
         (["calibrate", "ela", "--pristine", PHOTOS, "--side", "256"], "--side 256: ela has no network"),
+        (["calibrate", "ela", "--pristine", PHOTOS, "--false-alarms", "5"], "--false-alarms 5: wanted a share"),
         (["train", "ncl", "--data", "casia"], "give --data-root DIR"),
         (["train", "ncl", "--data", "cassia", "--data-root", PHOTOS], "did you mean casia"),
         (["train", "ncl", "--data", "columbia", "--data-root", PHOTOS], "columbia"),
@@ -410,6 +412,23 @@ def test_calibrate_counts_copies_and_says_of_how_many_photographs(folder: Path, 
     assert [some for _, some in counts] == [3] * 8
     assert f"false_alarms = {sum(reached for reached, _ in counts) / 24:.4f}" in done.stdout
     assert f"as_is = {counts[0][0] / 3:.4f}\nphotographs = 3\n" in done.stdout
+
+
+def test_calibrate_leaves_out_what_is_not_judged(tmp_path: Path) -> None:
+    """In a scan it raises no alarm whatever the threshold; counted as untouched pictures it would promise lower rates."""
+    photographs = sorted(Path(PHOTOS).glob("*.jpg"))[:2]
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    for number, photograph in enumerate(photographs):
+        shutil.copy(photograph, shown / f"{number}.jpg")
+        window(side=300 + 20 * number).save(shown / f"{number}.png")
+    table = tmp_path / "scores.csv"
+    done = run("calibrate", "focal-hrnet", "--pristine", shown, "--false-alarms", "0.5", "--csv", table)
+    assert done.returncode == 0, done.stderr
+    assert "focal-hrnet: left out 2 of 4 pictures, not judged" in done.stderr
+    assert re.findall(r"^level = .*$", done.stdout, re.M) == ['level = "default"']
+    assert "false_alarms = 0.5000\npictures = 2\n" in done.stdout
+    assert len(table.read_text().splitlines()) == 1 + 2
 
 
 def test_calibrate_measures_several_models_as_it_measures_each(

@@ -19,6 +19,7 @@ from imgscan.datasets.entries import Entry, read_levels, read_rgb
 from imgscan.datasets.synth import cell_labels, find_photos
 from imgscan.errors import ConfigError, ImgscanError, InputError, OutputError
 from imgscan.losses.focal import focal_loss
+from imgscan.models import focal_hrnet
 from imgscan.models.segmentation import Segmentation
 from imgscan.toml import to_toml
 from imgscan.training import checkpoint, loop, objective
@@ -243,6 +244,15 @@ def test_a_card_scans_as_it_was_trained(tmp_path: Path, network: str, data: str,
     assert card["input"]["side"] == (256 if mode == "native" else 64)
 
 
+def test_own_weights_of_the_official_size_are_clustered_as_the_released_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(focal_hrnet.SIZES, "official", focal_hrnet.HRNetSize("tiny", 4, mixed=False, noise_view=False))
+    recipe = with_settings(tiny(), {"model": {"size": "official"}}, "test")
+    card = write_weights(loop.start(recipe, CPU), tmp_path, "casia", [PHOTOS], 4)
+    assert tomllib.loads(card.read_text())["clustering"]["smallest"] == pytest.approx(200 / 4096, abs=1e-4)
+
+
 def test_a_trained_mask_head_decides_as_what_ships(tmp_path: Path) -> None:
     """[input] and [localize] of its card are those of focal-hrnet@open."""
     recipe = with_settings(tiny(), {"model": {"size": "tiny-headed"}}, "test")
@@ -251,6 +261,16 @@ def test_a_trained_mask_head_decides_as_what_ships(tmp_path: Path) -> None:
     assert card["input"] == shipped["input"]
     assert card["localize"].items() <= shipped["localize"].items()
     assert card["localize"].keys() | {"smallest", "share"} == shipped["localize"].keys()
+
+
+def test_a_window_can_show_the_last_lines_of_any_picture() -> None:
+    rng = np.random.default_rng(0)
+    rgb, labels = np.zeros((71, 70, 3), np.uint8), np.zeros((71, 70), np.uint8)
+    labels[70:, 64:] = 1
+    assert fit(rgb, labels, DataSection(side=64), None)[1].any()
+    shown = [fit(rgb, labels, DataSection(side=64), rng)[1] for _ in range(40)]
+    assert 20 <= sum(bool(one.any()) for one in shown) <= 40
+    assert all(one.shape == (64, 64) for one in shown)
 
 
 def test_epochs_and_validations_in_steps() -> None:
