@@ -7,6 +7,7 @@ arrays from either.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import suppress
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 FILE = "features.h5"
 PARTS = "features.parts"
+GROUP = 8192  # bytes at most that a picture takes beside its arrays
 
 
 @dataclass(frozen=True)
@@ -133,15 +135,24 @@ class FeaturesFile:
             self.close()
             return False
         try:
+            self._check_space()
             with h5py.File(new, "w") as file:
                 for entry in self._entries:
                     self._group(file, entry)
                 file.attrs["key"], file.attrs["content"], file.attrs["complete"] = self.key, content, complete
         except (KeyError, OSError, ValueError, EOFError, RuntimeError, BadZipFile) as error:
-            raise OutputError(f"{self.path}: cannot be written: {error}") from error
+            why = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise OutputError(f"{self.path}: cannot be written: {why}") from error
         finally:
             self.close()
         return True
+
+    def _check_space(self) -> None:
+        """OSError where the disk does not hold the noted pictures: HDF5 does not tell of it, but brings the process down."""
+        free = shutil.disk_usage(self._parts).free
+        wanted = sum(self._bytes(entry.sha256) + GROUP for entry in self._entries)
+        if wanted > free:
+            raise OSError(errno.ENOSPC, f"no space left on device: it takes {wanted / 1e6:.1f} MB, there are {free / 1e6:.1f}")
 
     def clear(self) -> None:
         """The parts are not needed any more."""
@@ -171,6 +182,12 @@ class FeaturesFile:
             raise KeyError(sha256)
         group = self._old[self._places[sha256]]
         return _Arrays(group["features"][:], group["labels"][:], group.attrs["box"])
+
+    def _bytes(self, sha256: str) -> int:
+        """About how much a picture's arrays take."""
+        with suppress(OSError):
+            return (self._parts / f"{sha256}.npz").stat().st_size
+        return 0 if self._old is None else sum(int(one.nbytes) for one in self._old[self._places[sha256]].values())
 
     def close(self) -> None:
         """Let go of the earlier file."""

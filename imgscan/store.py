@@ -178,7 +178,8 @@ class Store:
         self._threads.shutdown(wait=True)
         # Also after an interruption: what there is, is whole.  But a file of earlier scans of the same kind stays as it is, for the
         # next scan takes up from that and from the parts beside it.
-        if self.features is not None and not self._finished and self.features.has_old:
+        kept = self.features is not None and not self._finished and self.features.has_old
+        if self.features is not None and (kept or isinstance(error, OutputError | OSError)):  # nothing more fits on a full disk
             self.features.close()
         elif self.features is not None:
             new = self.features.path.with_suffix(".h5.new")
@@ -199,6 +200,14 @@ class Store:
         if self._count % TRIM_EVERY == 0:
             _return_memory()
         return self._threads.submit(self._write, result)
+
+    def drop(self, name: str) -> None:
+        """Of a picture that could not be assessed, nothing of an earlier scan may stay beside the record that says so."""
+        for path in (output_path(self.out, folder, name) for folder in SUFFIXES):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{path}: cannot be removed: {error.strerror or error}") from error
 
     def _write(self, result: Assessed) -> dict[str, str]:
         name = result.finding.picture.name

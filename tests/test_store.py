@@ -3,6 +3,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -184,6 +185,29 @@ def test_an_interrupted_scan_leaves_the_features_that_the_next_takes_up(tmp_path
     with pytest.raises(KeyboardInterrupt):
         keep(tmp_path, "w", error=KeyboardInterrupt())
     assert FeaturesFile(tmp_path, key="w", model="m", weights="w").has(line)
+
+
+def test_on_a_full_disk_the_parts_stay_for_the_next_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HDF5 would end the process with a segmentation fault."""
+    line = result_line(assessed())
+    monkeypatch.setattr("imgscan.features_file.shutil.disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(OutputError, match=r"features.h5: cannot be written: no space left on device: it takes 0.0 MB"):
+        keep(tmp_path, "w", assessed())
+    assert not (tmp_path / "features.h5").exists()
+    assert FeaturesFile(tmp_path, key="w", model="m", weights="w").has(line)
+    with pytest.raises(OutputError, match="another file"):  # nothing is tried after one that was on its way
+        keep(tmp_path, "w", assessed(), error=OutputError("another file: cannot be written"))
+
+
+def test_nothing_stays_of_a_picture_that_cannot_be_assessed_any_more(tmp_path: Path) -> None:
+    keep(tmp_path, "w", assessed())
+    name = assessed().picture.source.name
+    assert output_path(tmp_path, "masks", name).exists()
+    with Store(tmp_path, features=None) as store:
+        store.drop(name)
+        store.drop("never/there.png")
+    assert not output_path(tmp_path, "masks", name).exists()
+    assert not output_path(tmp_path, "overlays", name).exists()
 
 
 def test_arrays_come_from_the_parts_or_the_old_file_of_the_same_key(tmp_path: Path) -> None:

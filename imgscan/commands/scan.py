@@ -203,6 +203,7 @@ def _run(
     }
     key = digest_of(decisive | {"networks": [shape_of(card) for card in model.cards], "revision": REVISION})
     tally = Tally()
+    paths_only = options.only_paths or options.print0  # written as bytes, beside a bar's back
     began = time.perf_counter()
     with Journal(out, key, force=options.force) as journal:
         digests = "+".join(weights.values())
@@ -211,7 +212,7 @@ def _run(
         with (
             Store(out, features=features) as store,
             JsonLines(out / "results.jsonl") as lines,
-            bar("scanning", len(sources)) as progress,
+            bar("scanning", len(sources), shown=not (paths_only and sys.stdout.isatty())) as progress,
         ):
             lines.write(
                 run_line(
@@ -272,6 +273,8 @@ def results(sources: Sequence[Source], earlier: Mapping[int, Line], scanner: Sca
     waiting: deque[tuple[Assessed | Skipped | Line, Future[dict[str, str]] | None]] = deque()
     for number in range(len(sources)):
         item = earlier[number] if number in earlier else next(computed)
+        if isinstance(item, Skipped):
+            store.drop(item.source.name)
         waiting.append((item, store.add(item) if isinstance(item, Assessed) else None))
         while waiting and (len(waiting) > BACKLOG or waiting[0][1] is None or waiting[0][1].done()):
             yield _line(*waiting.popleft())
