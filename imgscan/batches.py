@@ -79,8 +79,8 @@ def _quiet_worker() -> None:
     """One thread of arithmetic a process, and no voice in how an interrupted scan ends."""
     torch.set_num_threads(1)
     threadpool_limits(1)
-    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

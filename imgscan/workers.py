@@ -113,7 +113,8 @@ def undivided() -> Iterator[None]:
     """What must not be cut in two, starting processes above all: Ctrl-C and SIGTERM come after it.
 
     Python drops what is raised while it forks, and with it the interruption; a lock of its own then stays locked, and threads wait
-    for it for ever.
+    for it for ever.  Processes that begin meanwhile hear of neither until they are ready (`end_with_parent`): one that fell over
+    its own beginning would be taken for killed.
     """
     held: list[int] = []
     here = os.getpid()
@@ -121,8 +122,6 @@ def undivided() -> Iterator[None]:
     def hold(number: int, frame: FrameType | None) -> None:
         if os.getpid() == here:
             held.append(number)
-        else:  # in a process that was forked meanwhile
-            handlers[number](number, frame)
 
     handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():  # no other is interrupted
@@ -145,10 +144,12 @@ def as_is(item: Any) -> Any:
 
 
 def end_with_parent() -> None:
-    """In a worker process: end when the process that started it was killed.
+    """In a worker process that is ready: end with Ctrl-C, and when the process that started it was killed.
 
     Left alone, a worker would wait for ever to hand over its last result, holding its memory, stdout and stderr.
     """
+    if callable(signal.getsignal(signal.SIGINT)):  # it is not ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     parent = multiprocessing.parent_process()  # not always what os.getppid() names: that may be a server which forks
     if parent is None:
         return

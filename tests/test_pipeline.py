@@ -219,6 +219,18 @@ def test_an_interruption_while_workers_are_started_is_not_lost(start: str, numbe
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="as above")
+def test_a_worker_does_not_fall_over_its_own_beginning() -> None:
+    """One that ends there with an error is taken for killed, and the scan for broken in place of interrupted."""
+    program = (
+        "import os, signal\nfrom imgscan.workers import each\n"
+        "os.register_at_fork(after_in_child=lambda: signal.raise_signal(signal.SIGINT))\n"
+        "print(list(each(range(4), str, 2)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("['0', '1', '2', '3']", "")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the way that Python 3.14 begins processes there")
 def test_networks_need_not_be_sent_to_workers(folder: Path, tmp_path: Path) -> None:
     """A fork server is handed at most some 250 tensors; a network of the field has more."""
