@@ -81,6 +81,8 @@ def scan(
         parse_grid(str(grid))
     if jobs is not None and jobs < 0:
         raise InputError(f"jobs is {jobs}; wanted 0 (this process) or more")
+    if hasattr(pictures, "read"):  # its lines would be taken for paths
+        raise InputError(f"pictures is {pictures!r}, an open file; wanted a path, or the bytes in it")
     several = [pictures] if isinstance(pictures, (str, bytes, PathLike)) else pictures
     sources = find_all(several)
     chosen = find_model(model, compat).with_clustering(cluster, grid)

@@ -13,8 +13,8 @@ from imgscan.cli_data import data_app
 from imgscan.cli_models import models_app
 from imgscan.cli_train import train_app
 from imgscan.completion import LEVELS, PROTOCOLS, among, data_sets, tables
-from imgscan.config import came_from_configuration, show
-from imgscan.errors import ExitCode, InputError
+from imgscan.config import blamed, came_from_configuration, show
+from imgscan.errors import ExitCode, ImgscanError, InputError
 from imgscan.exits import exits
 from imgscan.flags import (
     AcceptLicence,
@@ -153,39 +153,41 @@ def scan(
         raise InputError('a PATH is empty (""); wanted a picture or a folder, . for this one')
     if only_paths or print0:  # flags of this call go before a format of the configuration
         output_format = None if came_from_configuration(ctx, "output_format") else output_format
-    return scan_command(
-        ScanOptions(
-            paths=paths or [],
-            files_from=files_from,
-            zero=zero,
-            chosen=Filter(tuple(include or ()), tuple(exclude or ()), force_exclude),
-            model=model,
-            out=out,
-            device=device,
-            jobs=jobs,
-            batch=batch,
-            side=side,
-            cluster=cluster,
-            grid=grid,
-            cluster_seconds=cluster_seconds,
-            compat=compat,
-            accept_licence=accept_licence,
-            fail_on=fail_on,
-            report_from=report_from,
-            least_area=min_area,
-            drawn=drawn,
-            baseline=baseline,
-            exit_zero=exit_zero,
-            allow_unreadable=allow_unreadable,
-            features=not no_features,
-            verbose=verbose,
-            outputs=outputs or [],
-            output_format=output_format,
-            only_paths=only_paths,
-            print0=print0,
-            force=force,
-        )
+    asked = ScanOptions(
+        paths=paths or [],
+        files_from=files_from,
+        zero=zero,
+        chosen=Filter(tuple(include or ()), tuple(exclude or ()), force_exclude),
+        model=model,
+        out=out,
+        device=device,
+        jobs=jobs,
+        batch=batch,
+        side=side,
+        cluster=cluster,
+        grid=grid,
+        cluster_seconds=cluster_seconds,
+        compat=compat,
+        accept_licence=accept_licence,
+        fail_on=fail_on,
+        report_from=report_from,
+        least_area=min_area,
+        drawn=drawn,
+        baseline=baseline,
+        exit_zero=exit_zero,
+        allow_unreadable=allow_unreadable,
+        features=not no_features,
+        verbose=verbose,
+        outputs=outputs or [],
+        output_format=output_format,
+        only_paths=only_paths,
+        print0=print0,
+        force=force,
     )
+    try:
+        return scan_command(asked)
+    except ImgscanError as error:
+        raise blamed(ctx, error) from error
 
 
 @app.command()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from imgscan.errors import ConfigError, unknown
+from imgscan.errors import ConfigError, ImgscanError, unknown
 
 FILES = ("imgscan.toml", "pyproject.toml")  # looked for in a folder, in this order, and in the folders above it
 PREFIX = "IMGSCAN_"
@@ -186,6 +186,15 @@ def configure(ctx: Any, *, file: Path | None, files: bool) -> None:
 def came_from_configuration(ctx: Any, name: str) -> bool:
     """Whether a flag has its value from a file or a variable, not from the command line."""
     return name in ctx.meta.get(__name__, {}) and ctx.get_parameter_source(name).name == "DEFAULT_MAP"
+
+
+def blamed(ctx: Any, error: ImgscanError) -> ImgscanError:
+    """An error about a flag, with the file or the variable that the flag's value came from, for nobody may have typed it."""
+    flag = str(error).partition(" ")[0].rstrip(":")
+    for param in ctx.command.params:
+        if flag in param.opts and came_from_configuration(ctx, param.name):
+            return type(error)(f"{ctx.meta[__name__][param.name]}: {error}")
+    return error
 
 
 def show(ctx: Any) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -17,10 +17,14 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp",
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
 _BITMAP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes of the second header of a BMP, by version
 # Pictures of formats that are not decoded, by the bytes that they begin with
-_OTHERS = (b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0cJXL ")
-_OTHER_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"heif", b"mif1", b"msf1"})  # of ISO files, after `ftyp`
+_OTHERS = (
+    *(b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0cJXL ", b"8BPS"),
+    *(b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FUJIFILM"),  # raw files of cameras that begin as no TIFF does
+)
+_OTHER_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"heif", b"mif1", b"msf1", b"crx "})  # of ISO files, after `ftyp`
 _SKIPPED_FOLDERS = frozenset({".git"})
 _WRITTEN = frozenset({"masks", "overlays"})  # by a scan, ...
+_ROOT = "\0"  # what a pattern begins with whose rest is held against whole names
 _RECORDS = frozenset({"results.jsonl", "results.jsonl.new", "journal.jsonl"})  # ... beside one of these
 
 
@@ -39,7 +43,7 @@ def _is_picture(start: bytes) -> bool:
 
 
 def _is_other_picture(start: bytes) -> bool:
-    """Whether the first bytes of a file are those of GIF, AVIF, HEIC, JPEG 2000 or JPEG XL, none of which is decoded."""
+    """Whether the first bytes of a file are those of GIF, AVIF, HEIC, JPEG 2000 or XL, Photoshop or a camera; none is decoded."""
     return start.startswith(_OTHERS) or (start[4:8] == b"ftyp" and start[8:12] in _OTHER_BRANDS)
 
 
@@ -63,6 +67,8 @@ def real(path: Path) -> Path:
 
 def can_be_made(path: Path) -> bool:
     """Whether a file can be written at a path whose folders may have to be made first, as far as permissions tell."""
+    if os.path.isdir(path):  # noqa: PTH112
+        return False
     folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 - links stay
     while not os.path.lexists(folder):
         folder = folder.parent
@@ -80,8 +86,8 @@ class Filter:
 
     A pattern is a shell's (`*`, `?`, `[a-z]`); one with a slash is held against the whole name below the scanned folder, where `*`
     also crosses slashes, one without against every part of it, so that `thumbs` excludes all folders of that name. Exclusion goes
-    before inclusion. Files named on the command line are taken whatever the patterns say; with `force` all files' paths from the
-    working directory are held against those of exclusion too.
+    before inclusion. A pattern may also begin with the path of the scanned folder. Files named on the command line are taken
+    whatever the patterns say; with `force` all files' paths from the working directory are held against those of exclusion too.
     """
 
     include: tuple[str, ...] = ()  # empty: everything
@@ -115,11 +121,24 @@ class Filter:
             names.add((real(path.parent) / path.name).relative_to(real(Path())).as_posix())
         return any(self.excludes(name) for name in names)
 
+    def below(self, folder: Path) -> Filter:
+        """The same for names below a folder, of which patterns may begin with the path: as it was typed, or absolute."""
+        paths = {folder.as_posix(), os.path.abspath(folder).replace(os.sep, "/")} - {"."}  # noqa: PTH100 - links stay
+
+        def inner(patterns: tuple[str, ...]) -> tuple[str, ...]:
+            plain = [pattern.removeprefix("./") for pattern in patterns]
+            fitting = ((one, next((path for path in paths if one.startswith(f"{path}/")), None)) for one in plain)
+            return tuple(one if path is None else f"{_ROOT}{one[len(path) :]}" for one, path in fitting)
+
+        return replace(self, include=inner(self.include), exclude=inner(self.exclude))
+
 
 def _matches(name: str, pattern: str) -> bool:
-    if "/" in pattern.strip("/"):
-        return fnmatchcase(name, pattern.strip("/")) or fnmatchcase(name, f"{pattern.strip('/')}/*")
-    return any(fnmatchcase(part, pattern.strip("/")) for part in name.split("/"))
+    whole = pattern.startswith(_ROOT)
+    pattern = pattern.removeprefix(_ROOT).removeprefix("./").strip("/")
+    if whole or "/" in pattern:
+        return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}/*")
+    return any(fnmatchcase(part, pattern) for part in name.split("/"))
 
 
 def read_list(content: bytes, zero: bool) -> list[Path]:
@@ -155,12 +174,13 @@ def find(
             raise InputError(f"{path}: no such file or folder; wanted a picture or a folder of pictures")
         whole = os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where it may not look
         passed: list[Source] = []
+        here = chosen.below(path) if whole else chosen
         for source in _walk(path, avoid, passed) if whole else [Source(path, _name(path, path.parent))]:
             # A folder among them is one that cannot be read: nobody knows whether what is to be included is in there.
             sealed = whole and os.path.isdir(source.path)  # noqa: PTH112
             if chosen.refuses(source.path):
                 continue
-            if chosen.excludes(source.name) if sealed else not chosen.takes(source.name, named=not whole):
+            if here.excludes(source.name) if sealed else not here.takes(source.name, named=not whole):
                 continue
             file = real(source.path)
             if file in found:
@@ -173,16 +193,22 @@ def find(
             found[file] = source
             names[source.name] = source.path
         if others is not None:
-            others += [source.path for source in passed if chosen.takes(source.name)]
+            others += [source.path for source in passed if here.takes(source.name)]
     return list(found.values())
 
 
 def find_all(pictures: Iterable[str | os.PathLike[str] | bytes]) -> list[Source]:
-    """Files and folders as `find` does, and pictures that are bytes: called 0, 1, ... after their place; InputError as there."""
+    """Files and folders as `find` does, and pictures that are bytes, called 0, 1, ... after their place.
+
+    Raises:
+        InputError: as there, and for what is neither.
+    """
     sources: list[Source] = []
     for number, one in enumerate(pictures):
         if isinstance(one, bytes):
             sources.append(Source(Path(f"<{number}>"), str(number), one))
+        elif not isinstance(one, str | os.PathLike) or not os.fspath(one):
+            raise InputError(f"picture {number} is {one!r}; wanted a path, or the bytes of a picture")
         else:
             sources += find([Path(one)])
     return sources

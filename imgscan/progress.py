@@ -35,8 +35,8 @@ class _Rich:
 @contextmanager
 def bar(title: str, total: int, shown: bool = True) -> Iterator[Bar]:
     """A bar of `total` units, where `shown` and there is a terminal; content never depends on it."""
-    console = Console(stderr=True)
-    if not (shown and console.is_terminal):
+    console = Console(stderr=True, soft_wrap=True)  # a path that is told beside the bar stays whole
+    if not (shown and sys.stderr.isatty() and console.is_terminal):  # FORCE_COLOR makes a terminal of a log file
         yield _Silent()
         return
     columns = (

@@ -25,7 +25,7 @@ class Source:
 
     path: Path  # to open it
     name: str  # below the scanned folder, with forward slashes: "a/b.jpg"; output files are named after it
-    content: bytes | None = None  # of a picture that is no file (stdin); the path is then a name only
+    content: bytes | None = field(default=None, repr=False)  # of a picture that is no file (stdin); the path is then a name only
 
 
 @dataclass(frozen=True)

@@ -128,14 +128,25 @@ def test_links_in_a_circle_end_nothing(tmp_path: Path) -> None:
 
 def test_pictures_of_other_formats_are_told(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg")
-    for name, start in (("b.gif", b"GIF89a"), ("c", b"\0\0\0\x1cftypavif"), ("d.mp4", b"\0\0\0\x1cftypisom"), ("e.txt", b"BMW is")):
+    files = {
+        "b.gif": b"GIF89a",
+        "c": b"\0\0\0\x1cftypavif",
+        "d.mp4": b"\0\0\0\x1cftypisom",
+        "e.txt": b"BMW is",
+        "f.cr3": b"\0\0\0\x18ftypcrx ",
+        "g.rw2": b"IIU\0\x18",
+        "h.orf": b"IIRO\x08",
+        "i.raf": b"FUJIFILMCCD-RAW ",
+        "j.psd": b"8BPS\0\1",
+    }
+    for name, start in files.items():
         (tmp_path / name).write_bytes(start + bytes(8))
     others: list[Path] = []
     assert [source.name for source in find([tmp_path], others=others)] == ["a.jpg"]
-    assert [path.name for path in others] == ["b.gif", "c"]
+    assert [path.name for path in others] == ["b.gif", "c", "f.cr3", "g.rw2", "h.orf", "i.raf", "j.psd"]
     others.clear()
     find([tmp_path], chosen=Filter(exclude=("*.gif",)), others=others)
-    assert [path.name for path in others] == ["c"]
+    assert [path.name for path in others] == ["c", "f.cr3", "g.rw2", "h.orf", "i.raf", "j.psd"]
 
 
 BITMAP = b"BM" + bytes([0, 9, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0, 40, 0, 0, 0])
@@ -173,6 +184,29 @@ def test_patterns(tmp_path: Path, include: tuple[str, ...], exclude: tuple[str, 
     named.write_bytes(b"\xff\xd8\xff")
     found = find([root, named], chosen=Filter(include, exclude, force))
     assert sorted(source.name for source in found) == expected
+
+
+@pytest.mark.parametrize("typed", ["p", "./p", "{here}/p"])
+@pytest.mark.parametrize("pattern", ["p/thumbs", "./p/thumbs", "{here}/p/thumbs", "./thumbs", "p/th*s"])
+def test_a_pattern_may_begin_with_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, pattern: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "thumbs/b.jpg", "sub/c.jpg", "thumbsup/d.jpg"):
+        make(tmp_path / "p", name)
+    if typed.startswith("{") and pattern.startswith(("p", "./p")):
+        pytest.skip("of a folder whose path is absolute nobody types a relative one")
+    found = find([Path(typed.format(here=tmp_path))], chosen=Filter(exclude=(pattern.format(here=tmp_path),)))
+    assert [source.name for source in found] == ["a.jpg", "sub/c.jpg", "thumbsup/d.jpg"]
+
+
+def test_a_pattern_that_begins_with_the_folder_is_for_what_lies_right_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("thumbs/b.jpg", "sub/thumbs/c.jpg"):
+        make(tmp_path / "p", name)
+    assert [source.name for source in find([Path("p")], chosen=Filter(exclude=("p/thumbs",)))] == ["sub/thumbs/c.jpg"]
+    assert [source.name for source in find([Path("p")], chosen=Filter(include=("p/thumbs",)))] == ["thumbs/b.jpg"]
+    assert find([Path("p")], chosen=Filter(exclude=("thumbs",))) == []
 
 
 def test_lists_of_paths() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import io
 import subprocess
 import sys
 from dataclasses import fields
@@ -16,6 +17,7 @@ from PIL import Image
 
 import imgscan
 from imgscan.errors import InputError
+from imgscan.records import Source
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,6 +51,16 @@ def test_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_importing_it_loads_neither_torch_nor_numpy() -> None:
     code = "import sys, imgscan; assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("wrong", [b"a picture", None, 3])
+def test_what_is_no_picture_is_refused(wrong: object, tmp_path: Path) -> None:
+    given = io.BytesIO(wrong) if isinstance(wrong, bytes) else [wrong]  # an open file would be taken for its lines
+    with pytest.raises(InputError, match="wanted a path, or the bytes"):
+        next(imgscan.scan(given))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="wanted a path"):
+        next(imgscan.scan(""))
+    assert repr(Source(tmp_path, "x", b"secret")).count("secret") == 0
 
 
 def test_results_are_those_of_the_command_and_in_order(folder: Path, tiny_model: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imgscan.errors import ExitCode, InputError
 from imgscan.report.formats import find_format, format_of, write_report
+from imgscan.report.human import UNFINISHED, printable
 from imgscan.report.record import read_record
 from imgscan.report.schema import schema
 
@@ -25,6 +26,8 @@ def report_command(results: Path | None, *, outputs: list[Path], name: str | Non
             raise InputError(f"-o {path}: is the record itself; wanted another file")
     shown = find_format(name or "human") if name or not outputs else None
     record = read_record(_file_of(results))
+    if not record.complete:
+        print(f"imgscan: {printable(str(results))}: {UNFINISHED}", file=sys.stderr)
     for path in outputs:
         write_report(record, path)
     if shown is not None:

@@ -31,6 +31,7 @@ COLUMNS = (
     "evidence",
     "withheld",
     "inside",
+    "known",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for a formula
 
@@ -38,7 +39,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for a form
 def render(record: Record) -> str:
     """`area` is a share, 0 to 1; `regions` a count; `largest_region` left top right bottom in pixels; `licence` is
     empty unless the weights allow no commercial use; `evidence` is what speaks for any of the regions; `withheld` is why a picture
-    was not judged; `inside` is left top right bottom of the part that was looked at, in pixels, where that is not all."""
+    was not judged; `inside` is left top right bottom of the part that was looked at, in pixels, where that is not all; `known` is
+    1 for what would be flagged or reported, were it not in the baseline."""
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(COLUMNS)

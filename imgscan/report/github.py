@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imgscan.report.human import finding_text, printable
+from imgscan.report.human import UNFINISHED, finding_text, printable
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -21,6 +21,8 @@ def render(record: Record) -> str:
         f"::error file={_property(line['path'])},line=1,title=imgscan not assessed::{_data(printable(line['reason']))}"
         for line in record.skipped
     ]
+    if not record.complete:
+        lines.append(f"::error title=imgscan not complete::{UNFINISHED}")
     if record.withheld:
         text = f"{len(record.withheld)} not judged, drawn or typeset; the first: {record.withheld[0]['name']}"
         lines.append(f"::notice title=imgscan not judged::{_data(printable(text))}")

@@ -8,6 +8,8 @@ from imgscan.records import Timings
 from imgscan.report.jsonl import Line, Tally
 from imgscan.report.record import Record
 
+UNFINISHED = "the scan did not come to its end"
+
 
 def printable(text: str) -> str:
     """A file name as one safe line: control characters and bytes that are not UTF-8 are shown as escapes."""
@@ -60,10 +62,12 @@ def render(record: Record) -> str:
     assessed = len(record.results) - len(record.skipped)
     more = f"{len(record.findings) - record.flagged} more reported, " if len(record.findings) > record.flagged else ""
     drawn = f"{len(record.withheld)} not judged (drawn or typeset), " if record.withheld else ""
-    lines.append(f"{record.flagged} of {assessed} pictures flagged, {more}{drawn}{len(record.skipped)} not assessed")
+    known = sum(bool(line.get("known")) for line in record.results)
+    old = f"{known} known from the baseline, " if known else ""
+    lines.append(f"{record.flagged} of {assessed} pictures flagged, {more}{old}{drawn}{len(record.skipped)} not assessed")
     lines += [f"weights {printable(note)}" for note in record.licence_notes]
     if not record.complete:
-        lines.append("the scan did not come to its end")
+        lines.append(UNFINISHED)
     return "".join(line + "\n" for line in lines)
 
 
@@ -72,7 +76,11 @@ def summary_text(tally: Tally, seconds: float, out: str, reused: int = 0) -> str
     pace = (tally.pictures - reused) / seconds if seconds > 0 else 0.0
     pictures = f"{tally.pictures} picture{'s' if tally.pictures != 1 else ''}"
     drawn = f"{tally.withheld} not judged (drawn or typeset, see --drawn), " if tally.withheld else ""
-    counts = f"{pictures}: {tally.flagged} flagged, {tally.clean} clean, {drawn}{tally.skipped} skipped"
+    reported = tally.reported - tally.flagged
+    more = f"{reported} more reported, " if reported else ""
+    known = f"{tally.known} known from the baseline, " if tally.known else ""
+    clean = tally.clean - reported - tally.known
+    counts = f"{pictures}: {tally.flagged} flagged, {more}{known}{clean} clean, {drawn}{tally.skipped} skipped"
     before = f"{reused} of them from an earlier scan; " if reused else ""
     return f"{counts}; {before}{pace:.2f} pictures/s; results in {out}"
 

@@ -1,6 +1,7 @@
 """JUnit XML, as test reporters of Jenkins, GitLab and others read it: a test case per picture.
 
-A finding is a failure, a file that could not be assessed an error, a picture that was not judged a skipped test.
+A finding is a failure, a file that could not be assessed an error, a picture that was not judged a skipped test; a scan that did
+not come to its end is an error, too.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from imgscan.report.human import evidence_text, finding_text, inside_text, printable
+from imgscan.report.human import UNFINISHED, evidence_text, finding_text, inside_text, printable
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -19,7 +20,9 @@ def render(record: Record) -> str:
     """<testsuites> with one <testsuite>; seconds are those of the whole scan."""
     summary = record.summary or {}
     seconds = f"{summary.get('seconds', 0):.3f}"
-    counts = {"tests": str(len(record.results)), "failures": str(record.flagged), "errors": str(len(record.skipped))}
+    cut = int(not record.complete)
+    errors = len(record.skipped) + cut
+    counts = {"tests": str(len(record.results) + cut), "failures": str(record.flagged), "errors": str(errors)}
     root = ElementTree.Element("testsuites", {"name": "imgscan", "time": seconds, **counts})
     facts = {"skipped": str(len(record.withheld)), "timestamp": record.run["started"].removesuffix("+00:00"), "time": seconds}
     suite = ElementTree.SubElement(root, "testsuite", {"name": "imgscan", **counts, **facts})
@@ -38,8 +41,12 @@ def render(record: Record) -> str:
         elif line.get("flagged"):
             made = ElementTree.SubElement(case, "failure", {"type": line["level"], "message": _text(finding_text(line))})
             made.text = "\n".join([_region(one, line["regions"]) for one in line["regions"]] + _looked_at(line))
-        elif line.get("reported"):  # a passed test that has something to say
-            ElementTree.SubElement(case, "system-out").text = _text("\n".join([finding_text(line), *_looked_at(line)]))
+        elif line.get("reported") or line.get("known"):  # a passed test that has something to say
+            said = [finding_text(line), *_looked_at(line), *["known from the baseline"] * line.get("known", False)]
+            ElementTree.SubElement(case, "system-out").text = _text("\n".join(said))
+    if not record.complete:
+        case = ElementTree.SubElement(suite, "testcase", {"name": UNFINISHED, "classname": "imgscan.scan", "time": "0"})
+        ElementTree.SubElement(case, "error", {"type": "not-complete", "message": UNFINISHED})
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 

@@ -118,6 +118,15 @@ def test_what_a_variable_may_not_say(variable: str, value: str, message: str, be
     assert message in done.stderr
 
 
+def test_an_error_names_where_the_value_is_from(below: Path) -> None:
+    (below / "imgscan.toml").write_text('fail-on = "likley"')
+    picture = below / "a.jpg"
+    picture.write_bytes(b"\xff\xd8\xff")
+    assert call("scan", str(picture)).stderr.startswith(f"imgscan: {below / 'imgscan.toml'}: --fail-on: unknown level 'likley'")
+    assert call("scan", str(picture), IMGSCAN_FAIL_ON="probably").stderr.startswith("imgscan: IMGSCAN_FAIL_ON: --fail-on: unknown")
+    assert call("scan", str(picture), "--fail-on", "perhaps").stderr.startswith("imgscan: --fail-on: unknown level 'perhaps'")
+
+
 def test_a_variable_that_is_empty_says_nothing(below: Path) -> None:
     assert shown(IMGSCAN_FAIL_ON="")["fail-on"] == ("not set", "default")
     assert shown(IMGSCAN_EXIT_ZERO="on")["exit-zero"] == ("true", "IMGSCAN_EXIT_ZERO")

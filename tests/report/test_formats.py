@@ -207,7 +207,22 @@ def test_what_a_baseline_has_is_suppressed_not_hidden() -> None:
     (result,) = json.loads(FORMATS["sarif"].render(record))["runs"][0]["results"]
     assert result["suppressions"][0]["kind"] == "external"
     assert "in the baseline" in FORMATS["html"].render(record)
-    assert ElementTree.fromstring(FORMATS["junit"].render(record))[0].get("failures") == "0"
+    suite = ElementTree.fromstring(FORMATS["junit"].render(record))[0]
+    assert suite.get("failures") == "0"
+    assert "known from the baseline" in (suite.findtext("testcase/system-out") or "")
+    assert "0 of 1 pictures flagged, 1 known from the baseline, 0 not assessed" in FORMATS["human"].render(record)
+    (row,) = csv.DictReader(FORMATS["csv"].render(record).splitlines())
+    assert (row["flagged"], row["reported"], row["known"]) == ("0", "0", "1")
+
+
+def test_a_scan_that_was_cut_short_is_no_green_report(record: Record) -> None:
+    whole = to_record([line for line in LINES if line.get("status") != "skipped"])
+    for cut in (replace(whole, summary=None), replace(whole, summary={**SUMMARY, "complete": False})):
+        suite = ElementTree.fromstring(FORMATS["junit"].render(cut))[0]
+        assert (suite.get("tests"), suite.get("errors")) == ("5", "1")
+        assert suite[-1].find("error") is not None
+        assert "::error title=imgscan not complete::" in FORMATS["github"].render(cut)
+    assert "::error" not in FORMATS["github"].render(whole)
 
 
 def test_junit_counts_are_those_of_its_cases(record: Record) -> None:

@@ -76,6 +76,16 @@ def test_summary_counts() -> None:
     assert summary_text(tally, 2.0, "out") == "3 pictures: 1 flagged, 1 clean, 1 skipped; 1.50 pictures/s; results in out"
 
 
+def test_what_is_reported_or_known_is_not_called_clean() -> None:
+    tally = Tally()
+    line = result_line(assessed())
+    tally.add(line, FailOn(score=0.9), FailOn(score=0.5))
+    tally.add({**line, "score": 0.0, "area": 0.0}, FailOn(score=0.9), FailOn(score=0.5))
+    tally.add({**line, "sha256": "ef" * 32}, FailOn(score=0.5), known={"ef" * 32})
+    wanted = "3 pictures: 0 flagged, 1 more reported, 1 known from the baseline, 1 clean, 0 skipped; "
+    assert summary_text(tally, 1.0, "out").startswith(wanted)
+
+
 def test_what_was_not_judged_is_neither_flagged_nor_clean() -> None:
     tally = Tally()
     line = tally.add(result_line(assessed()) | {"score": 0.0, "area": 0.0, "withheld": "looks drawn"}, FailOn(score=0.0))
