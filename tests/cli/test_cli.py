@@ -610,17 +610,18 @@ def test_a_printed_path_is_no_flag_and_goes_before_a_configured_format(one: Path
 
 def test_a_report_that_cannot_be_written_takes_no_other_with_it(one: Path) -> None:
     scan = ("scan", "photos", "-m", "ela", "--fail-on", "0", "--out", "o")
-    early = run(*scan, "-o", "photos/-t.jpg/x.html", cwd=one)
-    assert early.returncode == ExitCode.INCOMPLETE
-    assert "cannot be written there" in early.stderr
-    assert not (one / "o").exists(), "said before anything is scanned"
-    (one / "x.html").mkdir()
-    late = run(*scan, "-o", "x.html", "-o", "new/deep/good.sarif", cwd=one)
+    (one / "folder.html").mkdir()
+    for path in ("photos/-t.jpg/x.html", "folder.html"):
+        early = run(*scan, "-o", path, cwd=one)
+        assert early.returncode == ExitCode.INCOMPLETE
+        assert "cannot be written there" in early.stderr
+        assert not (one / "o").exists(), "said before anything is scanned"
+    (one / "o" / "report.html").mkdir(parents=True)
+    late = run(*scan, "-o", "new/deep/good.sarif", cwd=one)
     assert late.returncode == ExitCode.INCOMPLETE
-    assert "x.html: cannot be written" in late.stderr
+    assert "report.html: cannot be written" in late.stderr
     assert "-t.jpg" in late.stdout
     assert (one / "new" / "deep" / "good.sarif").exists()
-    assert (one / "o" / "report.html").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk without room, where Linux has it")
