@@ -187,7 +187,9 @@ def find(
                 continue
             if source.name in names:
                 # Two scanned folders with the same file name below: tell them apart by their own folders' names.
-                source = Source(source.path, _name(file, Path(file.anchor)))
+                typed, whole_name = source.path.as_posix(), _name(file, Path(file.anchor))
+                climbs = source.path.is_absolute() or ".." in source.path.parts
+                source = Source(source.path, whole_name if climbs or typed in names else typed)
                 if source.name in names:
                     raise InputError(f"{source.path} and {names[source.name]} would write the same output files; scan them apart")
             found[file] = source

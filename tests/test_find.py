@@ -56,6 +56,16 @@ def test_equal_names_in_two_folders_get_different_outputs(tmp_path: Path) -> Non
     assert not any(name.startswith("/") or ".." in name for name in names)
 
 
+def test_equal_names_are_told_apart_by_what_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No path of the machine in names, masks and reports where nobody typed one: they would differ from runner to runner."""
+    make(tmp_path, "x/a.jpg", "y/a.jpg", "z/y/a.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert [source.name for source in find([Path("x/a.jpg"), Path("y/a.jpg")])] == ["a.jpg", "y/a.jpg"]
+    assert [source.name for source in find([Path("x"), Path("./y")])] == ["a.jpg", "y/a.jpg"]
+    *_, last = find([Path("x"), Path("z"), Path("y")])  # z/y/a.jpg is called y/a.jpg
+    assert last.name == (tmp_path / "y" / "a.jpg").as_posix().lstrip("/")
+
+
 def test_relative_paths_never_leave_the_output_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, "one/a.jpg", "two/a.jpg", "deep/er/x")
     monkeypatch.chdir(tmp_path / "deep" / "er")
