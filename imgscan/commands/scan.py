@@ -22,7 +22,7 @@ from imgscan.licences import check_usable, licence_facts
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped, Source
 from imgscan.report.formats import Format, find_format, format_of, write_report
-from imgscan.report.human import finding_text, printable, summary_text, timing_text
+from imgscan.report.human import finding_text, passed_over_text, printable, summary_text, timing_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, result_line, run_line, summary_line
 from imgscan.report.record import read_record
 from imgscan.weights import Model, check_side, find_model, shape_of
@@ -124,12 +124,9 @@ def scan_command(options: ScanOptions) -> ExitCode:
         cells = f"{scanner.clustering.grid} cells a side"
         _say(f"imgscan: --grid auto: {cells} are clustered within {options.cluster_seconds:g} s here")
     check_out(out, sources)
-    if others:
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        _say(
-            f"imgscan: passed over, for only JPEG, PNG, TIFF, WebP and BMP are decoded: "
-            f"{', '.join(printable(str(path)) for path in others[:3])}{more}"
-        )
+    passed_over = [str(path) for path in others]
+    if passed_over:
+        _say(f"imgscan: {passed_over_text(passed_over)}")
     if not sources:
         _say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths)) or options.files_from}")
     if not chosen.points:
@@ -144,7 +141,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
     for name, facts in licence_facts(chosen.cards, options.accept_licence).items():
         if facts["accepted"]:
             _say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")
-    return _run(options, sources, chosen, scanner, gates, known, printed)
+    return _run(options, sources, passed_over, chosen, scanner, gates, known, printed)
 
 
 def _refuse_hidden(out: Path, paths: Sequence[Path], chosen: Filter) -> None:
@@ -173,6 +170,7 @@ def _measured_sides(options: ScanOptions, model: Model) -> list[int]:
 def _run(
     options: ScanOptions,
     sources: Sequence[Source],
+    passed_over: Sequence[str],
     model: Model,
     scanner: Scanner,
     gates: _Gates,
@@ -222,6 +220,7 @@ def _run(
                     fail_on=asdict(gates.fail_on),
                     report_from=asdict(gates.report_from),
                     measured_sides=_measured_sides(options, model),
+                    passed_over=passed_over,
                     device=str(scanner.device),
                     key=key,
                 )

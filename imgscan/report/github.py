@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imgscan.report.human import UNFINISHED, finding_text, printable
+from imgscan.report.human import UNFINISHED, finding_text, passed_over_text, printable
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -26,6 +26,8 @@ def render(record: Record) -> str:
     if record.withheld:
         text = f"{len(record.withheld)} not judged, drawn or typeset; the first: {record.withheld[0]['name']}"
         lines.append(f"::notice title=imgscan not judged::{_data(printable(text))}")
+    if record.passed_over:
+        lines.append(f"::notice title=imgscan not looked at::{_data(passed_over_text(record.passed_over))}")
     lines += [f"::notice title=imgscan weights::{_data(printable(note))}" for note in record.licence_notes]
     return "".join(line + "\n" for line in lines)
 

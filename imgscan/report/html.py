@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 
 from imgscan.find import FORMATS
 from imgscan.pixels import to_rgb
-from imgscan.report.human import evidence_text, inside_text, printable, twin_number
+from imgscan.report.human import evidence_text, inside_text, passed_over_text, printable, twin_number
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -269,13 +269,15 @@ def _thumbnail(path: Path, side: int, sha256: str | None = None) -> str | None:
 
 
 def _skipped(record: Record) -> str:
+    said = passed_over_text(record.passed_over) if record.passed_over else ""
+    passed = f"<section><h2>Not looked at</h2><p>{escape(said[:1].upper() + said[1:])}.</p></section>" if said else ""
     if not record.skipped:
-        return ""
+        return passed
     cells = [(escape(printable(line["name"])), escape(printable(line["reason"]))) for line in record.skipped]
     rows = "".join(f"<tr><td>{name}</td><td>{reason}</td></tr>" for name, reason in cells)
     return (
         "<section><h2>Not assessed</h2><div class='wide'><table><thead><tr><th>file</th><th>reason</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></div></section>"
+        f"<tbody>{rows}</tbody></table></div></section>{passed}"
     )
 
 

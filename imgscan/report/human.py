@@ -11,6 +11,13 @@ from imgscan.report.record import Record
 UNFINISHED = "the scan did not come to its end"
 
 
+def passed_over_text(paths: Sequence[str]) -> str:
+    """Which files were not looked at because their format is not decoded, the first of them by name."""
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    named = ", ".join(printable(path) for path in paths[:3])
+    return f"passed over, for only JPEG, PNG, TIFF, WebP and BMP are decoded: {named}{more}"
+
+
 def printable(text: str) -> str:
     """A file name as one safe line: control characters and bytes that are not UTF-8 are shown as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
@@ -65,6 +72,7 @@ def render(record: Record) -> str:
     known = sum(bool(line.get("known")) for line in record.results)
     old = f"{known} known from the baseline, " if known else ""
     lines.append(f"{record.flagged} of {assessed} pictures flagged, {more}{old}{drawn}{len(record.skipped)} not assessed")
+    lines += [passed_over_text(record.passed_over)] if record.passed_over else []
     lines += [f"weights {printable(note)}" for note in record.licence_notes]
     if not record.complete:
         lines.append(UNFINISHED)

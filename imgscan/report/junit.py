@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from imgscan.report.human import UNFINISHED, evidence_text, finding_text, inside_text, printable
+from imgscan.report.human import UNFINISHED, evidence_text, finding_text, inside_text, passed_over_text, printable
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -29,6 +29,9 @@ def render(record: Record) -> str:
     properties = ElementTree.SubElement(suite, "properties")
     for name in ("model", "version"):
         ElementTree.SubElement(properties, "property", {"name": name, "value": record.run[name]})
+    if record.passed_over:
+        others = _text(passed_over_text(record.passed_over))
+        ElementTree.SubElement(properties, "property", {"name": "passed over", "value": others})
     for note in record.licence_notes:
         ElementTree.SubElement(properties, "property", {"name": "licence", "value": _text(printable(note))})
     for line in record.results:

@@ -49,6 +49,11 @@ class Record:
         return [line for line in self.results if line.get("withheld")]
 
     @property
+    def passed_over(self) -> list[str]:
+        """Files in the scanned folders that are pictures of formats that are not decoded."""
+        return list(self.run.get("passed_over", ()))
+
+    @property
     def licence_notes(self) -> list[str]:
         """A sentence per set of weights that must not be used commercially."""
         facts = self.run.get("licences", {})

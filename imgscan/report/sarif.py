@@ -12,7 +12,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
-from imgscan.report.human import evidence_text, inside_text, printable
+from imgscan.report.human import evidence_text, inside_text, passed_over_text, printable
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -61,7 +61,8 @@ def render(record: Record) -> str:
                 "locations": [_location(line)],
             }
             for line in record.withheld
-        ],
+        ]
+        + [{"level": "note", "message": {"text": _plain(text)}} for text in _passed_over(record)],
     }
     if record.summary is not None:
         invocation["exitCode"] = record.summary["exit_code"]
@@ -79,6 +80,10 @@ def render(record: Record) -> str:
         "runs": [run],
     }
     return json.dumps(document, indent=1) + "\n"
+
+
+def _passed_over(record: Record) -> list[str]:
+    return [passed_over_text(record.passed_over)] if record.passed_over else []
 
 
 def _result(line: Line) -> dict[str, Any]:

@@ -76,6 +76,11 @@ RUN["properties"] |= {
         "items": _COUNT,
         "description": "pixels at once that the thresholds were measured with where the scan had another --side, else empty",
     },
+    "passed_over": {
+        "type": "array",
+        "items": _TEXT,
+        "description": "paths in the scanned folders of pictures whose format is not decoded (GIF, HEIC, a camera's raw file, ...)",
+    },
 }
 RUN["properties"]["operating_points"]["items"]["properties"] |= {
     "as_is": _SHARE | {"description": "share of the photographs as they are, where smaller and resaved copies of them count too"},

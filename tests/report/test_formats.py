@@ -83,6 +83,7 @@ RUN = {
     "operating_points": [{"level": "possible", "score": 0.4178, "false_alarms": 0.05, "pictures": 60}],
     "fail_on": {"level": "possible", "score": None, "area": 0.0},
     "report_from": {"level": None, "score": 0.3, "area": 0.0},
+    "passed_over": ["photos/a.gif", "photos/<b>.heic"],
     "key": "12" * 32,
     "device": "cpu",
     "bf16": True,
@@ -273,7 +274,11 @@ NASTY = "x\n\x01\u2028<b>'\"&::%,]]>\udcff.jpg"
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_name_breaks_a_format(name: str, tmp_path: Path) -> None:
-    lines = [RUN, assessed(NASTY, **{k: FOUND[k] for k in ("score", "level", "area", "regions", "flagged", "reported")}), SUMMARY]
+    lines = [
+        RUN | {"passed_over": [NASTY]},
+        assessed(NASTY, **{k: FOUND[k] for k in ("score", "level", "area", "regions", "flagged", "reported")}),
+        SUMMARY,
+    ]
     lines.insert(2, {**SKIPPED, "name": NASTY, "path": NASTY, "reason": NASTY})
     path = tmp_path / f"r{FORMATS[name].suffixes[0] if FORMATS[name].suffixes else '.txt'}"
     if FORMATS[name].suffixes:
@@ -286,7 +291,7 @@ def test_no_name_breaks_a_format(name: str, tmp_path: Path) -> None:
     elif name == "junit":
         assert len(ElementTree.fromstring(content)[0].findall("testcase")) == 2
     elif name == "github":
-        assert len(content.decode().split("\n")) == 3 + 1  # finding, skipped, licence
+        assert len(content.decode().split("\n")) == 4 + 1  # finding, skipped, passed over, licence
     elif name == "html":
         assert b"<b>'" not in content.split(b"<script>")[0]
     elif name == "csv":
