@@ -17,11 +17,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from imgscan.models import TRUNKS
 from imgscan.networks import build_network, load_network
 from imgscan.prepare import InputPlan
 from imgscan.weights import Card
 
-OPENED = ("trunk", "backbone", "encoder", "encoder_srm")  # parts that are shown by their children
 BAR = 24  # characters of the longest bar
 QUICK = 2.0  # seconds; a network faster than this is timed a second time, warm
 
@@ -89,7 +89,7 @@ def examine(card: Card, *, timing: bool = True) -> Anatomy:
 def _stages(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The children, and in place of a trunk or a list their children; what does nothing is left out."""
     for name, child in network.named_children():
-        if isinstance(child, nn.ModuleList) or (name in OPENED and any(True for _ in child.children())):
+        if isinstance(child, nn.ModuleList) or (name in TRUNKS and any(True for _ in child.children())):
             yield from ((f"{name}.{inner}", part) for inner, part in _stages(child))
         elif not isinstance(child, nn.Identity):
             yield name, child

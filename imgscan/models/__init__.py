@@ -47,6 +47,10 @@ NETWORKS: Mapping[str, Any] = _Modules(
 )
 
 
+TRUNKS = ("trunk", "backbone", "encoder", "encoder_srm")
+"""What the parts of the networks are called that ImageNet or Segment Anything can start; the rest is the head."""
+
+
 def build_named(network: str, size: str) -> nn.Module:
     """A fresh network by its name and the name of one of its SIZES; InputError names what would be legal."""
     if network not in NETWORKS:

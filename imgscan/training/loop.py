@@ -25,7 +25,7 @@ from imgscan.datasets.entries import Entry
 from imgscan.datasets.synth import SynthDataset
 from imgscan.devices import bf16_is_fast
 from imgscan.errors import ConfigError, ImgscanError, OutputError
-from imgscan.models import build_named
+from imgscan.models import TRUNKS, build_named
 from imgscan.training import checkpoint
 from imgscan.training.checkpoint import Run
 from imgscan.training.initial import initialise
@@ -86,13 +86,20 @@ def with_precision(recipe: Recipe, device: torch.device) -> Recipe:
 
 
 def build_optimizer(model: nn.Module, train: TrainSection) -> torch.optim.Optimizer:
-    """Adam or SGD over every parameter that is not frozen; ConfigError: all are."""
-    weights = [one for one in model.parameters() if one.requires_grad]
-    if not weights:
+    """Adam or SGD over every parameter that is not frozen; ConfigError: all are.
+
+    A group's `mult` is what the rate of the schedule is multiplied by: `head_lr_mult` behind the trunk.
+    """
+    left = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    if not left:
         raise ConfigError("model.frozen: nothing of the network is left to train")
+    alike: dict[float, list[nn.Parameter]] = {}
+    for name, one in left:
+        alike.setdefault(1.0 if name.split(".")[0] in TRUNKS else train.head_lr_mult, []).append(one)
+    weights = [{"params": some, "lr": train.rate * mult, "mult": mult} for mult, some in alike.items()]
     if train.optimizer == "sgd":
         return torch.optim.SGD(weights, lr=train.rate, momentum=train.momentum, weight_decay=train.decay)
-    fused = weights[0].is_cuda  # one kernel a step in place of a dozen
+    fused = left[0][1].is_cuda  # one kernel a step in place of a dozen
     return torch.optim.Adam(weights, lr=train.rate, weight_decay=train.decay, fused=fused)
 
 
@@ -203,7 +210,7 @@ def train(
         while run.step < settings.steps and not run.plateau.ended(settings):  # a run that patience ended stays ended
             rate = rate_at(settings, run.step, run.step // epoch) * run.plateau.factor
             for group in run.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["mult"]
             asked_for = time.monotonic()
             turns = [next(data) for _ in range(settings.accumulate)]
             waited += time.monotonic() - asked_for

@@ -66,6 +66,7 @@ class TrainSection:
     accumulate: int = 1  # forward passes per step
     optimizer: str = "adam"  # adam or sgd
     rate: float = 1e-4
+    head_lr_mult: float = 1.0  # times the rate, behind the trunk: 10 is usual where that starts from ImageNet (DeepLab)
     momentum: float = 0.9  # sgd
     decay: float = 0.0  # weight decay
     warmup: int = 0  # steps of linear rise
@@ -186,6 +187,7 @@ _LEGAL: dict[tuple[str, str], Rule] = {
     ("train", "accumulate"): _at_least(1),
     ("train", "optimizer"): _one_of("adam", "sgd"),
     ("train", "rate"): _POSITIVE,
+    ("train", "head_lr_mult"): _POSITIVE,
     ("train", "momentum"): _SHARE,
     ("train", "decay"): _at_least(0),
     ("train", "schedule"): _one_of("constant", "cosine", "step", "poly", "plateau"),

@@ -273,6 +273,17 @@ def test_a_window_can_show_the_last_lines_of_any_picture() -> None:
     assert all(one.shape == (64, 64) for one in shown)
 
 
+@pytest.mark.parametrize(("network", "trunk"), [("cfl-net", ("encoder.", "encoder_srm.")), ("ncl", ("backbone.",))])
+def test_the_head_may_learn_at_a_multiple_of_the_rate(network: str, trunk: tuple[str, ...], tmp_path: Path) -> None:
+    recipe = tiny(network, head_lr_mult=10.0, steps=2, optimizer="sgd", rate=1e-3)
+    run = go(recipe, tmp_path)
+    rates = {id(one): group["lr"] for group in run.optimizer.param_groups for one in group["params"]}
+    names = {name: rates[id(one)] for name, one in run.model.named_parameters() if one.requires_grad}
+    assert [*{rate for name, rate in names.items() if name.startswith(trunk)}] == [pytest.approx(1e-3)]
+    assert [*{rate for name, rate in names.items() if not name.startswith(trunk)}] == [pytest.approx(1e-2)]
+    assert len(loop.start(tiny(network), CPU).optimizer.param_groups) == 1
+
+
 def test_epochs_and_validations_in_steps() -> None:
     recipe = with_settings(Recipe(), {"train": {"epochs": 3, "validations": 5, "batch": 2, "accumulate": 2}}, "test")
     counted = loop.in_steps(recipe, 1000, 5)
