@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -142,13 +142,22 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def read_list(content: bytes, zero: bool) -> list[Path]:
-    """The paths of --files-from: one a line, or ended by NUL bytes; names may hold any other byte."""
+    """The paths of --files-from: one a line, or ended by NUL bytes; names may hold any other byte.
+
+    InputError: lines with NUL bytes, which no path holds.
+    """
+    if not zero and b"\0" in content:
+        raise InputError("--files-from: has NUL bytes, as paths of find -print0 and git -z end with; wanted -0 for such a list")
     parts = content.split(b"\0" if zero else b"\n")
     return [Path(os.fsdecode(part if zero else part.removesuffix(b"\r"))) for part in parts if part.strip(b"\r")]
 
 
 def find(
-    paths: Iterable[Path], out: Path | None = None, chosen: Filter | None = None, others: list[Path] | None = None
+    paths: Iterable[Path],
+    out: Path | None = None,
+    chosen: Filter | None = None,
+    others: list[Path] | None = None,
+    listed: Collection[Path] = (),
 ) -> list[Source]:
     """Every picture at and below the paths, once each.
 
@@ -161,16 +170,17 @@ def find(
         out: the output folder, never scanned.
         chosen: which files; None: all.
         others: receives the pictures that are passed over in folders because their format is not decoded (GIF, AVIF, ...).
+        listed: paths out of a list; one of them may be gone by now, and is a picture that cannot be read, as decoding will say.
 
     Raises:
-        InputError: a path does not exist, or two pictures would write the same output files.
+        InputError: another path does not exist, or two pictures would write the same output files.
     """
     found: dict[Path, Source] = {}
     names: dict[str, Path] = {}
     avoid = real(out) if out else None
     chosen = chosen or Filter()
     for path in paths:
-        if not os.path.lexists(path):
+        if path not in listed and not os.path.lexists(path):
             raise InputError(f"{path}: no such file or folder; wanted a picture or a folder of pictures")
         whole = os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where it may not look
         passed: list[Source] = []

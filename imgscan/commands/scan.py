@@ -74,7 +74,8 @@ class ScanOptions:
 def scan_command(options: ScanOptions) -> ExitCode:
     """Everything the flags ask for, checked before torch is loaded and before anything is written."""
     out = options.out
-    paths = [*options.paths, *_listed(options)]
+    listed = _listed(options)
+    paths = [*options.paths, *listed]
     if not paths and options.files_from is None:
         raise InputError("nothing to scan: give pictures, folders, or --files-from FILE")
     for path in paths:
@@ -89,7 +90,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
         raise InputError("--format and -l both say what goes to stdout; wanted one of them")
     known = set() if options.baseline is None else {line["sha256"] for line in read_record(options.baseline).reached}
     others: list[Path] = []
-    sources = find([path for path in paths if path != STDIN], out, options.chosen, others)
+    sources = find([path for path in paths if path != STDIN], out, options.chosen, others, set(listed) - set(options.paths))
     _refuse_hidden(out, paths, options.chosen)
     if STDIN in paths:
         sources.append(_from_stdin(options, sources))

@@ -526,6 +526,18 @@ def test_paths_from_a_list(folder: Path, tmp_path: Path, tiny_model: str) -> Non
     assert "2 pictures" in done.stderr, done.stderr
     assert "nothing to scan: give pictures" in run("scan").stderr
     assert "cannot be read" in run("scan", "--files-from", tmp_path / "none").stderr
+    assert "wanted -0" in run("scan", "--files-from", listed).stderr
+
+
+def test_what_is_gone_since_it_was_listed_takes_no_other_with_it(one: Path) -> None:
+    (one / "list").write_text("photos/-t.jpg\nphotos/gone.jpg\n")
+    scan = ("scan", "--files-from", "list", "-m", "ela", "--out", "o")
+    done = run(*scan, cwd=one)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "skipped photos/gone.jpg: cannot be read: No such file" in done.stderr
+    assert "1 clean, 1 skipped" in done.stderr
+    assert run(*scan, "--allow-unreadable", cwd=one).returncode == ExitCode.CLEAN
+    assert "photos/gone.jpg: no such file" in run(*scan, "photos/gone.jpg", cwd=one).stderr, "what is typed is a mistake"
 
 
 def test_a_picture_on_stdin(folder: Path, tiny_model: str, tmp_path: Path) -> None:
