@@ -51,6 +51,8 @@ def _header(record: Record) -> str:
         text += f", {len(record.withheld)} not judged"
     if record.skipped:
         text += f", {len(record.skipped)} could not be assessed"
+    if record.passed_over:
+        text += f", {len(record.passed_over)} of other formats not looked at"
     drawn = "<p>Not judged are pictures that look drawn or typeset, not photographed; see --drawn.</p>" if record.withheld else ""
     state = "" if record.complete else '<p class="warn">This scan did not come to its end; what it had is below.</p>'
     seconds = f" in {summary['seconds']:.0f} s" if summary else ""
