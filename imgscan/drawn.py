@@ -15,10 +15,14 @@ The exact colours are gone once it is scaled or saved as JPEG.  What is left the
     R   What stands out in a cell stands on one ground, of the cell's lighter or darker half that has more pixels.  Of the pixels
         of the cells that stand out, those within NEAR of their contrast from it.
     T   Where nothing is, nothing is in many places, in few colours.  Of the plain cells those that are flat and of one of the four
-        commonest colours of flat cells; of white and of dark ones a tenth, for so are backdrops and nights.
+        commonest colours of flat cells; of white and of dark ones a tenth, for so are backdrops and nights.  A is T with these
+        counted in full.
 
-    drawn = max(sqrt(D U), GAIN R^2 sqrt(T)), which makes one bound of two, and 1 where it has FEWEST colours or less, and not only
-    near ones, as a page scanned in black and white
+    drawn = max(sqrt(D U) min(1, 1/2 + A), GAIN R^2 sqrt(T)), and 1 where it has FEWEST colours or less, and not only near ones, as
+    a page scanned in black and white
+
+GAIN makes one bound of two.  Where next to nothing is flat (A) the first measure counts half: words written on a photograph are on
+few colours and even, too.
 
 A frame of one colour around the picture, bars above and below it or white paper do not count.  Of a part of a picture that is there
 twice evenness() tells it too.
@@ -74,7 +78,8 @@ def drawn(rgb: npt.NDArray[np.uint8]) -> float:
     contrast = np.ptp(cells @ _LUMA, axis=1)
     common = _common(cells, contrast)
     exact = math.sqrt(common * _even(rgb)) if common else 0.0
-    return max(exact, GAIN * _on_ground(cells, contrast) ** 2 * math.sqrt(_in_few_colours(cells, contrast)))
+    flat, counted = _in_few_colours(cells, contrast)
+    return max(exact * min(1.0, 0.5 + flat), GAIN * _on_ground(cells, contrast) ** 2 * math.sqrt(counted))
 
 
 def _few_colours(rgb: npt.NDArray[np.uint8]) -> bool:
@@ -139,16 +144,17 @@ def _on_ground(cells: npt.NDArray[np.int16], contrast: _Grey) -> float:
     return float(near.mean(1).sum() / (len(luma) + SOME))
 
 
-def _in_few_colours(cells: npt.NDArray[np.int16], contrast: _Grey) -> float:
-    """T, 0..1."""
+def _in_few_colours(cells: npt.NDArray[np.int16], contrast: _Grey) -> tuple[float, float]:
+    """A and T, 0..1."""
     flat = cells[contrast <= FLAT].mean(1).round().astype(np.int16)
     if not len(flat):
-        return 0.0
+        return 0.0, 0.0
     common = np.zeros(len(flat), bool)
     for colour in _commonest(flat):
         common |= (np.abs(flat - colour) <= ALIKE).all(-1)
     clipped = (flat.min(1) > WHITE) | (flat.max(1) < DARK)
-    return float((np.where(clipped, CLIPPED, 1.0) * common).sum() / ((contrast <= PLAIN).sum() + SOME))
+    plain = (contrast <= PLAIN).sum() + SOME
+    return float(common.sum() / plain), float((np.where(clipped, CLIPPED, 1.0) * common).sum() / plain)
 
 
 def _even(rgb: npt.NDArray[np.uint8]) -> float:

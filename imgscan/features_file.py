@@ -187,7 +187,10 @@ class FeaturesFile:
         """About how much a picture's arrays take."""
         with suppress(OSError):
             return (self._parts / f"{sha256}.npz").stat().st_size
-        return 0 if self._old is None else sum(int(one.nbytes) for one in self._old[self._places[sha256]].values())
+        if self._old is None:
+            return 0
+        group = self._old[self._places[sha256]]  # it may hold groups of other pictures, too
+        return int(group["features"].nbytes + group["labels"].nbytes)
 
     def close(self) -> None:
         """Let go of the earlier file."""

@@ -86,8 +86,9 @@ class Filter:
 
     A pattern is a shell's (`*`, `?`, `[a-z]`); one with a slash is held against the whole name below the scanned folder, where `*`
     also crosses slashes, one without against every part of it, so that `thumbs` excludes all folders of that name. Exclusion goes
-    before inclusion. A pattern may also begin with the path of the scanned folder. Files named on the command line are taken
-    whatever the patterns say; with `force` all files' paths from the working directory are held against those of exclusion too.
+    before inclusion. A pattern that begins with `./` or with the path of the scanned folder is for what lies right there. Files
+    named on the command line are taken whatever the patterns say; with `force` all files' paths from the working directory are held
+    against those of exclusion too.
     """
 
     include: tuple[str, ...] = ()  # empty: everything
@@ -114,12 +115,12 @@ class Filter:
         """
         if not self.force:
             return False
-        names = {path.name}
+        names: set[str] = set()
         with suppress(OSError, ValueError):  # no working directory, or a path outside of it
             names.add(Path(os.path.abspath(path)).relative_to(Path.cwd()).as_posix())  # noqa: PTH100 - links stay
         with suppress(OSError, ValueError):  # the same through links to the folders
             names.add((real(path.parent) / path.name).relative_to(real(Path())).as_posix())
-        return any(self.excludes(name) for name in names)
+        return any(self.excludes(name) for name in names or {path.name})
 
     def below(self, folder: Path) -> Filter:
         """The same for names below a folder, of which patterns may begin with the path: as it was typed, or absolute."""
@@ -127,14 +128,14 @@ class Filter:
 
         def inner(patterns: tuple[str, ...]) -> tuple[str, ...]:
             plain = [pattern.removeprefix("./") for pattern in patterns]
-            fitting = ((one, next((path for path in paths if one.startswith(f"{path}/")), None)) for one in plain)
-            return tuple(one if path is None else f"{_ROOT}{one[len(path) :]}" for one, path in fitting)
+            rests = (one[len(path) + 1 :] for one in plain for path in paths if one.startswith(f"{path}/"))
+            return (*patterns, *(f"{_ROOT}{rest}" for rest in rests if rest.strip("/")))
 
         return replace(self, include=inner(self.include), exclude=inner(self.exclude))
 
 
 def _matches(name: str, pattern: str) -> bool:
-    whole = pattern.startswith(_ROOT)
+    whole = pattern.startswith((_ROOT, "./"))
     pattern = pattern.removeprefix(_ROOT).removeprefix("./").strip("/")
     if whole or "/" in pattern:
         return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}/*")
@@ -170,7 +171,7 @@ def find(
         out: the output folder, never scanned.
         chosen: which files; None: all.
         others: receives the pictures that are passed over in folders because their format is not decoded (GIF, AVIF, ...).
-        listed: paths out of a list; one of them may be gone by now, and is a picture that cannot be read, as decoding will say.
+        listed: paths out of a list; a picture among them may be gone by now, and cannot be read, as decoding will say.
 
     Raises:
         InputError: another path does not exist, or two pictures would write the same output files.
@@ -180,7 +181,8 @@ def find(
     avoid = real(out) if out else None
     chosen = chosen or Filter()
     for path in paths:
-        if path not in listed and not os.path.lexists(path):
+        gone = path in listed and path.suffix.lower() in PICTURE_SUFFIXES
+        if not gone and not os.path.lexists(path):
             raise InputError(f"{path}: no such file or folder; wanted a picture or a folder of pictures")
         whole = os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where it may not look
         passed: list[Source] = []

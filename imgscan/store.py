@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import ctypes
+import errno
 import hashlib
 import io
 import os
@@ -179,7 +180,7 @@ class Store:
         # Also after an interruption: what there is, is whole.  But a file of earlier scans of the same kind stays as it is, for the
         # next scan takes up from that and from the parts beside it.
         kept = self.features is not None and not self._finished and self.features.has_old
-        if self.features is not None and (kept or isinstance(error, OutputError | OSError)):  # nothing more fits on a full disk
+        if self.features is not None and (kept or _is_full(error)):  # nothing more fits
             self.features.close()
         elif self.features is not None:
             new = self.features.path.with_suffix(".h5.new")
@@ -205,7 +206,10 @@ class Store:
         """Of a picture that could not be assessed, nothing of an earlier scan may stay beside the record that says so."""
         for path in (output_path(self.out, folder, name) for folder in SUFFIXES):
             try:
-                path.unlink(missing_ok=True)
+                if not path.is_dir():  # as the mask of a/b.jpg needs one
+                    path.unlink(missing_ok=True)
+            except NotADirectoryError:
+                continue
             except OSError as error:
                 raise OutputError(f"{path}: cannot be removed: {error.strerror or error}") from error
 
@@ -223,6 +227,11 @@ class Store:
         if self.features is not None:
             self.features.put(result)
         return digests
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether a scan ends because nothing can be written any more."""
+    return isinstance(error, OutputError) or getattr(error, "errno", None) == errno.ENOSPC
 
 
 def _save(image: Image.Image, path: Path, kind: str, **settings: int) -> str:

@@ -108,6 +108,9 @@ def start_method() -> BaseContext:
     return multiprocessing.get_context("fork" if sys.platform == "linux" else None)
 
 
+_HELD: dict[int, tuple[Any, Any]] = {}  # signal -> what holds it while processes are started, and its handler otherwise
+
+
 @contextmanager
 def undivided() -> Iterator[None]:
     """What must not be cut in two, starting processes above all: Ctrl-C and SIGTERM come after it.
@@ -127,7 +130,9 @@ def undivided() -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():  # no other is interrupted
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
-    for number in handlers:
+    _HELD.clear()
+    for number, handler in handlers.items():
+        _HELD[number] = hold, handler
         signal.signal(number, hold)
     try:
         yield
@@ -144,12 +149,13 @@ def as_is(item: Any) -> Any:
 
 
 def end_with_parent() -> None:
-    """In a worker process that is ready: end with Ctrl-C, and when the process that started it was killed.
+    """In a worker process that is ready: hear signals as its parent does, and end when that was killed.
 
     Left alone, a worker would wait for ever to hand over its last result, holding its memory, stdout and stderr.
     """
-    if callable(signal.getsignal(signal.SIGINT)):  # it is not ignored
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, (hold, handler) in _HELD.items():
+        if signal.getsignal(number) is hold:
+            signal.signal(number, handler)
     parent = multiprocessing.parent_process()  # not always what os.getppid() names: that may be a server which forks
     if parent is None:
         return

@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from imgscan.decode import decode
 from imgscan.drawn import BLURRED, DRAWN, _framed, _in_few_colours, _on_ground, drawn, evenness
@@ -80,9 +80,10 @@ def test_what_is_flat_in_few_colours_by_hand() -> None:
 
     uneven = np.tile([100, 104], 128)  # plain, but not flat
     five = [flat(level) for level in (60, 60, 60, 90, 90, 120, 120, 150, 150, 180)]  # the last is not among four
-    assert _in_few_colours(*cells(*five, uneven)) == pytest.approx(9 / (11 + 8))
-    assert _in_few_colours(*cells(flat(255), flat(255), flat(10))) == pytest.approx(0.1 * 3 / (3 + 8)), "white and dark"
-    assert _in_few_colours(*cells(uneven)) == 0
+    assert _in_few_colours(*cells(*five, uneven)) == (pytest.approx(9 / (11 + 8)),) * 2
+    white_and_dark = _in_few_colours(*cells(flat(255), flat(255), flat(10)))
+    assert white_and_dark == (pytest.approx(3 / (3 + 8)), pytest.approx(0.1 * 3 / (3 + 8)))
+    assert _in_few_colours(*cells(uneven)) == (0, 0)
 
 
 @pytest.mark.parametrize("colour", ["white", "black", (200, 30, 30)], ids=str)
@@ -134,6 +135,17 @@ def test_photographs_are_not_whatever_was_done_to_them(path) -> None:  # type: i
         "bright": levels(photograph, -60, 1.4),
     }
     assert {name: value for name, one in made.items() if (value := drawn(np.asarray(one))) > 0.75 * DRAWN} == {}
+
+
+@pytest.mark.parametrize("path", sorted(PHOTOS.glob("*.jpg")), ids=lambda path: path.stem)
+def test_words_written_on_a_photograph_do_not_make_it_a_drawing(path) -> None:  # type: ignore[no-untyped-def]
+    photograph = Image.open(path).convert("RGB").resize((640, 480))
+    soft = photograph.filter(ImageFilter.GaussianBlur(6))  # with hardly an edge of its own
+    for picture in (photograph, soft):
+        pen = ImageDraw.Draw(picture)
+        for row, words in enumerate(("WHEN THE TESTS", "PASS AT ONCE", "AND NOBODY KNOWS", "WHY THEY DO")):
+            pen.text((40, 20 + 110 * row), words, "white", ImageFont.load_default(60))
+        assert drawn(np.asarray(picture)) < DRAWN
 
 
 def test_a_photograph_beside_a_caption_or_on_white_is_a_photograph() -> None:

@@ -217,6 +217,25 @@ def test_a_pattern_that_begins_with_the_folder_is_for_what_lies_right_there(
     assert [source.name for source in find([Path("p")], chosen=Filter(exclude=("p/thumbs",)))] == ["sub/thumbs/c.jpg"]
     assert [source.name for source in find([Path("p")], chosen=Filter(include=("p/thumbs",)))] == ["thumbs/b.jpg"]
     assert find([Path("p")], chosen=Filter(exclude=("thumbs",))) == []
+    for pattern in ("./thumbs", "./*/b.jpg"):
+        assert [source.name for source in find([Path("p")], chosen=Filter(exclude=(pattern,)))] == ["sub/thumbs/c.jpg"]
+    assert Filter(exclude=("./*.jpg",), force=True).refuses(Path("a.jpg"))
+    assert not Filter(exclude=("./a.jpg",), force=True).refuses(Path("deep/a.jpg"))
+
+
+def test_a_folder_in_one_of_the_same_name_is_still_excluded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "photos/thumbs/b.jpg", "thumbs/c.jpg"):
+        make(tmp_path / "photos", name)
+    for pattern, names in (("photos/thumbs", ["a.jpg"]), ("photos/", ["a.jpg", "thumbs/c.jpg"])):
+        assert [source.name for source in find([Path("photos")], chosen=Filter(exclude=(pattern,)))] == names
+
+
+def test_only_a_picture_may_be_gone_from_a_list(tmp_path: Path) -> None:
+    gone, folder = tmp_path / "gone.jpg", tmp_path / "folder"
+    assert [source.path for source in find([gone], listed={gone})] == [gone]
+    with pytest.raises(InputError, match="no such file"):
+        find([folder], listed={folder})
 
 
 def test_lists_of_paths() -> None:

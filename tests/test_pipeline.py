@@ -220,6 +220,20 @@ def test_an_interruption_while_workers_are_started_is_not_lost(start: str, numbe
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="as above")
+def test_workers_hear_signals_as_their_parent_does() -> None:
+    """An application that lives through Ctrl-C keeps its scans."""
+    program = (
+        "import signal\nfrom imgscan.workers import each\n"
+        "def mine(*_):\n    pass\n"
+        "signal.signal(signal.SIGINT, mine)\n"
+        "def work(n):\n    signal.raise_signal(signal.SIGINT)\n    return signal.getsignal(signal.SIGINT) is mine\n"
+        "print(all(each(range(4), work, 2)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("True", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="as above")
 def test_a_worker_does_not_fall_over_its_own_beginning() -> None:
     """One that ends there with an error is taken for killed, and the scan for broken in place of interrupted."""
     program = (

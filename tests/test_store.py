@@ -199,6 +199,22 @@ def test_on_a_full_disk_the_parts_stay_for_the_next_scan(tmp_path: Path, monkeyp
         keep(tmp_path, "w", assessed(), error=OutputError("another file: cannot be written"))
 
 
+def test_a_picture_below_anothers_name_takes_no_space_twice(tmp_path: Path) -> None:
+    """HDF5 reads the slash of a name as a group: x/b.jpg lies in the group of x."""
+    keep(tmp_path, "w", assessed("x"), assessed("x/b.jpg"))
+    shutil.rmtree(tmp_path / "features.parts", ignore_errors=True)
+    features = FeaturesFile(tmp_path, key="w", model="m", weights="w")
+    assert features._bytes(assessed().picture.sha256) == 4 * 8 * 12 * 2 + 8 * 12 * 4
+
+
+def test_a_folder_where_a_mask_would_lie_is_not_removed(tmp_path: Path) -> None:
+    keep(tmp_path, "w", assessed("a.png/b.jpg"))
+    with Store(tmp_path, features=None) as store:
+        store.drop("a")  # its mask is called a.png
+        store.drop("a.png/b.jpg.png/c.jpg")
+    assert output_path(tmp_path, "masks", "a.png/b.jpg").exists()
+
+
 def test_nothing_stays_of_a_picture_that_cannot_be_assessed_any_more(tmp_path: Path) -> None:
     keep(tmp_path, "w", assessed())
     name = assessed().picture.source.name

@@ -134,7 +134,7 @@ def calibrate_command(
                 f"imgscan: {model}: left out {drawn[model]} of {len(shown)} pictures, not judged: they look drawn or typeset",
                 file=sys.stderr,
             )
-        _show(model, forms, rates, len(sources), copies)
+        _show(model, forms, rates, len({picture for one, picture, *_ in rows if one == model}), copies)
     if csv_file is not None:  # after what was measured is on stdout: the file may fail
         write_rows(csv_file, ["model", "picture", "form", "score"], rows)
     return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN
@@ -178,7 +178,7 @@ def _show(model: str, forms: dict[str, list[float]], rates: Mapping[str, float],
     for level, rate in rates.items():
         score = threshold_of_forms(forms, rate)
         if score is None:
-            few = f"{len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {round(1 / rate)}"
+            few = f"{len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {math.ceil(round(1 / rate, 6))}"
             print(f"imgscan: {model}: {level}: {few}", file=sys.stderr)
             continue
         reached = {form: sum(s > 0 and s >= score for s in some) for form, some in forms.items()}

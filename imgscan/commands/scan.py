@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
@@ -270,10 +270,11 @@ def results(sources: Sequence[Source], earlier: Mapping[int, Line], scanner: Sca
     from imgscan.pipeline import scan
 
     computed = scan([source for number, source in enumerate(sources) if number not in earlier], scanner)
+    alike = Counter(source.name.casefold() for source in sources)
     waiting: deque[tuple[Assessed | Skipped | Line, Future[dict[str, str]] | None]] = deque()
     for number in range(len(sources)):
         item = earlier[number] if number in earlier else next(computed)
-        if isinstance(item, Skipped):
+        if isinstance(item, Skipped) and alike[item.source.name.casefold()] == 1:  # or another's, where case does not count
             store.drop(item.source.name)
         waiting.append((item, store.add(item) if isinstance(item, Assessed) else None))
         while waiting and (len(waiting) > BACKLOG or waiting[0][1] is None or waiting[0][1].done()):

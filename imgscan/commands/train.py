@@ -322,6 +322,10 @@ def _same_network(recipe: Recipe, options: TrainOptions, file: Path) -> Recipe:
     changed = _with_options(recipe, options)
     if changed.train.optimizer != recipe.train.optimizer:
         raise ConfigError(f"--set train.optimizer: {file} holds the state of {recipe.train.optimizer}; another needs another --out")
+    if changed.train.head_lr_mult != recipe.train.head_lr_mult:
+        raise ConfigError(
+            f"--set train.head_lr_mult: {file} holds the state of other groups of weights; another needs another --out"
+        )
     if changed.model != recipe.model:
         raise ConfigError(
             f"--set model.*: {file} holds a {recipe.model.network} {recipe.model.size}; another network needs another --out"

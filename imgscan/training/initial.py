@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,12 @@ def find_start(text: str, accept_licence: bool = False) -> Start:
 def _card_beside(file: Path) -> Card | None:
     """The card that a training or an import left beside a file."""
     path = file.with_suffix(".toml")
-    card = read_card(path) if file.suffix == ".safetensors" and path.is_file() else None
-    return card if card is not None and card.file == file else None
+    if file.suffix != ".safetensors" or not path.is_file():
+        return None
+    with suppress(WeightsError):  # a recipe, or something else of that name
+        card = read_card(path)
+        return card if card.file == file else None
+    return None
 
 
 def initialise(model: nn.Module, section: ModelSection) -> None:

@@ -95,7 +95,7 @@ def build_optimizer(model: nn.Module, train: TrainSection) -> torch.optim.Optimi
         raise ConfigError("model.frozen: nothing of the network is left to train")
     alike: dict[float, list[nn.Parameter]] = {}
     for name, one in left:
-        alike.setdefault(1.0 if name.split(".")[0] in TRUNKS else train.head_lr_mult, []).append(one)
+        alike.setdefault(1.0 if name.split(".")[0] in (*TRUNKS, "view") else train.head_lr_mult, []).append(one)
     weights = [{"params": some, "lr": train.rate * mult, "mult": mult} for mult, some in alike.items()]
     if train.optimizer == "sgd":
         return torch.optim.SGD(weights, lr=train.rate, momentum=train.momentum, weight_decay=train.decay)

@@ -429,6 +429,10 @@ def test_calibrate_leaves_out_what_is_not_judged(tmp_path: Path) -> None:
     assert re.findall(r"^level = .*$", done.stdout, re.M) == ['level = "default"']
     assert "false_alarms = 0.5000\npictures = 2\n" in done.stdout
     assert len(table.read_text().splitlines()) == 1 + 2
+    few = run("calibrate", "focal-hrnet", "--pristine", shown, "--false-alarms", "0.3", "--copies")
+    assert few.stdout.startswith("# 16 pictures: 2 photographs and 7 copies of each"), few.stdout
+    none = run("calibrate", "focal-hrnet", "--pristine", shown, "--false-alarms", "0.3")
+    assert "default: 2 pictures cannot show a rate of 0.3; wanted at least 4" in none.stderr
 
 
 def test_calibrate_measures_several_models_as_it_measures_each(

@@ -1,5 +1,6 @@
 """--init: the part that a file is for is filled exactly, the rest stays as it was; a file for something else is refused."""
 
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -77,6 +78,14 @@ def test_weights_of_the_other_order_of_colours_are_refused(tmp_path: Path, monke
         initialise(build_named("cfl-net", "bare-bgr"), ModelSection("cfl-net", "bare-bgr", text))
     trained = keep(build_named("cfl-net", "bare").state_dict(), own_card("rgb"), tmp_path)
     initialise(build_named("cfl-net", "bare"), ModelSection("cfl-net", "bare", f"cfl-net@{trained}"))
+
+
+def test_a_table_that_is_no_card_beside_weights_is_none(tiny_weights: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "mine.safetensors"
+    shutil.copy(tiny_weights["focal-hrnet"].with_suffix(".safetensors"), file)
+    for text in ("[train]\nsteps = 3\n", "not TOML ["):
+        file.with_suffix(".toml").write_text(text)
+        assert find_start(str(file)).card is None
 
 
 def own_card(order: str) -> dict[str, object]:
