@@ -14,7 +14,7 @@ from imgscan.cli_models import models_app
 from imgscan.cli_train import train_app
 from imgscan.completion import LEVELS, PROTOCOLS, among, data_sets, tables
 from imgscan.config import blamed, came_from_configuration, show
-from imgscan.errors import ExitCode, ImgscanError, InputError
+from imgscan.errors import EXIT_STATUS, ExitCode, ImgscanError, InputError
 from imgscan.exits import exits
 from imgscan.flags import (
     AcceptLicence,
@@ -33,10 +33,6 @@ from imgscan.flags import (
     Roots,
     Side,
 )
-
-EXIT_STATUS = """Exit status: 0 complete and nothing at or above --fail-on; 1 complete, with findings; 2 not complete (usage,
-configuration, weights, an unreadable picture, an internal error; 2 outranks 1); 130 and 143 interrupted, results so far are
-intact; 141 the reader of stdout went away."""
 
 app = typer.Typer(
     name="imgscan",

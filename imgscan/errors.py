@@ -28,6 +28,11 @@ class ExitCode(IntEnum):
     BROKEN_PIPE = 141  # the reader of stdout went away
 
 
+EXIT_STATUS = """Exit status: 0 complete and nothing at or above --fail-on; 1 complete, with findings; 2 not complete (usage,
+configuration, weights, an unreadable picture, an internal error; 2 outranks 1); 130 and 143 interrupted, results so far are
+intact; 141 the reader of stdout went away."""
+
+
 def exit_code_of(error: BaseException) -> ExitCode:
     """What a command that ended with this exception answers."""
     if isinstance(error, BrokenPipeError):
