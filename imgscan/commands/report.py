@@ -9,7 +9,7 @@ from pathlib import Path
 from imgscan.errors import ExitCode, InputError
 from imgscan.report.formats import find_format, format_of, write_report
 from imgscan.report.human import UNFINISHED, printable
-from imgscan.report.record import read_record
+from imgscan.report.record import read_record, record_in
 from imgscan.report.schema import schema
 
 
@@ -25,7 +25,7 @@ def report_command(results: Path | None, *, outputs: list[Path], name: str | Non
         if path.resolve() == results.resolve():
             raise InputError(f"-o {path}: is the record itself; wanted another file")
     shown = find_format(name or "human") if name or not outputs else None
-    record = read_record(_file_of(results))
+    record = read_record(record_in(results))
     if not record.complete:
         print(f"imgscan: {printable(str(results))}: {UNFINISHED}", file=sys.stderr)
     for path in outputs:
@@ -33,14 +33,3 @@ def report_command(results: Path | None, *, outputs: list[Path], name: str | Non
     if shown is not None:
         sys.stdout.write(shown.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     return ExitCode.CLEAN
-
-
-def _file_of(results: Path) -> Path:
-    """The record in a folder; of a scan that was killed there is only results.jsonl.new."""
-    if not results.is_dir():
-        return results
-    whole, part = results / "results.jsonl", results / "results.jsonl.new"
-    if part.exists():
-        kind = "is of an earlier scan" if whole.exists() else "is not there"
-        raise InputError(f"{results}: its last scan was killed, {whole.name} {kind}; name the file: {whole.name} or {part.name}")
-    return whole

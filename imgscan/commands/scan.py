@@ -24,7 +24,7 @@ from imgscan.records import Assessed, Skipped, Source
 from imgscan.report.formats import Format, find_format, format_of, write_report
 from imgscan.report.human import finding_text, passed_over_text, printable, summary_text, timing_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, result_line, run_line, summary_line
-from imgscan.report.record import read_record
+from imgscan.report.record import read_record, record_in
 from imgscan.weights import Model, check_side, find_model, shape_of
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
     printed = None if options.output_format is None else find_format(options.output_format)
     if printed is not None and (options.only_paths or options.print0):
         raise InputError("--format and -l both say what goes to stdout; wanted one of them")
-    known = set() if options.baseline is None else {line["sha256"] for line in read_record(options.baseline).reached}
+    known = _known(options.baseline)
     others: list[Path] = []
     sources = find([path for path in paths if path != STDIN], out, options.chosen, others, set(listed) - set(options.paths))
     _refuse_hidden(out, paths, options.chosen)
@@ -143,6 +143,16 @@ def scan_command(options: ScanOptions) -> ExitCode:
         if facts["accepted"]:
             _say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")
     return _run(options, sources, passed_over, chosen, scanner, gates, known, printed)
+
+
+def _known(baseline: Path | None) -> set[str]:
+    """SHA-256 of the pictures of a baseline's findings: the record, or the folder it is in."""
+    if baseline is None:
+        return set()
+    try:
+        return {line["sha256"] for line in read_record(record_in(baseline)).reached}
+    except InputError as error:
+        raise InputError(f"--baseline: {error}") from error
 
 
 def _refuse_hidden(out: Path, paths: Sequence[Path], chosen: Filter) -> None:

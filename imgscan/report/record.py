@@ -134,3 +134,14 @@ def read_record(path: Path) -> Record:
             raise InputError(f"{path}: line {number} is not an object; wanted a results.jsonl of imgscan scan")
         lines.append(line)
     return to_record(lines, path.parent, str(path))
+
+
+def record_in(results: Path) -> Path:
+    """The record in a folder, or the file itself; InputError where a scan was killed, whose record is only results.jsonl.new."""
+    if not results.is_dir():
+        return results
+    whole, part = results / "results.jsonl", results / "results.jsonl.new"
+    if part.exists():
+        kind = "is of an earlier scan" if whole.exists() else "is not there"
+        raise InputError(f"{results}: its last scan was killed, {whole.name} {kind}; name the file: {whole.name} or {part.name}")
+    return whole

@@ -232,6 +232,7 @@ def test_nothing_to_scan_is_0_with_a_warning(tiny_model: str, tmp_path: Path) ->
         (["scan", PHOTOS, "--out", "/proc/nowhere"], "/proc/nowhere"),
         (["scan", PHOTOS, "--out", PHOTOS], "is a scanned folder"),
         (["scan", PHOTOS, "--bogus"], "--bogus"),
+        (["scan", PHOTOS, "--baseline", PHOTOS], "--baseline: "),
         (["scan", PHOTOS, "--batch", "0"], "--batch"),
         (["scan", PHOTOS, "--model", "ela", "--side", "256"], "--side 256: ela has no network"),
         (["scan", PHOTOS, "--side", "64"], "--side 64: tiles of focal-hrnet@open overlap by 64 pixels; wanted at least 96"),
@@ -517,7 +518,7 @@ def test_a_baseline_and_an_area_keep_findings_from_failing(tmp_path: Path) -> No
     lines = [json.loads(line) for line in (tmp_path / "second" / "results.jsonl").read_text().splitlines()]
     assert (lines[1]["known"], lines[1]["flagged"], lines[-1]["known"]) == (True, False, 1)
     assert "suppressions" in (tmp_path / "r.sarif").read_text()
-    again = run("scan", tmp_path / "in", *flags, "--baseline", tmp_path / "second" / "results.jsonl", "--out", tmp_path / "third")
+    again = run("scan", tmp_path / "in", *flags, "--baseline", tmp_path / "second", "--out", tmp_path / "third")
     assert again.returncode == ExitCode.CLEAN, "a baseline made with a baseline keeps its findings"
     small = run("scan", tmp_path / "in", *flags, "--min-area", "0.5", "--out", tmp_path / "small")
     assert small.returncode == ExitCode.CLEAN
