@@ -97,9 +97,7 @@ def scan(
     ] = 0.0,
     baseline: Annotated[
         Path | None,
-        typer.Option(
-            help="results.jsonl of an earlier scan, or its folder: its findings, by content, are known and change no exit code."
-        ),
+        typer.Option(help="Record of an earlier scan, or its folder: its findings, by content, are known and change no exit code."),
     ] = None,
     drawn: Annotated[
         bool,
