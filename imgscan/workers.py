@@ -149,13 +149,13 @@ def as_is(item: Any) -> Any:
 
 
 def end_with_parent() -> None:
-    """In a worker process that is ready: hear signals as its parent does, and end when that was killed.
+    """In a worker process that is ready: hear Ctrl-C as its parent does, and end when that was killed.
 
     Left alone, a worker would wait for ever to hand over its last result, holding its memory, stdout and stderr.
     """
-    for number, (hold, handler) in _HELD.items():
-        if signal.getsignal(number) is hold:
-            signal.signal(number, handler)
+    hold, handler = _HELD.get(signal.SIGINT, (None, None))
+    if hold is not None and signal.getsignal(signal.SIGINT) is hold:  # for SIGTERM torch has a handler of its own
+        signal.signal(signal.SIGINT, handler)
     parent = multiprocessing.parent_process()  # not always what os.getppid() names: that may be a server which forks
     if parent is None:
         return
