@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from imgscan.models import TRUNKS
+from imgscan.models import TRUNK_PARTS
 from imgscan.networks import build_network, load_network
 from imgscan.prepare import InputPlan
 from imgscan.weights import Card
@@ -89,7 +89,7 @@ def examine(card: Card, *, timing: bool = True) -> Anatomy:
 def _stages(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The children, and in place of a trunk or a list their children; what does nothing is left out."""
     for name, child in network.named_children():
-        if isinstance(child, nn.ModuleList) or (name in TRUNKS and any(True for _ in child.children())):
+        if isinstance(child, nn.ModuleList) or (name in TRUNK_PARTS and any(True for _ in child.children())):
             yield from ((f"{name}.{inner}", part) for inner, part in _stages(child))
         elif not isinstance(child, nn.Identity):
             yield name, child

@@ -26,7 +26,7 @@ from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Soug
 from imgscan.scanner import Scanner
 from imgscan.segment import segment
 from imgscan.stages import clock, conclude, looked_at, seeks, spared, spares, too_large
-from imgscan.workers import KILLED, end_with_parent, start_method, undivided, was_killed
+from imgscan.workers import KILLED, end_with_parent, start_method, uninterrupted, was_killed
 
 AHEAD = 4  # batches decoded and grouped by size before the network sees them
 WINDOW_PIXELS = 16_000_000  # ... but no more pixels than this: features at stride 4 take 16 bytes each
@@ -70,7 +70,7 @@ def _processes(jobs: int) -> Executor:
     context = start_method()
     processes = ProcessPoolExecutor(jobs, context, initializer=_quiet_worker)
     if context.get_start_method() == "fork":
-        with undivided():
+        with uninterrupted():
             processes.submit(os.getpid)  # the first task forks all of them
     return processes
 

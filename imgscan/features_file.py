@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FILE = "features.h5"
 PARTS = "features.parts"
-GROUP = 8192  # bytes at most that a picture takes beside its arrays
+BESIDE = 8192  # bytes at most that a picture takes in the file beside its arrays
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class FeaturesFile:
     def _check_space(self) -> None:
         """OSError where the disk does not hold the noted pictures: HDF5 does not tell of it, but brings the process down."""
         free = shutil.disk_usage(self._parts).free
-        wanted = sum(self._bytes(entry.sha256) + GROUP for entry in self._entries)
+        wanted = sum(self._bytes(entry.sha256) + BESIDE for entry in self._entries)
         if wanted > free:
             raise OSError(errno.ENOSPC, f"no space left on device: it takes {wanted / 1e6:.1f} MB, there are {free / 1e6:.1f}")
 

@@ -112,7 +112,7 @@ _HELD: dict[int, tuple[Any, Any]] = {}  # signal -> what holds it while processe
 
 
 @contextmanager
-def undivided() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """What must not be cut in two, starting processes above all: Ctrl-C and SIGTERM come after it.
 
     Python drops what is raised while it forks, and with it the interruption; a lock of its own then stays locked, and threads wait
@@ -189,7 +189,7 @@ class _Works(Dataset[tuple[int, bytes]], Generic[Item, Result]):
 def alive(loader: Iterable[Result]) -> Iterator[Result]:
     """What a loader's workers deliver; WorkerError when one of them died."""
     try:
-        with undivided():
+        with uninterrupted():
             delivered = iter(loader)
         yield from delivered
     except RuntimeError as error:

@@ -199,6 +199,11 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     assert not any(Path(f"/proc/{process}").exists() for process in workers_of)
 
 
+def run_program(program: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, whose signals and hooks of forks are nobody else's."""
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="looks at what a fork drops")
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize(
@@ -214,7 +219,7 @@ def test_an_interruption_while_workers_are_started_is_not_lost(start: str, numbe
         f"os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.{number}))\n"
         f"try:\n    {start.replace(chr(10), chr(10) + '    ')}\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    done = run_program(program)
     assert done.stdout.strip() == "interrupted", done.stderr
     assert "Exception ignored" not in done.stderr
 
@@ -229,7 +234,7 @@ def test_workers_hear_signals_as_their_parent_does() -> None:
         "def work(n):\n    signal.raise_signal(signal.SIGINT)\n    return signal.getsignal(signal.SIGINT) is mine\n"
         "print(all(each(range(4), work, 2)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    done = run_program(program)
     assert (done.stdout.strip(), done.stderr) == ("True", "")
 
 
@@ -241,7 +246,7 @@ def test_a_worker_does_not_fall_over_its_own_beginning() -> None:
         "os.register_at_fork(after_in_child=lambda: signal.raise_signal(signal.SIGINT))\n"
         "print(list(each(range(4), str, 2)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    done = run_program(program)
     assert (done.stdout.strip(), done.stderr) == ("['0', '1', '2', '3']", "")
 
 

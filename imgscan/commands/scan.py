@@ -212,7 +212,7 @@ def _run(
     }
     key = digest_of(decisive | {"networks": [shape_of(card) for card in model.cards], "revision": REVISION})
     tally = Tally()
-    paths_only = options.only_paths or options.print0  # written as bytes, beside a bar's back
+    paths_only = options.only_paths or options.print0  # bytes, which would be written behind a bar on the same terminal
     began = time.perf_counter()
     with Journal(out, key, force=options.force) as journal:
         digests = "+".join(weights.values())
@@ -284,7 +284,8 @@ def results(sources: Sequence[Source], earlier: Mapping[int, Line], scanner: Sca
     waiting: deque[tuple[Assessed | Skipped | Line, Future[dict[str, str]] | None]] = deque()
     for number in range(len(sources)):
         item = earlier[number] if number in earlier else next(computed)
-        if isinstance(item, Skipped) and alike[item.source.name.casefold()] == 1:  # or another's, where case does not count
+        # Where upper and lower case are one, what lies under this name may be another picture's of this scan.
+        if isinstance(item, Skipped) and alike[item.source.name.casefold()] == 1:
             store.drop(item.source.name)
         waiting.append((item, store.add(item) if isinstance(item, Assessed) else None))
         while waiting and (len(waiting) > BACKLOG or waiting[0][1] is None or waiting[0][1].done()):

@@ -47,8 +47,8 @@ NETWORKS: Mapping[str, Any] = _Modules(
 )
 
 
-TRUNKS = ("trunk", "backbone", "encoder", "encoder_srm")
-"""What the parts of the networks are called that ImageNet or Segment Anything can start; the rest is the head."""
+TRUNK_PARTS = ("trunk", "backbone", "encoder", "encoder_srm")
+"""What the networks call the parts that extract features, which pretrained weights may start."""
 
 
 def build_named(network: str, size: str) -> nn.Module:

@@ -62,7 +62,7 @@ def render(record: Record) -> str:
             }
             for line in record.withheld
         ]
-        + [{"level": "note", "message": {"text": _plain(text)}} for text in _passed_over(record)],
+        + [{"level": "note", "message": {"text": _plain(passed_over_text(record.passed_over))}}] * bool(record.passed_over),
     }
     if record.summary is not None:
         invocation["exitCode"] = record.summary["exit_code"]
@@ -80,10 +80,6 @@ def render(record: Record) -> str:
         "runs": [run],
     }
     return json.dumps(document, indent=1) + "\n"
-
-
-def _passed_over(record: Record) -> list[str]:
-    return [passed_over_text(record.passed_over)] if record.passed_over else []
 
 
 def _result(line: Line) -> dict[str, Any]:

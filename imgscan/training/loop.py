@@ -25,7 +25,7 @@ from imgscan.datasets.entries import Entry
 from imgscan.datasets.synth import SynthDataset
 from imgscan.devices import bf16_is_fast
 from imgscan.errors import ConfigError, ImgscanError, OutputError
-from imgscan.models import TRUNKS, build_named
+from imgscan.models import TRUNK_PARTS, build_named
 from imgscan.training import checkpoint
 from imgscan.training.checkpoint import Run
 from imgscan.training.initial import initialise
@@ -95,7 +95,8 @@ def build_optimizer(model: nn.Module, train: TrainSection) -> torch.optim.Optimi
         raise ConfigError("model.frozen: nothing of the network is left to train")
     alike: dict[float, list[nn.Parameter]] = {}
     for name, one in left:
-        alike.setdefault(1.0 if name.split(".")[0] in (*TRUNKS, "view") else train.head_lr_mult, []).append(one)
+        behind = name.split(".")[0] not in (*TRUNK_PARTS, "view")  # a noise view is before the trunk
+        alike.setdefault(train.head_lr_mult if behind else 1.0, []).append(one)
     weights = [{"params": some, "lr": train.rate * mult, "mult": mult} for mult, some in alike.items()]
     if train.optimizer == "sgd":
         return torch.optim.SGD(weights, lr=train.rate, momentum=train.momentum, weight_decay=train.decay)

@@ -269,7 +269,7 @@ def test_a_window_can_show_the_last_lines_of_any_picture() -> None:
     labels[70:, 64:] = 1
     assert fit(rgb, labels, DataSection(side=64), None)[1].any()
     shown = [fit(rgb, labels, DataSection(side=64), rng)[1] for _ in range(40)]
-    assert 20 <= sum(bool(one.any()) for one in shown) <= 40
+    assert sum(bool(one.any()) for one in shown) >= 20, "half of the windows hold a forged pixel"
     assert all(one.shape == (64, 64) for one in shown)
 
 
