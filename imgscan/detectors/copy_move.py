@@ -45,12 +45,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from imgscan.detectors.copied_parts import (
     PLAIN,
+    REACH,
     Bools,
     Copy,
+    Tone,
     around,
     clear_tone,
     counterpart,
@@ -175,28 +178,19 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
     hull = hull_of(seeds, (box[0].stop - box[0].start, box[1].stop - box[1].start), MARGIN)
     if hull is None:
         return
-    here = planes[:, box[0], box[1]]
-    there, within = seen_through(planes, box, to)
-    tone = clear_tone(here[:, hull], there[:, hull])
-    alike, textured = _compared(here, tone(there), 0.6, 6.0)
-    alike &= textured & within
-    if (alike & hull).sum() < HOPELESS:
+    close = _beside(hull, MARGIN + REACH)
+    part = np.zeros(hull.shape, bool)
+    to, tone, part[close] = _begun(planes, ground, _within(box, close), hull[close], to)
+    if part.sum() < HOPELESS:
         return
-    part = alike & ndimage.binary_dilation(hull, disk(MARGIN))
-    to = refined(ground, box, part, to, tone)
-    if tone != PLAIN:
-        to, part = _relit(planes, ground, box, part, to)
-        if part.sum() < HOPELESS:
-            return
+    here = planes[:, box[0], box[1]]
     there, within = seen_through(planes, box, to)
     if tone != PLAIN:
         tone = tone_between(here[:, part], there[:, part])
         there = tone(there)
     alike, textured = _compared(here, there, 0.8, 3.0)
     alike &= within
-    core = ndimage.binary_opening(alike & textured, disk(2))
-    filled = ndimage.binary_closing(np.pad(core, 8), disk(MARGIN))[8:-8, 8:-8]
-    numbered, _ = ndimage.label(filled | (alike & ndimage.binary_dilation(core, disk(3))))
+    numbered = _numbered(alike, textured)
     column, row = np.rint(seeds).astype(np.intp).T
     owner = numbered[row.clip(0, numbered.shape[0] - 1), column.clip(0, numbered.shape[1] - 1)]
     difference = here[0] - there[0]
@@ -214,6 +208,48 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
         if tone != PLAIN:
             evidence /= TONED * (1 + ((to.stretch() - 1) / STRETCHED) ** 2)
         yield Copy(box, whole, to, evidence, tone)
+
+
+def _numbered(alike: Bools, textured: Bools) -> npt.NDArray[np.int32]:
+    """The connected parts that agree, from 1 on: textured ones, what is between them, and what is flat beside them."""
+    core = ndimage.binary_opening(alike & textured, disk(2))
+    numbered = np.zeros(core.shape, np.int32)
+    if core.any():
+        cut = _beside(core, MARGIN + 2)
+        core = np.pad(core[cut], MARGIN + 2)  # or the closing would end at the edge
+        inner = slice(MARGIN + 2, -MARGIN - 2)
+        closed = ndimage.binary_closing(core, disk(MARGIN))[inner, inner]
+        beside = ndimage.binary_dilation(core, disk(3))[inner, inner]
+        ndimage.label(closed | (alike[cut] & beside), output=numbered[cut])
+    return numbered
+
+
+def _beside(part: Bools, margin: int) -> tuple[slice, slice]:
+    """Rows and columns around the pixels of a part."""
+    rows, columns = (np.flatnonzero(part.any(axis)) for axis in (1, 0))
+    return slice(max(0, rows[0] - margin), rows[-1] + 1 + margin), slice(max(0, columns[0] - margin), columns[-1] + 1 + margin)
+
+
+def _within(box: tuple[slice, slice], cut: tuple[slice, slice]) -> tuple[slice, slice]:
+    """Rows and columns of the picture for rows and columns of a box in it."""
+    rows, columns = (slice(of.start + side.start, min(of.start + side.stop, of.stop)) for of, side in zip(box, cut, strict=True))
+    return rows, columns
+
+
+def _begun(planes: Array, ground: Array, box: tuple[slice, slice], hull: Bools, to: Affine) -> tuple[Affine, Tone, Bools]:
+    """The map refined by the pixels near a hull that agree with it, the tone, and which these are: none where it is hopeless."""
+    here = planes[:, box[0], box[1]]
+    there, within = seen_through(planes, box, to)
+    tone = clear_tone(here[:, hull], there[:, hull])
+    alike, textured = _compared(here, tone(there), 0.6, 6.0)
+    alike &= textured & within
+    if (alike & hull).sum() < HOPELESS:
+        return to, tone, np.zeros_like(hull)
+    part = alike & ndimage.binary_dilation(hull, disk(MARGIN))
+    to = refined(ground, box, part, to, tone)
+    if tone != PLAIN:
+        to, part = _relit(planes, ground, box, part, to)
+    return to, tone, part
 
 
 def _relit(planes: Array, ground: Array, box: tuple[slice, slice], part: Bools, to: Affine) -> tuple[Affine, Bools]:

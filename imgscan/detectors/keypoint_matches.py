@@ -20,7 +20,7 @@ COPIES = 2  # of one part that are told from a repeating pattern
 RATIO = 0.75  # of the distances to a match and to the next
 APART = 16.0  # pixels: nearer points are one and the same
 LEAST = 3  # matches of a group
-BLOCK = 256  # points whose similarities to all are in memory at once
+BLOCK = 128  # points whose similarities to all are in memory at once
 
 Pairs = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
@@ -94,10 +94,14 @@ class _Neighbours:
     """Which points lie so near to each that they cannot be its copy."""
 
     def __init__(self, places: Array) -> None:
-        lists = cKDTree(places).query_ball_point(places, APART) if len(places) else []
-        self.counts = np.array([len(one) for one in lists], np.intp)
+        pairs = (
+            cKDTree(places).query_pairs(APART, output_type="ndarray").astype(np.intp) if len(places) else np.zeros((0, 2), np.intp)
+        )
+        itself = np.arange(len(places))
+        whose, self.all = (np.concatenate([pairs[:, side], pairs[:, 1 - side], itself]) for side in (0, 1))
+        self.all = self.all[np.argsort(whose, kind="stable")]
+        self.counts = np.bincount(whose, minlength=len(places))
         self.begins = np.cumsum(self.counts) - self.counts
-        self.all = np.concatenate([np.asarray(one, np.intp) for one in lists]) if len(lists) else np.zeros(0, np.intp)
 
     def hide(self, alike: Array, whose: npt.NDArray[np.intp]) -> None:
         """In each row of n x N similarities: -1 for the points beside that row's point of `whose`, and for itself."""

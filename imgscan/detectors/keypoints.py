@@ -75,9 +75,9 @@ def find_keypoints(grey: Array, most: int, doubled: bool) -> Keypoints:
         scales = [image]
         for sigma, already in zip(sigmas[1:], sigmas, strict=False):
             scales.append(_blurred(scales[-1], sigma, already))
-        found = _extrema(np.diff(np.stack(scales), axis=0))
+        found = _extrema(_between(scales))
         rows.append(np.column_stack([np.full(len(found), len(octaves)), found]))
-        octaves.append(_Octave(step, sigmas[0], np.stack([_slopes(scale) for scale in scales[1:-2]])))
+        octaves.append(_Octave(step, sigmas[0], _slopes(scales[1:-2])))
         image, step = np.ascontiguousarray(scales[finer + SCALES][::2, ::2]), step * 2
         finer = 0
     points = np.concatenate(rows) if rows else np.zeros((0, 5))
@@ -107,9 +107,23 @@ def _blurred(image: Array, to: float, already: float) -> Array:
     return np.asarray(ndimage.gaussian_filter(image, more, mode="nearest", truncate=3.0), np.float32)
 
 
-def _slopes(image: Array) -> Array:
-    down, across = np.gradient(image)
-    return np.stack([across, down]).astype(np.float32)
+def _between(scales: list[Array]) -> Array:
+    """The differences of n + 1 scales: n x h x w."""
+    differences = np.empty((len(scales) - 1, *scales[0].shape), np.float32)
+    for blurred, sharp, into in zip(scales[1:], scales, differences, strict=False):
+        np.subtract(blurred, sharp, out=into)
+    return differences
+
+
+def _slopes(scales: list[Array]) -> Array:
+    """dx and dy of n scales, n x 2 x h x w: central differences, at the edge those of two neighbours."""
+    slopes = np.empty((len(scales), 2, *scales[0].shape), np.float32)
+    for scale, (across, down) in zip(scales, slopes, strict=True):
+        for image, slope in ((scale, down), (scale.T, across.T)):
+            np.subtract(image[2:], image[:-2], out=slope[1:-1])
+            slope[1:-1] *= 0.5
+            slope[0], slope[-1] = image[1] - image[0], image[-1] - image[-2]
+    return slopes
 
 
 def _extrema(differences: Array) -> npt.NDArray[np.float64]:
@@ -126,7 +140,7 @@ def _extrema(differences: Array) -> npt.NDArray[np.float64]:
     for near in beside:
         high &= inner >= near
         low &= inner <= near
-    level, y, x = np.nonzero(high | low)
+    level, y, x = np.unravel_index(np.flatnonzero(high | low), inner.shape)
     level, y, x = level + 1, y + BORDER, x + BORDER
     centre = differences[level, y, x]
     sign = np.sign(centre)

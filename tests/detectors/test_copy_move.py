@@ -227,3 +227,10 @@ def test_the_other_one_of_a_part() -> None:
     wanted = np.zeros((200, 200), bool)
     wanted[70:76, 87:91] = True
     np.testing.assert_array_equal(taken, wanted)
+
+
+def test_planes_are_seen_between_their_pixels_and_at_their_edge_beyond() -> None:
+    planes = np.stack([dead_leaves(seed, 90)[:60] for seed in (1, 2)])
+    rows, columns = np.random.default_rng(0).uniform(-10, 100, (2, 40, 50))
+    expected = [ndimage.map_coordinates(plane, [rows, columns], order=1, mode="nearest") for plane in planes]
+    np.testing.assert_allclose(copied_parts.fetched(planes, rows, columns), expected, atol=0.01)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from imgscan.detectors.keypoints import Keypoints, find_keypoints, mirrored
+from imgscan.detectors.keypoint_matches import APART, _Neighbours
+from imgscan.detectors.keypoints import Keypoints, _slopes, find_keypoints, mirrored
 from tests.detectors.scenes import dead_leaves
 
 MANY = 100_000
@@ -80,3 +81,18 @@ def test_a_picture_too_small_has_none(shape: tuple[int, int]) -> None:
     points = find_keypoints(np.random.default_rng(0).normal(128, 40, shape).astype(np.float32), MANY, False)
     assert points.places.shape == (0, 2)
     assert points.descriptors.shape == (0, 128)
+
+
+def test_slopes_are_central_differences() -> None:
+    scales = list(np.random.default_rng(0).normal(size=(2, 20, 31)).astype(np.float32))
+    for scale, (across, down) in zip(scales, _slopes(scales), strict=True):
+        np.testing.assert_allclose(np.gradient(scale), [down, across], atol=1e-6)
+
+
+def test_what_lies_beside_a_point_is_hidden_from_its_row() -> None:
+    places = np.random.default_rng(0).uniform(0, 100, (200, 2)).astype(np.float32)
+    whose = np.array([3, 150, 7])
+    alike = np.ones((3, 200), np.float32)
+    _Neighbours(places).hide(alike, whose)
+    distances = np.linalg.norm(places[whose, None] - places, axis=2)
+    np.testing.assert_array_equal(alike == -1, distances <= APART)
