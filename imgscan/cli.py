@@ -89,7 +89,7 @@ def scan(
     report_from: Annotated[
         str | None,
         typer.Option(
-            help="As --fail-on, and not above it: what is reported, though it need not fail the scan.", autocompletion=among(LEVELS)
+            help="As --fail-on, not above it: what is reported. By default what fails, or would.", autocompletion=among(LEVELS)
         ),
     ] = None,
     min_area: Annotated[

@@ -67,12 +67,12 @@ def parse_fail_on(text: str | None, points: Sequence[OperatingPoint], model: str
 
 
 def parse_report_from(text: str | None, fail_on: FailOn, points: Sequence[OperatingPoint], model: str) -> FailOn:
-    """--report-from: what is reported though it may not fail; by default what fails.
+    """--report-from: what is reported though it may not fail; by default what fails, and what would by default where nothing may.
 
     Raises:
         InputError: as parse_fail_on; or findings would fail and not be reported.
     """
-    if text is None:
+    if text is None and fail_on != FailOn(area=fail_on.area):
         return fail_on
     start = replace(parse_fail_on(text, points, model, "--report-from"), area=fail_on.area)
     if least_score(start, points) > least_score(fail_on, points):

@@ -65,6 +65,8 @@ def test_the_default_point_is_what_counts_and_no_level() -> None:
     assert usual_score(POINTS) == 0.3
     assert parse_report_from("possible", FailOn(score=0.45), points, "m") == FailOn("possible")
     assert parse_report_from(None, FailOn("likely"), points, "m") == FailOn("likely")
+    assert parse_report_from(None, FailOn(area=0.1), points, "m") == FailOn(score=0.45, area=0.1), "where nothing fails, what would"
+    assert parse_report_from("never", FailOn(), points, "m") == FailOn()
     with pytest.raises(InputError, match="is above --fail-on"):
         parse_report_from("likely", FailOn(score=0.45), points, "m")
     assert least_score(FailOn("likely"), points) == 0.6

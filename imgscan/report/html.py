@@ -46,7 +46,7 @@ def _header(record: Record) -> str:
     assessed, more = len(record.results) - len(record.skipped), len(record.findings) - record.flagged
     text = f"{record.flagged} of {assessed} pictures flagged"
     if more:
-        text += f", {more} more reported"
+        text += f", {more} {'more ' if record.flagged else ''}reported"
     if record.withheld:
         text += f", {len(record.withheld)} not judged"
     if record.skipped:
@@ -72,6 +72,8 @@ def _reported_text(run: Line) -> str:
     if start == run["fail_on"]:
         return ""
     said = f"a score of {start['score']:g}" if start.get("score") is not None else f"level {start.get('level')}"
+    if run["fail_on"].get("score") is None and run["fail_on"].get("level") is None:
+        return f" They are reported from {said} on."
     return f" Weaker ones are reported from {said} on."
 
 
@@ -81,7 +83,7 @@ def _threshold_text(run: Line) -> str:
     least = f", with at least {100 * fail_on['area']:g} % of the picture marked" if fail_on.get("area") else ""
     level, score = fail_on.get("level"), fail_on.get("score")
     if level is None and score is None:
-        return "No threshold was set, so nothing counts as a finding; scores are below."
+        return "Nothing fails the scan, whatever its score."
     points = run["operating_points"]
     point = next((one for one in points if (one["level"] == level if score is None else one["score"] == score)), None)
     if point is None:

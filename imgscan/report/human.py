@@ -67,7 +67,7 @@ def render(record: Record) -> str:
     lines = [finding_text(line) for line in record.findings]
     lines += [f"skipped  {printable(line['name'])}: {printable(line['reason'])}" for line in record.skipped]
     assessed = len(record.results) - len(record.skipped)
-    more = f"{len(record.findings) - record.flagged} more reported, " if len(record.findings) > record.flagged else ""
+    more = _reported_text(len(record.findings) - record.flagged, record.flagged)
     drawn = f"{len(record.withheld)} not judged (drawn or typeset), " if record.withheld else ""
     known = sum(bool(line.get("known")) for line in record.results)
     old = f"{known} known from the baseline, " if known else ""
@@ -79,13 +79,18 @@ def render(record: Record) -> str:
     return "".join(line + "\n" for line in lines)
 
 
+def _reported_text(reported: int, flagged: int) -> str:
+    """Beside the flagged ones."""
+    return f"{reported} {'more ' if flagged else ''}reported, " if reported else ""
+
+
 def summary_text(tally: Tally, seconds: float, out: str, reused: int = 0) -> str:
     """Counts and pace, in one line."""
     pace = (tally.pictures - reused) / seconds if seconds > 0 else 0.0
     pictures = f"{tally.pictures} picture{'s' if tally.pictures != 1 else ''}"
     drawn = f"{tally.withheld} not judged (drawn or typeset, see --drawn), " if tally.withheld else ""
     reported = tally.reported - tally.flagged
-    more = f"{reported} more reported, " if reported else ""
+    more = _reported_text(reported, tally.flagged)
     known = f"{tally.known} known from the baseline, " if tally.known else ""
     clean = tally.clean - reported - tally.known
     counts = f"{pictures}: {tally.flagged} flagged, {more}{known}{clean} clean, {drawn}{tally.skipped} skipped"

@@ -82,7 +82,7 @@ def test_what_is_reported_or_known_is_not_called_clean() -> None:
     tally.add(line, FailOn(score=0.9), FailOn(score=0.5))
     tally.add({**line, "score": 0.0, "area": 0.0}, FailOn(score=0.9), FailOn(score=0.5))
     tally.add({**line, "sha256": "ef" * 32}, FailOn(score=0.5), known={"ef" * 32})
-    wanted = "3 pictures: 0 flagged, 1 more reported, 1 known from the baseline, 1 clean, 0 skipped; "
+    wanted = "3 pictures: 0 flagged, 1 reported, 1 known from the baseline, 1 clean, 0 skipped; "
     assert summary_text(tally, 1.0, "out").startswith(wanted)
 
 
