@@ -20,9 +20,10 @@ from threadpoolctl import threadpool_limits
 
 from imgscan import stages
 from imgscan.cluster import MANY, ClusterSettings, cluster, cluster_many
+from imgscan.devices import out_of_memory
 from imgscan.errors import WorkerError
 from imgscan.extract import seek
-from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought
+from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought, Timings
 from imgscan.scanner import Scanner
 from imgscan.segment import segment
 from imgscan.stages import clock, conclude, looked_at, seeks, spared, spares, too_large
@@ -34,23 +35,24 @@ DEVICE_CELLS = 9_000  # from so many cells on, a GPU finds HDBSCAN's spanning tr
 
 
 def batch_by_batch(pictures: Iterable[Picture | Skipped], scanner: Scanner) -> Iterator[Assessed | Skipped]:
-    """On a GPU: decoded ahead, forwarded in batches of like size, clustered behind."""
-    waiting: deque[Skipped | Assessed | _Clustering] = deque()
-    with _processes(scanner.jobs) as processes:
+    """On a GPU: decoded ahead, forwarded in batches of like size, clustered and judged behind."""
+    waiting: deque[Future[tuple[Assessed | Skipped, Timings]]] = deque()
+    with _processes(scanner.jobs) as processes, ThreadPoolExecutor(max(1, scanner.jobs)) as threads:
         try:
             for window in windows(pictures, scanner.batch * AHEAD):
                 last = len(waiting)
-                waiting.extend(_started(window, scanner, processes))
+                waiting.extend(threads.submit(_finish, item, scanner) for item in _started(window, scanner, processes))
                 for _ in range(last):  # the window before has had a whole forward pass to finish
-                    yield _finish(waiting.popleft(), scanner)
+                    yield _counted(waiting.popleft(), scanner)
             while waiting:
-                yield _finish(waiting.popleft(), scanner)
+                yield _counted(waiting.popleft(), scanner)
         except RuntimeError as error:
             if not was_killed(error):
                 raise
             raise WorkerError(KILLED) from error
         finally:
             processes.shutdown(cancel_futures=True)
+            threads.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,10 @@ def _clustered(features: Sequence[Features], scanner: Scanner) -> list[Clusters]
         return []
     try:
         return cluster_many(features, scanner.clustering, scanner.device)
-    except torch.OutOfMemoryError:
-        pass  # left here, for the error holds what was on the device
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        # Left here, for the error holds what was on the device.
     return cluster_many(features, scanner.clustering)
 
 
@@ -155,19 +159,29 @@ def _seek(names: tuple[str, ...], picture: Picture) -> tuple[Sought, float]:
     return seek(names, picture), time.perf_counter() - began
 
 
-def _finish(item: Skipped | Assessed | _Clustering, scanner: Scanner) -> Assessed | Skipped:
-    """Wait for the clusters of a picture and conclude."""
+def _finish(item: Skipped | Assessed | _Clustering, scanner: Scanner) -> tuple[Assessed | Skipped, Timings]:
+    """Wait for the clusters of a picture and conclude, in a thread: the next window need not wait for it."""
+    timings = Timings()
     if not isinstance(item, _Clustering):
-        return item
-    with clock(scanner.timings, "wait for clusters"):
+        return item, timings
+    try:
         clusters, seconds = item.clusters.result()
-    scanner.timings.add("cluster", seconds)
-    found = Sought()
-    if item.found is not None:
-        with clock(scanner.timings, "wait for detectors"):
+        timings.add("cluster", seconds)
+        found = Sought()
+        if item.found is not None:
             found, seconds = item.found.result()
-        scanner.timings.add("seek", seconds)
-    return conclude(item.picture, item.features, clusters, found, scanner, scanner.timings)
+            timings.add("seek", seconds)
+        return conclude(item.picture, item.features, clusters, found, scanner, timings), timings
+    except (MemoryError, RuntimeError) as error:
+        return too_large(item.picture, error), timings
+
+
+def _counted(done: Future[tuple[Assessed | Skipped, Timings]], scanner: Scanner) -> Assessed | Skipped:
+    """The result of a thread, whose seconds are counted here."""
+    with clock(scanner.timings, "wait for verdicts"):
+        result, timings = done.result()
+    scanner.timings.include(timings)
+    return result
 
 
 def windows(items: Iterable[Picture | Skipped], size: int) -> Iterator[list[Picture | Skipped]]:

@@ -320,7 +320,9 @@ def _timed(work: Callable[[], Any], runs: int = 1) -> tuple[Any, float]:
         began = time.perf_counter()
         answer = work()
         if torch.cuda.is_available():
-            torch.cuda.synchronize()
+            torch.cuda.synchronize()  # the current device, which choose_device made the one that is asked for
+        elif torch.backends.mps.is_available():
+            torch.mps.synchronize()
         best = min(best, time.perf_counter() - began)
     return answer, best
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from imgscan.detectors import DETECTORS
+from imgscan.devices import free_memory, out_of_memory
 from imgscan.errors import WorkerError
 from imgscan.frame import cut
 from imgscan.fuse import against_control, with_overview
@@ -111,15 +112,16 @@ def _forward(networks: Sequence[nn.Module], tiles: torch.Tensor, device: torch.d
     try:
         answers.extend(_answers(networks, tiles, device, amp))
         return answers
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
         if len(tiles) == 1:
             height, width = tiles.shape[2:]
             raise WorkerError(
                 f"a tile of {width} x {height} pixels does not fit into the memory of {device}; use --device cpu"
             ) from error
         _fitting[networks[len(answers)]] = tiles.numel() // 2
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+    free_memory(device)
     return _in_halves(networks, tiles, device, amp)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from imgscan.fuse import fuse
 from imgscan.judge import judge
 from imgscan.localize import localize, placed, unjudged
 from imgscan.prepare import InputPlan, prepare
-from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought, Timings
+from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought, Tensor, Timings
 from imgscan.scanner import Scanner
 from imgscan.shared import Made
 
@@ -100,9 +101,22 @@ def _answers_of(
 ) -> list[list[Features]]:
     """What each network says of every picture; all have the same plan."""
     with clock(timings, "prepare"):
-        inputs = [prepare(looked_at(picture, scanner), asked[0].plan) for picture in pictures]
+        inputs = list(_each(partial(_prepared, scanner=scanner, plan=asked[0].plan), pictures, scanner))
     with clock(timings, "extract"):
         return extract_each([one.network for one in asked], inputs, scanner.device, batch=scanner.batch, amp=scanner.amp)
+
+
+def _prepared(picture: Picture, *, scanner: Scanner, plan: InputPlan) -> Tensor:
+    return prepare(looked_at(picture, scanner), plan)
+
+
+def _each(work: Callable[[Picture], Tensor], pictures: Sequence[Picture], scanner: Scanner) -> Iterator[Tensor]:
+    """In threads beside a GPU, which waits meanwhile; on the CPU other processes have the cores."""
+    if scanner.device.type == "cpu" or len(pictures) == 1:
+        yield from map(work, pictures)
+        return
+    with ThreadPoolExecutor(max(1, scanner.jobs)) as threads:
+        yield from threads.map(work, pictures)
 
 
 def conclude(

@@ -28,12 +28,13 @@ class Small(nn.Module):
     def __init__(self, most: int, head: bool = False) -> None:
         super().__init__()
         self.most, self.head = most, head
+        self.error: Exception = torch.OutOfMemoryError("CUDA out of memory")
         self.seen: list[int] = []
 
     def forward(self, tiles: torch.Tensor) -> torch.Tensor | Segmentation:
         self.seen.append(len(tiles))
         if len(tiles) > self.most:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise self.error
         features = nn.functional.avg_pool2d(tiles, 8)
         return Segmentation(features[:, :2], (), features) if self.head else nn.functional.normalize(features, dim=1)
 
@@ -57,6 +58,16 @@ def test_halves_give_the_same(most: int, head: bool) -> None:
     too_large = sum(size > most for size in small.seen)
     extract(small, inputs, CPU, batch=7, amp=False)
     assert sum(size > most for size in small.seen) == too_large, "what did not fit is not tried again"
+
+
+def test_apples_devices_have_no_exception_of_their_own() -> None:
+    small = Small(2)
+    small.error = RuntimeError("MPS backend out of memory")
+    assert len(extract(small, tiles(7), CPU, batch=7, amp=False)) == 7
+    broken = Small(2)
+    broken.error = RuntimeError("shapes differ")
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        extract(broken, tiles(7), CPU, batch=7, amp=False)
 
 
 def test_a_tile_that_does_not_fit_alone_is_an_error_that_says_so() -> None:

@@ -487,3 +487,23 @@ def test_beside_one_without_a_head_all_are_clustered(folder: Path, headed_model:
 def test_a_head_that_is_not_there_cannot_be_asked_for(tiny_model: str) -> None:
     with pytest.raises(InputError, match=r"--cluster head: focal-hrnet@mine has no mask head; wanted one of hdbscan"):
         build_scanner(find_model(tiny_model).with_clustering("head", None), device=CPU)
+
+
+def test_of_a_batch_only_what_memory_does_not_hold_is_skipped(
+    folder: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also behind the network, where whole maps are made."""
+
+    def conclude(picture: Picture, *rest: Any) -> Assessed:
+        if picture.source.name == first.source.name:
+            raise MemoryError
+        return stages.conclude(picture, *rest)
+
+    pictures = [one for one in map(decode, find([folder])) if isinstance(one, Picture)]
+    first = pictures[0]
+    monkeypatch.setattr("imgscan.batches.conclude", conclude)
+    skipped, *others = batch_by_batch(iter(pictures), tiny_scanner(tiny_model, batch=4))
+    assert isinstance(skipped, Skipped)
+    assert "do not fit into memory" in skipped.reason
+    assert others
+    assert all(isinstance(one, Assessed) for one in others)

@@ -154,7 +154,9 @@ def _scores(sources: Sequence[Source], scanners: Sequence[Scanner]) -> Iterator[
     first = scanners[0]
     if first.device.type == "cpu":
         yield from each(sources, partial(_scores_of, scanners=scanners), busy(sources, first.jobs))
-    else:
+    elif len(scanners) == 1:
+        yield from ([_score(one)] for one in scan(sources, first))
+    else:  # one after the other, for each has its own processes
         yield from zip(*([_score(one) for one in scan(sources, scanner)] for scanner in scanners), strict=True)
 
 

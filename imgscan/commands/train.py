@@ -103,7 +103,7 @@ def train_command(options: TrainOptions) -> ExitCode:
         raise InputError(
             f"--out {options.out} holds a checkpoint of an earlier run; add --resume to go on from it, or choose another folder"
         )
-    from imgscan.devices import choose_device
+    from imgscan.devices import choose_device, out_of_memory
     from imgscan.training import checkpoint, loop
     from imgscan.training.card import write_weights
     from imgscan.training.initial import find_start
@@ -182,6 +182,11 @@ def train_command(options: TrainOptions) -> ExitCode:
                     stop=lambda: stopped.by is not None,
                 )
             except RuntimeError as error:
+                if out_of_memory(error):
+                    raise WorkerError(
+                        f"a step does not fit into the memory of {world.device}; wanted a smaller train.batch with a larger "
+                        f"train.accumulate, or a smaller data.side ({str(error).partition('. ')[0]})"
+                    ) from error
                 if not was_killed(error):
                     raise
                 raise WorkerError(

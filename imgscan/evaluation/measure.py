@@ -211,7 +211,8 @@ def _answers(contestant: Contestant, pictures: Sequence[Picture]) -> list[Answer
     except Exception as error:  # whatever a model raises, the other pictures and models go on
         if len(pictures) == 1:
             return [Skipped(pictures[0].source, f"{contestant.name} failed: {type(error).__name__}: {error}")]
-        return [answer for picture in pictures for answer in _answers(contestant, [picture])]
+        half = len(pictures) // 2
+        return [*_answers(contestant, pictures[:half]), *_answers(contestant, pictures[half:])]
 
 
 def _compared(

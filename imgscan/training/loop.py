@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -72,7 +73,8 @@ def start(recipe: Recipe, device: torch.device, *, resumes: bool = False) -> Run
     model = model.to(device).to(memory_format=torch.channels_last)
     settings = recipe.train
     if settings.sync_bn and device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        # Of timm: what torch has would lose the activation within the norms of EfficientNet.
+        model = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     average = copy.deepcopy(model).eval() if settings.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
     return Run(recipe, model, average, build_optimizer(model, settings), scaler)

@@ -19,7 +19,7 @@ from imgscan.datasets.entries import Entry, read_levels, read_rgb
 from imgscan.datasets.synth import cell_labels, find_photos
 from imgscan.errors import ConfigError, ImgscanError, InputError, OutputError
 from imgscan.losses.focal import focal_loss
-from imgscan.models import focal_hrnet
+from imgscan.models import build_named, focal_hrnet
 from imgscan.models.segmentation import Segmentation
 from imgscan.toml import to_toml
 from imgscan.training import checkpoint, loop, objective
@@ -764,3 +764,17 @@ class _Threads:
 def test_loader_processes_do_not_take_each_others_cores() -> None:
     made = batches(_Threads(), TrainSection(batch=1, steps=4), workers=2, rank=0, size=1, first=0, pin=False)
     assert [remark for _, _, remarks in made for remark in remarks] == ["1"] * 4
+
+
+@pytest.mark.parametrize("name", ["focal-hrnet", "focal-efficientnet", "cfl-net", "ncl"])
+def test_norms_over_all_processes_compute_what_those_of_one_do(name: str) -> None:
+    """EfficientNet's hold their activation, too."""
+    torch.manual_seed(0)
+    network = build_named(name, "tiny").eval()
+    shown = torch.rand(2, 3, 128, 128)
+    with torch.no_grad():
+        wanted = network(shown)
+        found = loop.convert_sync_batchnorm(network)(shown)
+    assert any(isinstance(one, torch.nn.SyncBatchNorm) for one in loop.convert_sync_batchnorm(network).modules())
+    for one, other in ((wanted, found),) if isinstance(wanted, torch.Tensor) else ((wanted.logits, found.logits),):
+        torch.testing.assert_close(one, other)
