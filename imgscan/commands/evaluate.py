@@ -38,12 +38,13 @@ from imgscan.evaluation.measure import (
 from imgscan.evaluation.protocols import Protocol, find_protocol
 from imgscan.evaluation.summary import SetScores, summarise
 from imgscan.evaluation.tables import Row, attack_table, image_table, localization_table, show, untouched_table, write_csv
-from imgscan.find import real
+from imgscan.find import can_be_made, real
 from imgscan.progress import Bar, bar
 from imgscan.records import Skipped
 from imgscan.report.human import printable
 from imgscan.scanner import default_jobs, parse_grid
 
+TOGETHER = "all together"
 EXHIBITS = 12  # pictures of a set on a contact sheet, evenly spread over it
 
 
@@ -109,9 +110,13 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
         need_matplotlib()
     protocol = find_protocol(options.protocol)
     attacks = [UNATTACKED, *dict.fromkeys(name for text in options.attacks for name in find_attacks(text))]
-    sets = [read_pictures(text, options.roots) for text in dict.fromkeys(options.data)]
+    if options.csv is not None and not can_be_made(options.csv):  # before hours of measuring, not after
+        raise InputError(f"--csv {options.csv}: cannot be written there; wanted a file in a folder of yours")
+    sets = [read_pictures(text, options.roots) for text in _different(options.data)]
     how = model_options(options)
-    contestants = [of_model(text, how) for text in dict.fromkeys(options.models)]
+    contestants = _named(options.models, [of_model(text, how) for text in options.models])
+    if contestants == [] and len(attacks) > 1:
+        raise InputError("--attack: predictions were made of the pictures as they are; wanted a model, or no attack")
     if (options.cluster is not None or options.grid is not None) and not any(one.clusters for one in contestants):
         raise InputError(f"{', '.join(options.models) or '--masks'}: nothing is clustered; leave --cluster and --grid out")
     counts = Counter(Path(name).stem for one in sets for name in one.names)
@@ -150,15 +155,12 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
                 everything.append((contestant, pictures, question.attack, ordered))
                 if options.as_json:
                     print(json.dumps(line_of(scores, contestant, pictures, protocol, question.attack)), flush=True)
-    if options.csv is not None:
-        lines = [
-            Row(attack, contestant.name, contestant.weights, pictures.name, row)
-            for contestant, pictures, attack, rows in everything
-            for row in rows
-        ]
-        write_csv(options.csv, protocol, lines)
-    if not options.as_json:
-        together = [_together(one, everything, protocol) for one in contestants] if len(sets) > 1 else []
+    together = [_together(one, everything, protocol) for one in contestants] if len(sets) > 1 else []
+    if options.as_json:
+        everywhere = PictureSet(TOGETHER, [], [one for pictures in sets for one in pictures.hashes], [])
+        for scores, contestant in zip(together, contestants, strict=False):
+            print(json.dumps(line_of(scores, contestant, everywhere, protocol, UNATTACKED)), flush=True)
+    else:
         plain = found[UNATTACKED]
         tables = [localization_table(plain, protocol), untouched_table(plain), image_table([*plain, *together])]
         if len(attacks) > 1:
@@ -166,10 +168,29 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
         for table in tables:
             if table.body:
                 show(table)
+    if options.csv is not None:
+        lines = [
+            Row(attack, contestant.name, contestant.weights, pictures.name, row)
+            for contestant, pictures, attack, rows in everything
+            for row in rows
+        ]
+        write_csv(options.csv, protocol, lines)
     for pictures, results in drawn:
         for path in _draw(options.out / "figures", contestants, pictures, results, found, protocol):
             print(f"imgscan: wrote {path}", file=sys.stderr)
     return ExitCode.INCOMPLETE if any(row.skipped for rows in found.values() for row in rows) else ExitCode.CLEAN
+
+
+def _different(data: Sequence[str]) -> list[str]:
+    """What --data says, each set once, however it is written."""
+    return list({text if text in DATASETS else str(real(Path(text))): text for text in reversed(data)}.values())[::-1]
+
+
+def _named(texts: Sequence[str], contestants: Sequence[Contestant]) -> list[Contestant]:
+    """Each model once; two that have one name, as all of one's own trainings have, are called what was typed."""
+    typed = {(one.name, one.identity or text): (text, one) for text, one in zip(texts, contestants, strict=True)}
+    counts = Counter(one.name for _, one in typed.values())
+    return [one if counts[one.name] == 1 else replace(one, name=text) for text, one in typed.values()]
 
 
 def _refuse_shared_names(sets: Sequence[PictureSet]) -> None:
@@ -338,4 +359,4 @@ def _together(
 ) -> SetScores:
     """All sets as one, for the image level: many a folder has forged pictures only, or untouched ones."""
     rows = [row for one, _, attack, some in everything if one is contestant and attack == UNATTACKED for row in some]
-    return summarise(contestant, "all together", rows, 0, protocol)
+    return summarise(contestant, TOGETHER, rows, 0, protocol)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imgscan.cluster import CLUSTERINGS
+from imgscan.datasets import DATASETS, data_set
 from imgscan.detectors import DETECTORS
 from imgscan.errors import ConfigError, ImgscanError, InputError, unknown
 from imgscan.evaluation.attacks import ATTACKS
@@ -17,6 +18,7 @@ from imgscan.evaluation.measure import UNATTACKED
 from imgscan.evaluation.papers import PaperRow, PaperTable, Run
 from imgscan.evaluation.pixel import PixelMetrics
 from imgscan.evaluation.protocols import Protocol, find_protocol
+from imgscan.models import NETWORKS
 from imgscan.weights import ALIASES, Card, cards, find_model, read_card
 
 MEAN = "mean"
@@ -146,6 +148,10 @@ def _part(table: PaperTable, row: PaperRow, network: str, column: Column, candid
         trained_on = card.data.get("training", {}).get("data")
         if _has_settings(table, row, card) and training in (None, trained_on):
             return _text(card)
+    if network not in NETWORKS:
+        raise NotRunError(unknown("network", network, (*NETWORKS, *ALIASES, *DETECTORS)))
+    if training in DATASETS and data_set(training).INFO.splits.names() == ("test",):
+        raise NotRunError(f"no weights, and {training} has no train split here: it is a benchmark")
     raise NotRunError(f"no weights; train them with: {training_command(table, row, network, column.data)}")
 
 

@@ -183,7 +183,11 @@ def _read_prediction(picture: Picture, folder: Path, ambiguous: Collection[str])
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
+                if not arrays.files:
+                    return Skipped(picture.source, f"prediction {path} holds no array")
                 score = np.asarray(arrays[arrays.files[0]], np.float32)
+            if score.ndim != 2:
+                return Skipped(picture.source, f"prediction {path} has the shape {score.shape}; wanted height x width")
         else:
             with Image.open(path) as file:
                 score = _levels(file)

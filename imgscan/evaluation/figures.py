@@ -6,6 +6,7 @@ over the set).  Colours are those of Okabe and Ito (2008), which colour-blind re
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -260,4 +261,6 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
+    """A file name of a set or a model; where something is lost, with a hash, so that no two have the same."""
+    plain = re.sub(r"[^\w.]+", "-", text).strip("-")
+    return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"

@@ -20,8 +20,8 @@ from PIL import Image
 
 from imgscan.datasets import DATASETS, data_set
 from imgscan.datasets.entries import Entry, masks_of, read_truth
-from imgscan.datasets.resolve import Wanted, resolve
-from imgscan.datasets.trees import is_generic, subfolders
+from imgscan.datasets.resolve import Wanted, parse, resolve
+from imgscan.datasets.trees import any_stem, is_generic, subfolders
 from imgscan.decode import decode
 from imgscan.drawn import drawn
 from imgscan.errors import InputError, WorkerError
@@ -29,7 +29,7 @@ from imgscan.evaluation.attacks import attack
 from imgscan.evaluation.contestants import Answer, Contestant
 from imgscan.evaluation.pixel import BoolMap, Counts, PixelMetrics, histogram, pixel_metrics
 from imgscan.evaluation.protocols import Protocol, apply, reported
-from imgscan.find import find
+from imgscan.find import find, real
 from imgscan.frame import cut, within_frame
 from imgscan.records import Features, Picture, Skipped, Source
 from imgscan.weights import file_sha256
@@ -289,6 +289,8 @@ def read_set(text: str, roots: Sequence[Path] = (), split: Wanted | None = None)
     """
     root = Path(text)
     if text in DATASETS or not root.is_dir():
+        if len(parse(text)) > 1 or (text not in DATASETS and not root.is_file() and "*" in text):
+            raise InputError(f"--data {text}: + and * are for training; wanted one --data for each set that is measured")
         is_list = text not in DATASETS and root.is_file()
         usual: Wanted = "all" if is_list else "test"
         may_choose = is_list or (text in DATASETS and data_set(text).INFO.whole)
@@ -300,16 +302,31 @@ def read_set(text: str, roots: Sequence[Path] = (), split: Wanted | None = None)
             image, mask = missing[0]
             raise InputError(f"{image}: no mask with this stem in {mask.parent} ({len(missing)} such pictures)")
         return entries
-    half = next((folder.name for folder in subfolders(root) if folder.name.lower() in HALVES), None)
-    if half is not None:  # else its masks would be measured as pictures that nobody touched, and its forgeries too
-        raise InputError(
-            f"{root}: has {half}/, but no pictures in images/ with masks/ beside, nor in Tp/ with Gt/; wanted these, the name of a "
-            "data set (imgscan data list) with --data-root, or a folder of untouched pictures"
-        )
     sources = find([root])
     if not sources:
         raise InputError(f"{root}: no pictures; wanted images/ and masks/, or a folder of untouched pictures")
+    half = _half_of_a_set(root, [source.path for source in sources])
+    if half is not None:  # its masks would be measured as pictures that nobody touched, and its forgeries too
+        raise InputError(
+            f"{root}: {half}, but no pictures in images/ with masks/ beside, nor in Tp/ with Gt/; wanted these, a --data for each "
+            "set, the name of a data set (imgscan data list) with --data-root, or a folder of untouched pictures"
+        )
     return [Entry(source.path, None) for source in sources]
+
+
+def _half_of_a_set(root: Path, pictures: Sequence[Path]) -> str | None:
+    """What tells that pictures below a folder are forgeries or masks, and not untouched; None: nothing."""
+    if root.name.lower() in HALVES and any(is_generic(one) for one in (root.parent, real(root).parent)):
+        return "is itself a half of the set in the folder above"
+    for folder in (root, *sorted({folder for one in pictures for folder in one.parents if root in folder.parents})):
+        if (half := next((one for one in subfolders(folder) if one.name.lower() in HALVES), None)) is not None:
+            return f"has {half.relative_to(root)}/"
+    there = {one.with_suffix("") for one in pictures}
+    for one in sorted(there):
+        for stem in any_stem(one.name)[1:]:
+            if one.with_name(stem) in there:
+                return f"has {one.with_name(stem).relative_to(root)}, a mask beside its picture"
+    return None
 
 
 def names_below(entries: Sequence[Entry]) -> list[str]:

@@ -144,6 +144,9 @@ def parse_grid(name: str, content: dict[str, Any], origin: str) -> PaperTable:
     """
     _check(content, {"title", "protocol", "columns", "axes"}, {"notes"}, origin)
     axes = content["axes"]
+    for key, kind, wanted in (("title", str, "a text"), ("protocol", str, "a text"), ("axes", dict, "a table")):
+        if not isinstance(content[key], kind):
+            raise ConfigError(f"{origin}: {key} is {content[key]!r}; wanted {wanted}")
     _check(axes, {"network"}, {"cluster", "training", "settings"}, f"{origin}: axes")
     for axis, values in axes.items():
         if not isinstance(values, list) or not values:
@@ -151,6 +154,9 @@ def parse_grid(name: str, content: dict[str, Any], origin: str) -> PaperTable:
     for key in ("columns", "notes"):
         if not isinstance(content.get(key, []), list) or not all(isinstance(text, str) for text in content.get(key, [])):
             raise ConfigError(f"{origin}: {key} is {content[key]!r}; wanted a list of texts")
+    for axis in ("network", "cluster", "training"):
+        if not all(isinstance(one, str) for one in axes.get(axis, [])):
+            raise ConfigError(f"{origin}: axes.{axis} is {axes[axis]!r}; wanted a list of texts")
     if not all(isinstance(one, dict) for one in axes.get("settings", [])):
         raise ConfigError(f'{origin}: axes.settings is {axes["settings"]!r}; wanted tables of "section.key" = value')
     rows = []

@@ -322,6 +322,25 @@ def test_evaluate_prints_a_row_per_model_and_folder(tmp_path: Path, tiny_model: 
     assert len(ours["weights"]) == 2 * 64 + 1
 
 
+def test_evaluate_counts_a_set_once_and_tells_models_of_one_name_apart(tmp_path: Path, photos: list[np.ndarray]) -> None:
+    for name in ("d", "untouched"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(photos[0][:96, :128]).save(tmp_path / name / f"{name}.png")
+    data = ["--data", tmp_path / "d", "--data", f"{tmp_path / 'd'}/", "--data", tmp_path / "untouched"]
+    models = ["ela|noi1", "ela | noi1", "ela"]
+    done = run("evaluate", *models, *data, "--json", "--out", tmp_path / "out", "--csv", tmp_path / "all.csv")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["model"] for line in lines] == ["ela|noi1", "ela"] * 3
+    assert [line["data"] for line in lines[-2:]] == ["all together"] * 2
+    assert len((tmp_path / "all.csv").read_text().splitlines()) == 1 + 4
+    done = run("evaluate", "ela", *data, "--csv", tmp_path, "--out", tmp_path / "other")
+    assert (done.returncode, (tmp_path / "other").exists()) == (int(ExitCode.INCOMPLETE), False)
+    assert "cannot be written there" in done.stderr
+    done = run("evaluate", "--masks", tmp_path / "d", *data, "--attack", "jpeg-50", "--out", tmp_path / "out")
+    assert "predictions were made of the pictures as they are" in done.stderr
+
+
 def test_evaluate_prints_tables_and_writes_every_metric(tmp_path: Path, photos: list[np.ndarray]) -> None:
     for name in ("images", "masks", "authentic"):
         (tmp_path / "d" / name).mkdir(parents=True)

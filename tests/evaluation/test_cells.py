@@ -73,7 +73,7 @@ def test_weights_named_by_the_user_go_before_and_need_no_data() -> None:
     each = Candidates(trained=(card("ncl", "n", "nist16"), card("ncl", "c", "casia")))
     assert choose(table, ncl, each, table.columns.index("nist16 F1")) == "ncl@/runs/n/weights.toml"
     assert choose(table, ncl, each, table.columns.index("casia AUC")) == "ncl@/runs/c/weights.toml", "weights of its own per column"
-    with pytest.raises(NotRunError, match="--data coverage"):
+    with pytest.raises(NotRunError, match="coverage has no train split here: it is a benchmark"):
         choose(table, ncl, each, table.columns.index("coverage AUC"))
 
 
@@ -124,6 +124,12 @@ def test_a_grid_is_the_product_of_its_axes_or_an_error() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             parse_grid("g", grid | {"axes": axes}, "g.toml")
+    for wrong in ({"protocol": 3}, {"axes": 3}, {"axes": {"network": ["a", 3]}}, {"axes": {"network": ["a"], "cluster": [3]}}):
+        with pytest.raises(ConfigError, match=r"is .*3.*; wanted"):
+            parse_grid("g", grid | wrong, "g.toml")
+    typo = parse_grid("g", grid | {"axes": {"network": ["elaa"]}}, "g.toml")
+    with pytest.raises(NotRunError, match="unknown network 'elaa'; did you mean ela"):
+        choose(typo, "elaa", Candidates())
 
 
 @pytest.mark.usefixtures("known")

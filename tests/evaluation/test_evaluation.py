@@ -81,8 +81,34 @@ def test_masks_in_a_folder_of_another_name_are_not_measured_as_pictures(benchmar
         read_set(str(benchmark))
 
 
+def test_sets_and_halves_of_sets_are_no_untouched_pictures(benchmark: Path) -> None:
+    for half in ("images", "masks"):
+        with pytest.raises(InputError, match=f"{half}: is itself a half of the set in the folder above"):
+            read_set(str(benchmark / half))
+    (benchmark / "a" / "b").mkdir(parents=True)
+    for half in ("images", "masks"):
+        (benchmark / half).rename(benchmark / "a" / "b" / half)
+    with pytest.raises(InputError, match="has a/b/images/"):
+        read_set(str(benchmark))
+
+
+def test_masks_beside_their_pictures_are_no_untouched_pictures(benchmark: Path) -> None:
+    (benchmark / "masks" / "x.png").rename(benchmark / "images" / "x_mask.png")
+    (benchmark / "images").rename(benchmark / "all")
+    (benchmark / "masks").rmdir()
+    with pytest.raises(InputError, match="has x_mask, a mask beside its picture"):
+        read_set(str(benchmark / "all"))
+
+
+def test_what_is_measured_is_named_set_by_set(benchmark: Path) -> None:
+    for text in (f"{benchmark}*3", f"{benchmark}+casia", "casia*2"):
+        with pytest.raises(InputError, match="wanted one --data for each set"):
+            read_set(text)
+
+
 def test_a_folder_of_pictures_is_untouched(benchmark: Path) -> None:
-    assert [entry.mask for entry in read_set(str(benchmark / "images"))] == [None]
+    (benchmark / "images").rename(benchmark / "photos")
+    assert [entry.mask for entry in read_set(str(benchmark / "photos"))] == [None]
     (benchmark / "empty").mkdir()
     with pytest.raises(InputError, match="no pictures"):
         read_set(str(benchmark / "empty"))
@@ -227,11 +253,12 @@ def test_union_and_intersection_by_hand(benchmark: Path) -> None:
 
 def test_the_score_of_a_picture_does_not_end_at_the_default_threshold(benchmark: Path, photos: list[np.ndarray]) -> None:
     """What calibration sees of it is what image-level numbers are made of; only the mask waits for the threshold."""
-    Image.fromarray(photos[1][:96, :128]).save(benchmark / "images" / "y.png")
+    (benchmark / "images").rename(benchmark / "photos")
+    Image.fromarray(photos[1][:96, :128]).save(benchmark / "photos" / "y.png")
     model = find_model("focal-hrnet")
     never = replace(model, points=tuple(replace(point, score=0.9999) for point in model.points))
     everything, nothing = (build_scanner(one, device=CPU, everything=all) for one, all in ((model, True), (never, False)))
-    entries = read_set(str(benchmark / "images"))
+    entries = read_set(str(benchmark / "photos"))
     scores = [row.strength for row in ask(of_scanner("model", nothing, ""), entries) if isinstance(row, PictureScores)]
     pictures = [decode(Source(entry.image, entry.image.name)) for entry in entries]
     wanted = [one.finding.score for one in examine(pictures, everything) if isinstance(one, Assessed)]

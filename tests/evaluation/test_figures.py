@@ -85,3 +85,11 @@ def test_a_contact_sheet_has_a_row_per_picture_and_survives_a_skipped_one(tmp_pa
     path = figures.save(sheet, tmp_path / "new" / "sheet.png")
     with Image.open(path) as image:
         assert image.width > 400
+
+
+def test_no_two_sets_have_one_file() -> None:
+    names = ["图片", "照片", "x-y", "x/y", "a b", "a.b"]
+    slugs = [figures._slug(name) for name in names]
+    assert len(set(slugs)) == len(names)
+    assert not any("/" in slug or " " in slug for slug in slugs)
+    assert figures._slug("focal-fusion") == "focal-fusion"
