@@ -27,6 +27,14 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         signal.signal(signal.SIGTERM, _terminate)
+        interrupted: list[int] = []
+
+        def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+            interrupted.append(number)
+            raise KeyboardInterrupt
+
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell lets what runs in the background ignore it
+            signal.signal(signal.SIGINT, interrupt)
         _open_streams()
         try:
             code = command(*args, **kwargs)
@@ -40,19 +48,24 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
         except OSError as error:
             code = _unwritable() if error.errno == errno.ENOSPC else _internal(error)
         except KeyboardInterrupt:
-            _say("imgscan: interrupted; the results so far are intact")
-            code = ExitCode.INTERRUPTED
+            code = _interrupted()
         except typer.Abort:
             code = ExitCode.INTERRUPTED
         except (typer.Exit, SystemExit):
             raise
         except Exception as error:
-            code = _internal(error)
+            # An import that Ctrl-C cut short can end in any error: numpy and scipy import more when they are asked for it.
+            code = _interrupted() if interrupted else _internal(error)
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             _leave_at_once(int(code))
         raise typer.Exit(int(code))
 
     return wrapped
+
+
+def _interrupted() -> ExitCode:
+    _say("imgscan: interrupted; the results so far are intact")
+    return ExitCode.INTERRUPTED
 
 
 def _unwritable() -> ExitCode:

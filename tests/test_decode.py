@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imgscan import decode as module
 from imgscan.datasets.entries import read_levels, read_rgb
 from imgscan.decode import decode, decode_all
 from imgscan.records import Picture, Skipped, Source
@@ -151,3 +152,35 @@ def test_order_is_kept_whatever_the_workers(tmp_path: Path, rgb: np.ndarray, job
         sources.append(source(path))
     pictures = list(decode_all(sources, jobs))
     assert [int(p.rgb[0, 0, 0]) for p in pictures if isinstance(p, Picture)] == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "most"), [(np.float32, "F", 255), (np.int32, "I", 255), (np.float32, "F", 65535), (np.int32, "I", 65535)]
+)
+def test_deep_grey_is_white_where_its_levels_end(tmp_path: Path, kind: type, mode: str, most: int) -> None:
+    """Floats and whole numbers of 0 to 255 are levels of bytes, larger ones of 16 bits."""
+    grey = np.linspace(0, most, 80 * 80).reshape(80, 80).astype(kind)
+    image = Image.fromarray(grey)
+    assert image.mode == mode
+    image.save(tmp_path / "x.tif")
+    levels = ok(tmp_path / "x.tif").rgb[..., 0]
+    assert (levels[0, 0], levels[-1, -1]) == (0, 255)
+    assert levels[40, 0] in (127, 128)
+
+
+@pytest.mark.parametrize("name", ["x.nef", "X.NEF", "x.Dng"])
+def test_camera_raw_whatever_the_case_of_its_name(tmp_path: Path, rgb: np.ndarray, name: str) -> None:
+    Image.fromarray(rgb).save(tmp_path / name, "TIFF")
+    skipped = decode(source(tmp_path / name))
+    assert isinstance(skipped, Skipped)
+    assert "camera raw" in skipped.reason
+
+
+def test_a_picture_of_more_pixels_than_are_decoded(tmp_path: Path, rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(rgb).save(tmp_path / "x.png")
+    monkeypatch.setattr(module, "MAX_PIXELS", 80 * 96)
+    ok(tmp_path / "x.png")
+    monkeypatch.setattr(module, "MAX_PIXELS", 80 * 96 - 1)
+    skipped = decode(source(tmp_path / "x.png"))
+    assert isinstance(skipped, Skipped)
+    assert skipped.reason == "96 x 80 pixels; at most 7,679 are decoded"

@@ -102,3 +102,21 @@ def test_nothing_marked_scores_zero_and_reaches_nothing() -> None:
     assert (verdict.score, verdict.level) == (0.0, "none")
     assert not FailOn(score=0.0).reached(*of(verdict))
     assert not FailOn("possible").reached(*of(verdict))
+
+
+def test_what_is_reported_needs_the_same_area_as_what_fails() -> None:
+    gate = FailOn("likely", area=0.25)
+    assert parse_report_from("possible", gate, POINTS, "m") == FailOn("possible", area=0.25)
+    assert parse_report_from("0.1", gate, POINTS, "m") == FailOn(score=0.1, area=0.25)
+
+
+@pytest.mark.parametrize(("strength", "score", "level"), [(0.59996, 0.6, "likely"), (0.59994, 0.5999, "possible")])
+def test_a_score_has_the_level_of_the_digits_that_are_shown(strength: float, score: float, level: str) -> None:
+    verdict = finding([strength])
+    assert (verdict.score, verdict.level) == (score, level)
+
+
+def test_at_least_so_much_has_to_be_marked() -> None:
+    gate = FailOn(score=0.5, area=0.25)
+    assert gate.reached("none", 0.5, 0.25)
+    assert not gate.reached("none", 0.5, 0.2499)

@@ -366,3 +366,42 @@ def test_log_odds_beside_clusters_only_add() -> None:
     blocks[:] = 6.0
     everywhere = localize(features, clusters, 96, 128, LocalizeSettings(), odds(blocks))
     assert everywhere.regions[0].evidence == ("pixels", "jpeg"), "clusters mark without a high score"
+
+
+def test_a_region_of_just_the_smallest_size_is_marked() -> None:
+    features, clusters = headed()
+    assert [one.area for one in localize(features, clusters, 20, 20, LocalizeSettings(smallest=30 / 400)).regions] == [40, 30]
+    assert [one.area for one in localize(features, clusters, 20, 20, LocalizeSettings(smallest=31 / 400)).regions] == [40]
+
+
+@pytest.mark.parametrize(("blocks", "said"), [(1, ("pixels",)), (2, ("pixels", "jpeg"))])
+def test_the_jpeg_history_of_a_tenth_of_a_region_speaks_for_it(blocks: int, said: tuple[str, ...]) -> None:
+    """Of 25 blocks one has gained some nats, or two: with what lies half-way to their neighbours 6 % of the pixels, or 12 %."""
+    probability = np.full((56, 64), 0.05, np.float32)
+    probability[8:48, 8:48] = 0.9
+    features, clusters = flat(probability)
+    values = np.zeros((7, 8))
+    values[3, 3 : 3 + blocks] = 4.0
+    mask = localize(features, clusters, 56, 64, LocalizeSettings(strength=0.5), odds(values))
+    assert [region.evidence for region in mask.regions] == [said]
+
+
+@pytest.mark.parametrize(("left", "said"), [(18, ("pixels",)), (16, ("pixels", "copy"))])
+def test_a_copy_speaks_for_a_region_that_holds_most_of_it(left: int, said: tuple[str, ...]) -> None:
+    """A copy too weak to be marked itself, of 4 columns, reaches into a region that ends at column 19."""
+    probability = np.full((40, 60), 0.1, np.float32)
+    probability[5:15, 9:19] = 0.95
+    features, clusters = flat(probability)
+    found = Sought((twins(0.6, (8, left, 4, 4), (30, 40, 4, 4)),))
+    mask = localize(features, clusters, 40, 60, LocalizeSettings(strength=0.8), found)
+    assert [(region.box, region.evidence) for region in mask.regions] == [((9, 5, 19, 15), said)]
+
+
+def test_a_region_equals_what_its_largest_copy_equals() -> None:
+    """A network's region holds parts of two pairs; the smaller is named first."""
+    probability = np.full((60, 90), 0.1, np.float32)
+    probability[5:25, 5:25] = 0.95
+    features, clusters = flat(probability)
+    found = Sought((twins(0.9, (6, 6, 4, 4), (40, 10, 4, 4)), twins(0.9, (12, 6, 8, 8), (40, 50, 8, 8))))
+    mask = localize(features, clusters, 60, 90, LocalizeSettings(strength=0.8), found)
+    assert {region.box: region.twin for region in mask.regions}[5, 5, 25, 25] == (50, 40, 58, 48)

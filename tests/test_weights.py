@@ -207,3 +207,18 @@ def test_written_weights_can_be_read_by_whom_other_files_can(tmp_path: Path) -> 
     save_state({"a": torch.zeros(2)}, tmp_path / "weights.safetensors", {"step": "3"})
     assert (tmp_path / "weights.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
     assert torch.equal(load_state(tmp_path / "weights.safetensors")["a"], torch.zeros(2))
+
+
+@pytest.mark.parametrize("name", ["focal-fusion", "focal-fusion+copy-move"])
+def test_thresholds_measured_with_other_weights_do_not_hold(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of the combination do."""
+    measured = find_model(name)
+    assert measured.points
+    other = [
+        (place, path, data | {"weights": data["weights"] | {next(iter(data["weights"])): "0" * 64}} if "fuses" in data else data)
+        for place, path, data in weights._tables()
+    ]
+    monkeypatch.setattr(weights, "_tables", lambda: other)
+    model = find_model(name)
+    assert model.points == ()
+    assert model.settings["clustering"] == measured.settings["clustering"]

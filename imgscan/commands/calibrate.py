@@ -134,7 +134,8 @@ def calibrate_command(
                 f"imgscan: {model}: left out {drawn[model]} of {len(shown)} pictures, not judged: they look drawn or typeset",
                 file=sys.stderr,
             )
-        _show(model, forms, rates, len({picture for one, picture, *_ in rows if one == model}), copies)
+        found = _show(model, forms, rates, len({picture for one, picture, *_ in rows if one == model}), copies)
+        skipped = skipped or not found
     if csv_file is not None:  # after what was measured is on stdout: the file may fail
         write_rows(csv_file, ["model", "picture", "form", "score"], rows)
     return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN
@@ -170,8 +171,9 @@ def _score(result: Assessed | Skipped) -> float | str | None:
     return None if result.finding.withheld else result.finding.score
 
 
-def _show(model: str, forms: dict[str, list[float]], rates: Mapping[str, float], photographs: int, copies: bool) -> None:
-    """The operating points of one model."""
+def _show(model: str, forms: dict[str, list[float]], rates: Mapping[str, float], photographs: int, copies: bool) -> int:
+    """Print the operating points of one model; how many there are."""
+    found = 0
     scores = [score for some in forms.values() for score in some]
     if copies:
         complete = len(scores) == photographs * (1 + len(COPIES))  # all could be read, and none was too small
@@ -183,6 +185,7 @@ def _show(model: str, forms: dict[str, list[float]], rates: Mapping[str, float],
             few = f"{len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {math.ceil(round(1 / rate, 6))}"
             print(f"imgscan: {model}: {level}: {few}", file=sys.stderr)
             continue
+        found += 1
         reached = {form: sum(s > 0 and s >= score for s in some) for form, some in forms.items()}
         measured = sum(reached.values()) / len(scores)
         print()
@@ -191,6 +194,7 @@ def _show(model: str, forms: dict[str, list[float]], rates: Mapping[str, float],
         print(f'[[operating_points]]\nlevel = "{level}"\nscore = {score}\nfalse_alarms = {measured:.4f}\npictures = {len(scores)}')
         if copies and (own := len(forms.get(AS_IS, []))):
             print(f"as_is = {reached[AS_IS] / own:.4f}\nphotographs = {own}")
+    return found
 
 
 def _copies(sources: list[Source], folder: Path) -> list[_Shown]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from imgscan.datasets.doctor import Diagnosis, check
 from imgscan.datasets.entries import read_rgb
 from imgscan.datasets.families import Families, forge_as, parse_families
 from imgscan.datasets.forge import KINDS, Rgb, forge
+from imgscan.datasets.trees import is_picture
 from imgscan.errors import ExitCode, InputError, OutputError, unknown
-from imgscan.find import PICTURE_SUFFIXES, find
+from imgscan.find import find
 from imgscan.progress import bar
 from imgscan.report.human import printable
 
@@ -89,7 +91,7 @@ def synth_command(*, roots: list[Path], count: int, side: int, kinds: list[str],
         raise InputError("forgeries need pristine photographs: give --data-root DIR (repeatable)")
     if (out / "images").exists() or (out / "manifest.csv").exists():
         raise InputError(f"--out {out} holds a data set already; choose another folder")
-    photos = [source.path for source in find(roots) if source.path.suffix.lower() in PICTURE_SUFFIXES]
+    photos = [source.path for source in find(roots) if is_picture(source.path)]
     if not photos:
         raise InputError(f"{', '.join(str(root) for root in roots)}: no pictures; wanted .jpg, .png, .tif, .webp or .bmp files")
     try:
@@ -102,7 +104,8 @@ def synth_command(*, roots: list[Path], count: int, side: int, kinds: list[str],
 
 def _write(photos: list[Path], count: int, side: int, kinds: list[str], families: Families, seed: int, out: Path) -> None:
     read = lru_cache(maxsize=16)(read_rgb)
-    edges = np.cumsum([_area(path) for path in photos])
+    areas = np.array([_area(path) for path in photos])
+    edges = np.cumsum(areas)
     for name in ("images", "masks"):
         (out / name).mkdir(parents=True)
     with bar("forging", count) as progress, (out / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
@@ -112,8 +115,16 @@ def _write(photos: list[Path], count: int, side: int, kinds: list[str], families
             rng = np.random.default_rng((seed, number))
 
             def photo(rng: np.random.Generator = rng) -> Rgb:
-                place = int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
-                return read(photos[min(place, len(photos) - 1)])
+                while areas.any():
+                    place = min(int(np.searchsorted(edges, rng.random() * edges[-1], side="right")), len(photos) - 1)
+                    if not areas[place]:
+                        continue
+                    try:
+                        return read(photos[place])
+                    except InputError as error:  # another one is drawn, as in training
+                        areas[place] = 0
+                        print(f"imgscan: passed over {printable(str(error))}", file=sys.stderr)
+                raise InputError(f"none of {len(photos)} photographs can be read")
 
             if families:
                 made = forge_as(photo, side, rng, families)
@@ -133,4 +144,5 @@ def _area(path: Path) -> int:
         with Image.open(path) as picture:
             return picture.width * picture.height
     except Exception as error:  # Pillow raises nearly anything on broken files
-        raise InputError(f"{path}: cannot be opened: {error}; remove it") from error
+        print(f"imgscan: passed over {printable(str(path))}: cannot be opened: {error}", file=sys.stderr)
+        return 0

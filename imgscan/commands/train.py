@@ -6,6 +6,8 @@ import hashlib
 import os
 import signal
 import sys
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from imgscan.datasets.entries import Entry
+    from imgscan.training.checkpoint import Run
     from imgscan.training.loop import Progress
 
 # method -> recipe without --size: the paper's own
@@ -104,6 +107,7 @@ def train_command(options: TrainOptions) -> ExitCode:
             f"--out {options.out} holds a checkpoint of an earlier run; add --resume to go on from it, or choose another folder"
         )
     from imgscan.devices import choose_device, out_of_memory
+    from imgscan.models import NETWORKS
     from imgscan.training import checkpoint, loop
     from imgscan.training.card import write_weights
     from imgscan.training.initial import find_start
@@ -126,6 +130,8 @@ def train_command(options: TrainOptions) -> ExitCode:
         recipe = _with_options(recipe, options)
         if recipe.model.init:
             find_start(recipe.model.init, options.accept_licence)
+        if recipe.model.network not in NETWORKS:
+            raise ConfigError(f"--set model.network: {unknown('network', recipe.model.network, NETWORKS)}")
         if recipe.method != options.method:
             raise ConfigError(f"--set model.network: train a {recipe.model.network} with imgscan train {recipe.method}")
     if options.profile is not None:
@@ -146,10 +152,11 @@ def train_command(options: TrainOptions) -> ExitCode:
         _say(world.first, f"{options.method}: {recipe.model.network} {recipe.model.size}, {recipe.train.steps} steps of ", end="")
         _say(
             world.first,
-            f"{recipe.train.batch} x {recipe.train.accumulate} x {world.size} pictures; validation on {len(validation)}",
+            f"{recipe.train.batch} x {recipe.train.accumulate} x {world.size} pictures; validation on {len(validation)}"
+            + (f"; goes on from step {run.step}" if options.resume else ""),
         )
         with bar("training", recipe.train.steps - run.step, shown=world.first) as progress:
-            done = run.step
+            done, began = run.step, time.monotonic()
 
             def report(now: Progress) -> None:
                 nonlocal done
@@ -164,6 +171,8 @@ def train_command(options: TrainOptions) -> ExitCode:
                 done = now.step
                 if not sys.stderr.isatty() or now.score is not None:  # on a terminal the bar says the rest
                     left = (now.steps - now.step) * recipe.train.batch * recipe.train.accumulate * world.size / max(now.pace, 1e-9)
+                    if options.minutes is not None:
+                        left = min(left, max(0.0, 60 * options.minutes - (time.monotonic() - began)))
                     line = f"step {now.step}/{now.steps}  {loss}  rate {now.rate:.2e}  {now.pace:.1f} pictures/s"
                     if now.waited > WAITING:
                         line += f"  waiting for pictures {now.waited:.0%} of the time (data.workers {recipe.data.workers})"
@@ -194,13 +203,18 @@ def train_command(options: TrainOptions) -> ExitCode:
                     "less, and --resume goes on from the last checkpoint"
                 ) from error
         if world.first:
+            passed_over = _unreadable(options.out)
+            for word in _last_words(run, options, passed_over, stopped.by is not None):
+                _say(True, f"imgscan: {word}")
             print(
                 write_weights(
                     run,
                     options.out,
                     anywhere(options.data or SYNTH),
                     [root.resolve() for root in options.roots],
-                    len(material.entries) or len(material.photos),
+                    len({entry.image for entry in material.entries}) or len(material.photos),
+                    validation=len(validation),
+                    unreadable=passed_over,
                 )
             )
     if stopped.by is not None:
@@ -331,11 +345,30 @@ def _same_network(recipe: Recipe, options: TrainOptions, file: Path) -> Recipe:
         raise ConfigError(
             f"--set train.head_lr_mult: {file} holds the state of other groups of weights; another needs another --out"
         )
+    if changed.model.init != recipe.model.init:
+        raise ConfigError(f"--init: {file} goes on from its own weights; other ones need another --out")
     if changed.model != recipe.model:
         raise ConfigError(
             f"--set model.*: {file} holds a {recipe.model.network} {recipe.model.size}; another network needs another --out"
         )
     return changed
+
+
+def _unreadable(out: Path) -> int:
+    """How many pictures the ledger of a run names."""
+    ledger = out / "unreadable.txt"
+    return len(ledger.read_text("utf-8", errors="replace").splitlines()) if ledger.exists() else 0
+
+
+def _last_words(run: Run, options: TrainOptions, passed_over: int, stopped: bool) -> Iterator[str]:
+    """Why a run ended before its last step, and what it did not see."""
+    settings = run.recipe.train
+    if run.plateau.ended(settings):
+        yield f"no better for {settings.patience} validations: ended at step {run.step} of {settings.steps}"
+    elif run.step < settings.steps and not stopped:
+        yield f"--minutes {options.minutes:g} are up at step {run.step} of {settings.steps}; --resume goes on"
+    if passed_over:
+        yield f"{passed_over} pictures could not be read and were passed over; {options.out / 'unreadable.txt'} names them"
 
 
 def _say(aloud: bool, text: str, end: str = "\n") -> None:

@@ -18,8 +18,8 @@ from torch.utils.data import Dataset
 from imgscan.datasets.entries import read_rgb
 from imgscan.datasets.families import Families, forge_as, parse_families, untouched_as
 from imgscan.datasets.forge import Photo, Rgb, forge, untouched
+from imgscan.datasets.trees import is_picture
 from imgscan.errors import InputError
-from imgscan.find import PICTURE_SUFFIXES
 
 CACHE_BYTES = 1_500_000_000  # of decoded photographs that a loader process keeps
 _TRIES = 5  # photographs drawn in place of one that cannot be decoded
@@ -49,7 +49,7 @@ def find_photos(roots: list[Path]) -> list[Path]:
             raise InputError(
                 f"training photographs: {root} is not a folder; wanted a folder of pristine pictures (--data-root DIR)"
             )
-        found = sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+        found = sorted(p for p in root.rglob("*") if is_picture(p))
         if not found:
             raise InputError(f"{root}: no pictures below it; wanted .jpg, .png, .tif or .webp files")
         photos += found

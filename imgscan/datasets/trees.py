@@ -70,11 +70,14 @@ def _child(folder: Path, name: str) -> Path | None:
     return next((p for p in sorted(folder.iterdir()) if p.name.lower() == name.lower() and p.is_dir()), None)
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a path is a picture file by its name; hidden files (macOS' `._x.jpg`) are none."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
 def pictures(folder: Path) -> list[Path]:
     """The picture files directly in a folder, in stable order; hidden files (macOS' `._x.jpg`) are none."""
-    return sorted(
-        p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".") and p.is_file()
-    )
+    return sorted(p for p in folder.iterdir() if is_picture(p))
 
 
 def subfolders(folder: Path) -> list[Path]:

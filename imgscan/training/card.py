@@ -29,11 +29,15 @@ SHOWN = {"whole": 768, "beyond": "both", "control": 30}
 DECIDES = {"threshold": 0.3, "peak": 0.005, "together": True, "drawn": DRAWN}
 
 
-def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: int) -> Path:
+def write_weights(
+    run: Run, out: Path, data: str, roots: list[Path], pictures: int, *, validation: int = 0, unreadable: int = 0
+) -> Path:
     """Write out/weights.safetensors (float16) and out/weights.toml, its card.
 
     Which weights: the averaged ones if there are some, with keep = "best" those of the best validation.  A batch norm counter or a
     value beyond float16's range stays as it is.
+
+    `pictures` is how many there were to train on, of which `unreadable` were passed over, `validation` how many validated it.
 
     The card has no operating points: those are measured (`imgscan calibrate`), never invented.
 
@@ -78,6 +82,8 @@ def write_weights(run: Run, out: Path, data: str, roots: list[Path], pictures: i
             "data": data,
             "roots": [str(root) for root in roots],
             "pictures": pictures,
+            **({"unreadable": unreadable} if unreadable else {}),
+            **({"validation_pictures": validation} if validation else {}),
             "steps": steps,
             "hours": round(run.seconds / 3600, 2),
             "validation_auc": round(score, 4),  # of these weights

@@ -34,18 +34,18 @@ def find_start(text: str, accept_licence: bool = False) -> Start:
     """What `--init` names: a file, or weights by name.
 
     Args:
-        text: FILE.pth, FILE.safetensors, or NAME@TAG as for scan --model.
+        text: FILE.pth, FILE.safetensors, the card of one, or NAME@TAG as for scan --model.
         accept_licence: whether the user accepts weights without commercial use.
 
     Raises:
         WeightsError: no such file and no such weights, several of them, an altered file, or a licence that wants accepting.
     """
     path = Path(text)
-    if path.is_file():
+    if path.is_file() and path.suffix != ".toml":
         return Start(path, _card_beside(path))
-    if "@" not in text and (path.suffix or len(path.parts) > 1):
+    if "@" not in text and not path.is_file() and (path.suffix or len(path.parts) > 1):
         raise WeightsError(f"--init {text}: no such file; wanted a .pth or .safetensors, or weights by name as sam-vit-l@official")
-    cards = find_model(text).cards
+    cards = (read_card(path),) if path.is_file() else find_model(text).cards
     if len(cards) != 1:
         raise WeightsError(f"--init {text}: names {len(cards)} sets of weights; wanted one")
     card = cards[0]

@@ -210,6 +210,7 @@ def train(
             run.last = validate(run.shipped, recipe, validation, world, log)
             log.line(step=0, epoch=0, loss=None, rate=0.0, seconds=0.0, pace=0.0, score=run.last)
             report(Progress(0, settings.steps, None, 0.0, 0.0, 0.0, run.last))
+            last_report = time.monotonic()  # no part of the pace
         while run.step < settings.steps and not run.plateau.ended(settings):  # a run that patience ended stays ended
             rate = rate_at(settings, run.step, run.step // epoch) * run.plateau.factor
             for group in run.optimizer.param_groups:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -129,14 +130,19 @@ def with_settings(recipe: Recipe, settings: dict[str, dict[str, Any]], origin: s
             wanted = known[key]
             if wanted is float and type(value) is int:
                 values = {**values, key: float(value)}
+            elif wanted is str and type(value) is int:  # data.sides=256
+                values = {**values, key: str(value)}
             elif type(value) is not wanted:
-                raise ConfigError(f"{origin}: {section}.{key} is {value!r}; wanted a {wanted.__name__}")
+                raise ConfigError(f"{origin}: {section}.{key} is {value!r}; wanted {_KINDS[wanted]}")
+            if wanted is float and not math.isfinite(values[key]):
+                raise ConfigError(f"{origin}: {section}.{key} is {values[key]}; wanted a finite number")
             if (section, key) in _LEGAL and not _LEGAL[section, key][0](values[key]):
                 raise ConfigError(f"{origin}: {section}.{key} is {values[key]!r}; wanted {_LEGAL[section, key][1]}")
         recipe = replace(recipe, **{section: replace(old, **values)})
     return recipe
 
 
+_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 Rule = tuple[Callable[[Any], bool], str]
 
 
@@ -192,6 +198,8 @@ _LEGAL: dict[tuple[str, str], Rule] = {
     ("train", "decay"): _at_least(0),
     ("train", "schedule"): _one_of("constant", "cosine", "step", "poly", "plateau"),
     ("train", "every"): _at_least(1),
+    ("train", "power"): _POSITIVE,
+    ("train", "save_minutes"): _at_least(0),
     ("train", "factor"): (lambda value: 0 < value < 1, "between 0 and 1"),
     ("train", "ema"): _SHARE,
     ("train", "precision"): _one_of("auto", "bf16", "fp16", "float32"),

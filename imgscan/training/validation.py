@@ -24,6 +24,7 @@ from imgscan.training.recipe import DataSection, Recipe
 from imgscan.training.sequence import Samples, fit, to_sample
 from imgscan.training.world import World
 
+NO_FORGERIES = "the validation split has no forged pictures; wanted at least one with a mask"
 VALIDATION_SEED = 20_231_109  # the validation forgeries are the same in every run
 BATCH = 8
 _MOST = 65_536  # pixels of a picture that its AUC is computed on
@@ -35,7 +36,7 @@ class ValidationEntries(Dataset[Sample]):
     def __init__(self, entries: Sequence[Entry], data: DataSection) -> None:
         forged = [entry for entry in entries if entry.mask is not None]
         if not forged:
-            raise InputError("the validation split has no forged pictures; wanted at least one with a mask")
+            raise InputError(NO_FORGERIES)
         self.entries = forged[:: -(-len(forged) // data.validation)]
         self.data = data
 
@@ -51,6 +52,8 @@ def validation_samples(recipe: Recipe, photos: Sequence[Path], entries: Sequence
     """The fixed samples of a run: of a data set's validation split, or forgeries made from photographs kept aside."""
     if entries:
         return ValidationEntries(entries, recipe.data)
+    if not photos:
+        raise InputError(NO_FORGERIES)
     data = recipe.data
     return SynthDataset(list(photos), side=data.side, seed=VALIDATION_SEED, length=data.validation, families=data.families)
 

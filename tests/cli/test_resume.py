@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -17,7 +18,8 @@ from PIL import Image
 
 from imgscan.errors import ExitCode
 from imgscan.records import Source
-from imgscan.resume import Journal, _digest
+from imgscan.report.jsonl import SCHEMA
+from imgscan.resume import FILE, Journal, _digest
 from tests.cli.test_cli import IMGSCAN, run
 
 FLAGS = ["--fail-on", "0.2", "--jobs", "0"]
@@ -164,3 +166,52 @@ def test_an_interrupted_scan_is_taken_up(many: Path, tiny_model: str, tmp_path: 
     assert 0 < done < 61
     taken = run("scan", many, "-m", tiny_model, "--out", out, *FLAGS).stderr
     assert int(taken.split(" of them from an earlier scan")[0].split()[-1]) >= done
+
+
+def found(out: Path, name: str = "p.png") -> tuple[Source, dict[str, Any]]:
+    """A picture, and its result with the files that were written for it."""
+    picture, files = out.parent / name, {"mask": out / "masks" / f"{name}.png", "overlay": out / "overlays" / f"{name}.jpg"}
+    picture.write_bytes(name.encode())
+    line = {"type": "result", "status": "assessed", "name": name, "path": str(picture), "score": 0.5, "level": "none"}
+    line["regions"], line["sha256"] = [], hashlib.sha256(name.encode()).hexdigest()
+    for kind, path in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(f"{kind} of {name}".encode())
+        line |= {kind: path.relative_to(out).as_posix(), f"{kind}_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return Source(picture, name), line
+
+
+def taken(out: Path, key: str, *sources: Source) -> dict[int, dict[str, Any]]:
+    """What a scan takes from there; interrupted, so that the journal stays."""
+    with pytest.raises(KeyboardInterrupt), Journal(out, key) as journal:  # noqa: PT012
+        lines = journal.find(sources, None, 1)
+        raise KeyboardInterrupt
+    return lines
+
+
+def test_what_other_settings_found_is_not_taken(tmp_path: Path) -> None:
+    """Neither out of the journal of a scan that was interrupted nor out of the record of a complete one, without features too."""
+    out = tmp_path / "out"
+    source, line = found(out)
+    with pytest.raises(KeyboardInterrupt), Journal(out, "a") as journal:  # noqa: PT012
+        journal.append(line)
+        raise KeyboardInterrupt
+    assert taken(out, "b", source) == {}
+    assert taken(out, "a", source) == {0: line}
+    (out / FILE).unlink()
+    run = {"type": "run", "schema": SCHEMA, "key": "a"}
+    (out / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (run, {**line, "flagged": True})))
+    assert taken(out, "b", source) == {}
+    assert taken(out, "a", source) == {0: line}, "what fails is decided anew"
+
+
+def test_a_line_that_a_kill_cut_off_costs_no_other(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    pairs = [found(out, name) for name in ("p.png", "q.png")]
+    out.mkdir(exist_ok=True)
+    (out / FILE).write_text('{"key": "a", "type": "resu')
+    with pytest.raises(KeyboardInterrupt), Journal(out, "a") as journal:  # noqa: PT012
+        for _, line in pairs:
+            journal.append(line)
+        raise KeyboardInterrupt
+    assert taken(out, "a", *(source for source, _ in pairs)) == dict(enumerate(line for _, line in pairs))

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from imgscan.cluster import CLUSTERINGS, MANY, ClusterSettings, cluster, cluster_many
+from imgscan.cluster import CLUSTERINGS, MANY, ClusterSettings, _adopt_noise, cluster, cluster_many
 from imgscan.cluster.bisecting import bisecting_labels
 from imgscan.cluster.hierarchical import MOST_POINTS, hierarchical_labels
 from imgscan.cluster.kmeans import by_distance, by_dot_product, kmeans_labels
@@ -145,3 +145,22 @@ def test_as_many_clusters_as_wanted(method: str, clusters: int) -> None:
 def test_hierarchical_refuses_what_does_not_fit_in_memory() -> None:
     with pytest.raises(ValueError, match="choose a smaller --grid"):
         hierarchical_labels(torch.empty(MOST_POINTS + 1, 1), ClusterSettings())
+
+
+def test_noise_is_adopted_by_angle_whatever_the_spread_of_a_cluster() -> None:
+    """At 40 degrees: 20 from the mean of the second cluster, which has length 0.6, and 40 from the first, whose dot product is
+    larger (0.77 against 0.56)."""
+    angles = np.radians([0, 0, 60 - 53.13, 60 + 53.13, 40])
+    points = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    assert _adopt_noise(points, np.array([0, 0, 1, 1, -1])).tolist() == [0, 0, 1, 1, 1]
+
+
+def test_as_many_clusters_as_allowed_are_not_too_many() -> None:
+    from imgscan.cluster import ClusterSettings, cluster
+    from imgscan.records import Features
+
+    rng = np.random.default_rng(0)
+    cells = rng.standard_normal((60, 32))[np.repeat(np.arange(60), 20)] + 0.01 * rng.standard_normal((1200, 32))
+    vectors = torch.nn.functional.normalize(torch.from_numpy(cells.astype(np.float32)).T.reshape(32, 30, 40), dim=0)
+    methods = [cluster(Features(vectors, (8.0, 8.0)), ClusterSettings(smallest=0.01, most=most)).method for most in (60, 59)]
+    assert methods == ["hdbscan", "kmeans (hdbscan found 60 clusters)"]

@@ -165,3 +165,20 @@ def test_a_tenth_of_the_photographs_is_kept_aside_whatever_their_folder(tmp_path
     assert {p.name for p in keep_aside([Path("/elsewhere") / p.name for p in photos])[1]} == {p.name for p in kept}
     with pytest.raises(InputError, match="too few"):
         keep_aside(photos[:1])
+
+
+def test_labels_are_scaled_as_the_picture_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One picture in eight is resized after the forgery, here of a white box on black: what is white stays what is labelled."""
+    from imgscan.datasets import forge as module
+
+    def box(rgb: np.ndarray, labels: np.ndarray, photo: object, rng: object) -> None:
+        rgb[:], rgb[10:60, 20:110], labels[10:60, 20:110] = 0, 255, 1
+        made.append(len(rgb))
+
+    made: list[int] = []
+    monkeypatch.setattr(module, "splice", box)
+    monkeypatch.setattr(module, "common_history", lambda rgb, rng: rgb)
+    for seed in range(60):
+        one = module.forge(lambda: np.zeros((300, 300, 3), np.uint8), 160, np.random.default_rng(seed), "splicing")
+        assert ((one.rgb[..., 0] > 127) != (one.labels > 0)).sum() < 0.1 * (one.labels > 0).sum(), seed
+    assert min(made) < 160 < max(made)

@@ -256,3 +256,16 @@ def test_a_coefficient_is_where_the_standard_has_it() -> None:
     block = coefficients(luma(grey(np.tile(128 + wave, (8, 1)))))[0, 0]
     assert int(np.abs(block).argmax()) == 3
     assert block[3] == pytest.approx(40 * math.sqrt(8 * 4), rel=0.01)  # sum of squares: 8 rows of 4 * 40^2
+
+
+def test_of_a_file_of_another_size_nothing_is_said() -> None:
+    from PIL import Image
+
+    from imgscan.detectors import adq
+    from imgscan.jpeg import read_luma
+    from tests.detectors.test_adq import PATCH, PHOTOS, TABLE, encoded, jpeg, pasted, pixels
+
+    one, other = (np.asarray(Image.open(path).convert("RGB").resize((384, 384))) for path in PHOTOS[:2])
+    content = encoded(pasted(jpeg(one, 60), other, PATCH), TABLE)
+    assert adq.weigh(pixels(content), read_luma(content)).odds.any()
+    assert not adq.weigh(pixels(content)[:200, :304], read_luma(content)).odds.any()

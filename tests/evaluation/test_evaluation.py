@@ -484,3 +484,16 @@ def test_copies_do_not_hide_what_pictures_as_they_are_raise() -> None:
     assert threshold_of_forms({AS_IS: copies, "q75": as_is}, 0.05) == pytest.approx(0.35)
     assert threshold_of_forms({AS_IS: as_is[:9], "q75": copies}, 0.05) == pytest.approx(0.7), "9 pictures cannot show 5 %"
     assert threshold_of_forms({AS_IS: as_is, "q75": copies}, 0.01) is None
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.01, 0.37])
+def test_no_more_than_the_rate_reach_a_threshold(rate: float) -> None:
+    """Also where so many pictures times the rate is no whole number; and one picture more would be too many."""
+    rng = np.random.default_rng(0)
+    for count in (20, 30, 99, 119, 150, 199, 250):
+        scores = [float(one) for one in rng.permutation(count) / (count + 1)]
+        found = threshold(scores, rate)
+        assert (found is None) == (count * rate < 1)
+        if found is not None:
+            reached = sum(score >= found for score in scores)
+            assert reached / count <= rate < (reached + 1) / count

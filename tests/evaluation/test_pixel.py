@@ -234,3 +234,10 @@ def test_a_set_of_one_class_and_no_set() -> None:
     assert pooled_scores([histogram(~truth, score)]).auc is None
     with pytest.raises(ValueError, match="at least one"):
         pooled_scores([])
+
+
+def test_a_score_is_in_the_bin_that_begins_at_or_below_it() -> None:
+    scores = np.array([[0.0, 0.9 / BINS, 1 / BINS, 1.9 / BINS, 1.0]], np.float32)
+    counts = histogram(np.zeros((1, 5), bool), scores)
+    assert list(np.flatnonzero(counts[0])) == [0, 1, BINS - 1]
+    assert list(counts[0][[0, 1, BINS - 1]]) == [2, 2, 1]

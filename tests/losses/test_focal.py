@@ -240,3 +240,12 @@ def test_the_batched_form_of_untouched_pictures_alone_and_of_bfloat16() -> None:
     together = batched_loss(features, contrasts_of(rows), temperature=0.1, floor=0.7)
     assert together.dtype == torch.float32
     torch.testing.assert_close(together, focal_loss(features, labels, both_ways=True, floor=0.7))
+
+
+def test_draws_are_spread_over_the_picture() -> None:
+    """Of 1000 rows in the picture's order 100 are drawn from everywhere, others with another generator."""
+    rows = torch.arange(1000.0)[:, None]
+    one, other = (draw(rows, 100, torch.Generator().manual_seed(seed))[:, 0] for seed in (0, 1))
+    assert len(one.unique()) == 100
+    assert 400 < float(one.mean()) < 600
+    assert not torch.equal(one.sort().values, other.sort().values)

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import fft
 
 from imgscan.detectors.ela import error_level
 from imgscan.errors import ConfigError
-from imgscan.models.noise_view import CHANNELS, GHOST_QUALITIES, PARTS, ConstrainedConv, NoiseView, shared_view
+from imgscan.jpeg import quantization_table
+from imgscan.models.noise_view import CHANNELS, CHROMA_QUALITY, GHOST_QUALITIES, PARTS, ConstrainedConv, NoiseView, shared_view
 
 
 def grey_jpeg(grey: np.ndarray, quality: int) -> np.ndarray:
@@ -118,3 +120,28 @@ def test_views_of_one_tensor_are_computed_once(monkeypatch: pytest.MonkeyPatch) 
         assert len(made) == 10
     first(rgb)
     assert len(made) == 14
+
+
+def test_residuals_are_truncated() -> None:
+    """At 8 grey levels, halved."""
+    rgb = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)).expand(1, 3, -1, -1)
+    srm = NoiseView()(rgb)[0, 3:6]
+    assert srm.amin((1, 2)).tolist() == [-4.0] * 3
+    assert srm.amax((1, 2)).tolist() == [4.0] * 3
+
+
+def test_the_chroma_ghost_by_hand() -> None:
+    """Cb and Cr as JFIF scales them, halved, quantised block by block; the mean of the two changes."""
+    rgb = np.random.default_rng(0).integers(0, 256, (32, 48, 3)).astype(np.float64)
+    luma = rgb @ [0.299, 0.587, 0.114]
+    table = quantization_table(CHROMA_QUALITY, chroma=True)
+    changes = []
+    for scale, channel in ((0.564, 2), (0.713, 0)):
+        plane = (scale * (rgb[..., channel] - luma)).reshape(16, 2, 24, 2).mean((1, 3))
+        blocks = plane.reshape(2, 8, 3, 8).swapaxes(1, 2)
+        coefficients = fft.dctn(blocks, axes=(2, 3), norm="ortho")
+        change = fft.idctn(coefficients - np.round(coefficients / table) * table, axes=(2, 3), norm="ortho")
+        changes.append(np.abs(change).swapaxes(1, 2).reshape(16, 24))
+    wanted = np.log1p(np.mean(changes, axis=0)).repeat(2, 0).repeat(2, 1)
+    seen = NoiseView(("chroma",))(torch.from_numpy(rgb / 255).permute(2, 0, 1)[None].float())[0, 0].numpy()
+    assert np.isclose(seen, wanted, atol=1e-3).mean() > 0.99  # a coefficient half-way between two steps may go either way

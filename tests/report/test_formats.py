@@ -11,6 +11,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -397,3 +398,104 @@ def test_a_page_of_thousands_of_rows_stays_small() -> None:
 )
 def test_sarif_names_any_path(path: str, uri: str) -> None:
     assert _location({"path": path})["physicalLocation"]["artifactLocation"]["uri"] == uri
+
+
+def with_pictures(folder: Path, name: str, size: tuple[int, int], **facts: object) -> dict[str, object]:
+    """A finding whose picture and overlay lie in a folder."""
+    (folder / "overlays").mkdir(exist_ok=True)
+    for path in (folder / "p.png", folder / "overlays" / "p.png.jpg"):
+        Image.new("RGB", size, (90, 90, 90)).save(path)
+    digest = hashlib.sha256((folder / "p.png").read_bytes()).hexdigest()
+    return {**FOUND, "name": name, "path": str(folder / "p.png"), "overlay": "overlays/p.png.jpg", "sha256": digest, **facts}
+
+
+class _Attributes(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[dict[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img":
+            self.images.append(dict(attrs))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_name_stays_within_its_attribute(tmp_path: Path, there: bool) -> None:
+    """The page may run scripts, so no name may become an attribute of a picture."""
+    name = """x' onerror='alert(1)' y="<b>.png"""
+    line = with_pictures(tmp_path, name, (400, 200), **({} if there else {"path": "gone.png"}))
+    parser = _Attributes()
+    parser.feed(html.render(to_record([RUN, line, SUMMARY], tmp_path)))
+    assert len(parser.images) == 1 + there
+    assert all(set(one) <= {"alt", "src", "class"} for one in parser.images)
+    assert (parser.images[0]["alt"] or "").startswith(name)
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 8])
+def test_boxes_are_shares_of_the_upright_picture(tmp_path: Path, orientation: int) -> None:
+    """Stored 400 x 200, shown 200 x 400."""
+    region = {**REGIONS[0], "box": [100, 50, 200, 150]}
+    line = with_pictures(tmp_path, "p.png", (400, 200), regions=[region], orientation=orientation)
+    page = html.render(to_record([RUN, line, SUMMARY], tmp_path))
+    (place,) = re.findall(r"<i style='left:([\d.]+)%;top:([\d.]+)%;width:([\d.]+)%;height:([\d.]+)%'>", page)
+    top = 25.0 if orientation in (5, 6) else 50.0
+    assert [float(one) for one in place] == [25.0, top, 50.0, 25.0]
+    assert "max-width:42vh" in page
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_is_a_formula(start: str) -> None:
+    name = f"{start}1+1|cmd.png"
+    (row,) = csv.DictReader(io.StringIO(FORMATS["csv"].render(to_record([RUN, assessed(name), SUMMARY])), newline=""))
+    assert row["name"] == f"'{name}"
+
+
+def test_the_largest_region_is_the_one_with_most_pixels() -> None:
+    """The strongest, which comes first, may be smaller."""
+    regions = [REGIONS[1] | {"strength": 0.9}, REGIONS[0]]
+    (row,) = csv.DictReader(io.StringIO(FORMATS["csv"].render(to_record([RUN, {**FOUND, "regions": regions}, SUMMARY]))))
+    assert row["largest_region"] == "10 20 110 60"
+
+
+@pytest.mark.parametrize(("count", "more"), [(3, ""), (4, " and 1 more"), (6, " and 3 more")])
+def test_a_sarif_message_names_three_regions(count: int, more: str) -> None:
+    regions = [{**REGIONS[0], "box": [10 * n, 0, 10 * n + 5, 5], "evidence": []} for n in range(count)]
+    document = json.loads(FORMATS["sarif"].render(to_record([RUN, {**FOUND, "regions": regions}, SUMMARY])))
+    text = document["runs"][0]["results"][0]["message"]["text"]
+    assert text.endswith(f"3: left 20, top 0, 5 x 5 pixels{more}.")
+
+
+def test_names_in_sarif_messages_are_neither_links_nor_placeholders() -> None:
+    line = {**SKIPPED, "name": "a[b](c){0}\\.jpg"}
+    document = json.loads(FORMATS["sarif"].render(to_record([RUN, line, SUMMARY])))
+    (said, *_) = document["runs"][0]["invocations"][0]["toolExecutionNotifications"]
+    assert said["message"]["text"].startswith("a\\[b\\](c){{0}}\\\\.jpg was not assessed")
+
+
+def test_a_path_in_an_annotation_is_decoded_to_itself() -> None:
+    """As actions/toolkit undoes it."""
+    path = "50%, a:b\n%0A.jpg"
+    text = FORMATS["github"].render(to_record([RUN, {**FOUND, "path": path}, SUMMARY])).split("\n")[0]
+    said = re.match(r"::warning file=([^,]*),line=1,", text)
+    assert said is not None
+    decoded = said[1]
+    for code, one in (("%2C", ","), ("%3A", ":"), ("%0A", "\n"), ("%0D", "\r"), ("%25", "%")):
+        decoded = decoded.replace(code, one)
+    assert decoded == path
+
+
+@pytest.mark.parametrize("name", ["html", "sarif", "github"])
+def test_the_strongest_finding_comes_first(name: str) -> None:
+    lines = [{**FOUND, "name": f"{n}.jpg", "path": f"{n}.jpg", "score": score} for n, score in enumerate((0.5, 0.9, 0.5, 0.7))]
+    record = to_record([RUN, *reversed(lines), SUMMARY])
+    assert [line["name"] for line in record.findings] == ["1.jpg", "3.jpg", "0.jpg", "2.jpg"]
+    text = FORMATS[name].render(record)
+    mark = {"html": "<h2>{}. {}", "sarif": '"uri": "{1}"', "github": "file={1},"}[name]
+    places = [text.index(mark.format(n, one)) for n, one in enumerate(("1.jpg", "3.jpg", "0.jpg", "2.jpg"), 1)]
+    assert places == sorted(places)
+
+
+def test_the_page_doubts_rates_that_were_measured_with_another_side() -> None:
+    page = html.render(to_record([{**RUN, "measured_sides": [512, 1024]}, SUMMARY]))
+    assert "That was with 512 and 1024 pixels at once; this scan had another --side" in page
+    assert "another --side" not in html.render(to_record([RUN, SUMMARY]))

@@ -651,8 +651,8 @@ def test_settings(text: str, wanted: dict[str, dict[str, object]]) -> None:
     [
         ({"trian": {}}, "did you mean train"),
         ({"train": {"stesp": 3}}, "did you mean steps"),
-        ({"train": {"steps": "many"}}, "wanted a int"),
-        ({"train": {"steps": True}}, "wanted a int"),
+        ({"train": {"steps": "many"}}, "wanted a whole number"),
+        ({"train": {"steps": True}}, "wanted a whole number"),
         ({"train": 3}, r"wanted a table \[train\]"),
         ({"train": {"schedule": "cosin"}}, "wanted one of constant, cosine"),
         ({"train": {"log_every": 0}}, "at least 1"),
@@ -778,3 +778,23 @@ def test_norms_over_all_processes_compute_what_those_of_one_do(name: str) -> Non
     assert any(isinstance(one, torch.nn.SyncBatchNorm) for one in loop.convert_sync_batchnorm(network).modules())
     for one, other in ((wanted, found),) if isinstance(wanted, torch.Tensor) else ((wanted.logits, found.logits),):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("network", ["cfl-net", "ncl"])
+def test_the_same_batch_twice_is_the_step_of_that_batch(tmp_path: Path, network: str) -> None:
+    """Where every picture has a loss, passes are averaged, not summed: batch norm sees each pass alone, so the two are equal."""
+    settings = {"ema": 0.0, "clip": 0.0, "steps": 1, "precision": "float32", "optimizer": "sgd", "rate": 0.01}
+    plain = {"loss": {"max_keys": 100_000}}
+    made = loop.training_samples(tiny(network), find_photos([PHOTOS]), [], 1)
+    forged = [one for one in (made[k] for k in range(12)) if one[1].any()][:2]
+    weights = []
+    for passes in (1, 2):
+        run = loop.start(with_settings(tiny(network, accumulate=passes, **settings), plain, "test"), CPU)
+        for module in run.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        loop.train(run, forged * passes, forged, tmp_path / str(passes), ALONE, epoch=3, minutes=None, report=lambda now: None)
+        weights.append(dict(run.model.named_parameters()))
+    start = dict(loop.start(with_settings(tiny(network, **settings), plain, "test"), CPU).model.named_parameters())
+    one, two = (torch.cat([(some[name] - start[name]).detach().flatten() for name in start]) for some in weights)
+    assert (one - two).norm() < 0.01 * one.norm()
