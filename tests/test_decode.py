@@ -184,3 +184,13 @@ def test_a_picture_of_more_pixels_than_are_decoded(tmp_path: Path, rgb: np.ndarr
     skipped = decode(source(tmp_path / "x.png"))
     assert isinstance(skipped, Skipped)
     assert skipped.reason == "96 x 80 pixels; at most 7,679 are decoded"
+
+
+def test_floats_that_overshoot_are_still_a_picture_of_0_to_1(tmp_path: Path) -> None:
+    """As a filter leaves them; one that is white from 1 on to 2 in half its pixels is another."""
+    grey = np.linspace(0, 1, 80 * 80, dtype=np.float32).reshape(80, 80)
+    grey[3, 3] = 1.0001
+    Image.fromarray(grey).save(tmp_path / "x.tif")
+    assert ok(tmp_path / "x.tif").rgb[40, 0, 0] in (127, 128)
+    Image.fromarray(2 * grey).save(tmp_path / "y.tif")
+    assert ok(tmp_path / "y.tif").rgb.max() <= 2

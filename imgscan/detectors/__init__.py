@@ -1,4 +1,4 @@
-"""The weight-free detectors: one literal table name -> Detector; one file per paper.  numpy and scipy only, no torch, no weights.
+"""The weight-free detectors: one literal table name -> Detector; one file per paper.  No weights.
 
 Most are the floor that every network has to beat: each measures one local statistic; `score` says how far it lies from the
 picture's own dominant value (inconsistency.py; 1/2 is three deviations), `features` gives the same as unit vectors, for clustering

@@ -28,9 +28,11 @@ import numpy as np
 from PIL import Image
 
 from imgscan.detectors.inconsistency import GAUSSIAN, Array, K, Picture, block_mean, check_picture
+from imgscan.jpeg import MOST_SIDE
 
 QUALITY = 90
 BLOCK = 8
+STRIP = MOST_SIDE // 16 * 16  # pixels of a side that are saved together
 FLOOR = 0.25 / 255  # a quarter of a grey level: blocks of the same history agree no better, through rounding alone
 
 
@@ -55,6 +57,10 @@ def error_level(rgb: Picture) -> Array:
 
 def _change(rgb: Picture) -> Array:
     """|J_q(x) - x| / 255, the mean of the three channels: H x W float32."""
+    if max(rgb.shape[:2]) > STRIP:  # of blocks of 16, which JPEG saves one by one
+        axis = int(rgb.shape[1] > rgb.shape[0])
+        parts = np.split(rgb, range(STRIP, rgb.shape[axis], STRIP), axis)
+        return np.concatenate([_change(np.ascontiguousarray(part)) for part in parts], axis)
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=QUALITY)
     again = np.asarray(Image.open(buffer))

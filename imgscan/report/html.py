@@ -11,6 +11,7 @@ import base64
 import hashlib
 import io
 import os
+import warnings
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -261,7 +262,10 @@ def _thumbnail(path: Path, side: int, sha256: str | None = None) -> str | None:
         content = path.read_bytes()
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             return None
-        with Image.open(io.BytesIO(content), formats=FORMATS) as file:
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(io.BytesIO(content), formats=FORMATS) as file,
+        ):
             file.draft("RGB", (side, side))
             shown = Image.fromarray(to_rgb(ImageOps.exif_transpose(file)))
     except Exception:  # decoders raise nearly anything on broken files; the picture may also be gone

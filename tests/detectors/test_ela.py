@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from imgscan.detectors import ela
 from tests.detectors.scenes import auc, dead_leaves, grey, jpeg, noisy, square
@@ -41,3 +42,13 @@ def test_the_score_ranks_as_the_error_level_and_is_a_half_at_three_deviations() 
     blocks = ela.error_level(rgb)[::8, ::8]
     half = np.median(blocks) + 3 * 1.4826 * np.median(np.abs(blocks - np.median(blocks)))
     np.testing.assert_array_equal(score > 0.5, level > half)
+
+
+def test_what_is_too_long_for_one_jpeg_is_saved_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks are saved one by one: without colours, whose halves are interpolated, not a pixel changes."""
+    grey = np.repeat(np.random.default_rng(0).integers(0, 256, (48, 200, 1), np.uint8), 3, axis=2)
+    for rgb in (grey, np.ascontiguousarray(grey.transpose(1, 0, 2))):
+        monkeypatch.undo()
+        wanted = ela.error_level(rgb)
+        monkeypatch.setattr(ela, "STRIP", 64)
+        np.testing.assert_array_equal(ela.error_level(rgb), wanted)
