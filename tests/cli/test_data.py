@@ -124,3 +124,20 @@ def test_hard_lists_the_most_suspected_and_training_takes_the_list(tmp_path: Pat
     assert done.returncode == ExitCode.INCOMPLETE
     assert "data.hard" in done.stderr
     assert "synth" in done.stderr
+
+
+def test_synth_passes_over_what_it_cannot_read(tmp_path: Path) -> None:
+    """And does not see what macOS leaves beside pictures."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    whole = sorted(PHOTOS.glob("*.jpg"))
+    for path in whole[:2]:
+        (photos / path.name).write_bytes(path.read_bytes())
+    (photos / "cut.jpg").write_bytes(whole[2].read_bytes()[:2000])
+    (photos / "text.jpg").write_text("no picture")
+    (photos / f"._{whole[0].name}").write_bytes(b"x" * 100)
+    done = run("data", "synth", "--data-root", photos, "--count", 6, "--side", 64, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 6
+    said = sorted(line for line in done.stderr.splitlines() if "passed over" in line)
+    assert [name in line for name, line in zip(("cut.jpg", "text.jpg"), said, strict=True)] == [True, True]

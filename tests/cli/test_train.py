@@ -22,6 +22,7 @@ from imgscan.datasets.forge import forge
 from imgscan.datasets.resolve import resolve
 from imgscan.errors import ExitCode, InputError
 from imgscan.training import loop
+from imgscan.training.initial import find_start
 from imgscan.training.recipe import read_recipe
 from tests.conftest import PHOTOS
 
@@ -110,6 +111,8 @@ def test_a_data_set_in_its_published_layout(tmp_path: Path, casia: Path) -> None
     assert card["training"]["data"] == "casia"
     assert 30 <= card["training"]["pictures"] < 40, "a tenth is kept aside for validation"
     assert card["training"]["steps"] == card["training"]["pictures"] // 2
+    assert card["training"]["validation_pictures"] == 40 - card["training"]["pictures"]
+    assert find_start(str(tmp_path / "weights.toml")).path == tmp_path / "weights.safetensors"
     assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".new")[:3] == [
         "best.safetensors",
         "checkpoint.safetensors",

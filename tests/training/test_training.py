@@ -656,6 +656,8 @@ def test_settings(text: str, wanted: dict[str, dict[str, object]]) -> None:
         ({"train": 3}, r"wanted a table \[train\]"),
         ({"train": {"schedule": "cosin"}}, "wanted one of constant, cosine"),
         ({"train": {"log_every": 0}}, "at least 1"),
+        ({"train": {"rate": float("inf")}}, "wanted a finite number"),
+        ({"train": {"power": -1.0}}, "more than 0"),
     ],
 )
 def test_a_wrong_setting_names_the_near_miss(settings: dict[str, dict[str, object]], message: str) -> None:
@@ -798,3 +800,8 @@ def test_the_same_batch_twice_is_the_step_of_that_batch(tmp_path: Path, network:
     start = dict(loop.start(with_settings(tiny(network, **settings), plain, "test"), CPU).model.named_parameters())
     one, two = (torch.cat([(some[name] - start[name]).detach().flatten() for name in start]) for some in weights)
     assert (one - two).norm() < 0.01 * one.norm()
+
+
+def test_nothing_is_validated_on_untouched_pictures_alone() -> None:
+    with pytest.raises(InputError, match="the validation split has no forged pictures"):
+        validation_samples(tiny("ncl"), [], [])
