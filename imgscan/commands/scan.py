@@ -269,7 +269,7 @@ def _run(
         sys.stdout.write(printed.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     if options.verbose:
         _say(timing_text(scanner.timings, seconds, network_rate(scanner)))
-    _say(summary_text(tally, seconds, str(out), len(earlier)))
+    _say(summary_text(tally, seconds, str(out), len(earlier), least_score(gates.report_from, model.points) <= 1))
     for one in unwritten:
         _say(f"imgscan: {one}")
     return ExitCode.INCOMPLETE if unwritten else code

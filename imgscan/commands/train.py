@@ -365,7 +365,7 @@ def _last_words(run: Run, options: TrainOptions, passed_over: int, stopped: bool
     settings = run.recipe.train
     if run.plateau.ended(settings):
         yield f"no better for {settings.patience} validations: ended at step {run.step} of {settings.steps}"
-    elif run.step < settings.steps and not stopped:
+    elif options.minutes is not None and run.step < settings.steps and not stopped:
         yield f"--minutes {options.minutes:g} are up at step {run.step} of {settings.steps}; --resume goes on"
     if passed_over:
         yield f"{passed_over} pictures could not be read and were passed over; {options.out / 'unreadable.txt'} names them"

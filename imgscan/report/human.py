@@ -84,16 +84,24 @@ def _reported_text(reported: int, flagged: int) -> str:
     return f"{reported} {'more ' if flagged else ''}reported, " if reported else ""
 
 
-def summary_text(tally: Tally, seconds: float, out: str, reused: int = 0) -> str:
-    """Counts and pace, in one line."""
+def summary_text(tally: Tally, seconds: float, out: str, reused: int = 0, told_apart: bool = True) -> str:
+    """Counts and pace, in one line.
+
+    Args:
+        tally: of the scan.
+        seconds: it took.
+        out: the folder of the results.
+        reused: pictures of an earlier scan.
+        told_apart: whether there is a threshold; without one nobody can say that a picture is clean.
+    """
     pace = (tally.pictures - reused) / seconds if seconds > 0 else 0.0
     pictures = f"{tally.pictures} picture{'s' if tally.pictures != 1 else ''}"
     drawn = f"{tally.withheld} not judged (drawn or typeset, see --drawn), " if tally.withheld else ""
     reported = tally.reported - tally.flagged
     more = _reported_text(reported, tally.flagged)
     known = f"{tally.known} known from the baseline, " if tally.known else ""
-    clean = tally.clean - reported - tally.known
-    counts = f"{pictures}: {tally.flagged} flagged, {more}{known}{clean} clean, {drawn}{tally.skipped} skipped"
+    clean, word = tally.clean - reported - tally.known, "clean" if told_apart else "scored"
+    counts = f"{pictures}: {tally.flagged} flagged, {more}{known}{clean} {word}, {drawn}{tally.skipped} skipped"
     before = f"{reused} of them from an earlier scan; " if reused else ""
     return f"{counts}; {before}{pace:.2f} pictures/s; results in {out}"
 

@@ -76,7 +76,7 @@ def test_a_scan_writes_what_it_promises(folder: Path, tiny_model: str, tmp_path:
     done = run("scan", folder, "--model", tiny_model, "--out", tmp_path / "out", "-v")
     assert done.returncode == ExitCode.CLEAN, done.stderr
     assert done.stdout == ""
-    assert "3 pictures: 0 flagged, 3 clean, 0 skipped" in done.stderr
+    assert "3 pictures: 0 flagged, 3 scored, 0 skipped" in done.stderr
     assert "the network alone" in done.stderr
     assert "no measured operating points" in done.stderr
     out = tmp_path / "out"

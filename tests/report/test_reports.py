@@ -74,6 +74,7 @@ def test_summary_counts() -> None:
     tally.add(result_line(assessed()), FailOn(score=0.9))
     tally.add(result_line(SKIPPED), FailOn())
     assert summary_text(tally, 2.0, "out") == "3 pictures: 1 flagged, 1 clean, 1 skipped; 1.50 pictures/s; results in out"
+    assert ": 1 flagged, 1 scored, 1 skipped; " in summary_text(tally, 2.0, "out", told_apart=False)
 
 
 def test_what_is_reported_or_known_is_not_called_clean() -> None:
