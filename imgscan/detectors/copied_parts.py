@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
 from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 
@@ -154,9 +152,12 @@ def fetched(planes: Array, rows: Floats, columns: Floats) -> Array:
 
     By torch, a tenth of the time of scipy's map_coordinates, which computes in double precision.
     """
+    import torch  # not for --help, which names the detectors
+    from torch.nn.functional import grid_sample
+
     high, wide = planes.shape[1:]
     places = np.stack([columns * (2 / (wide - 1)) - 1, rows * (2 / (high - 1)) - 1], -1).astype(np.float32)
-    seen = F.grid_sample(torch.from_numpy(planes)[None], torch.from_numpy(places)[None], padding_mode="border", align_corners=True)
+    seen = grid_sample(torch.from_numpy(planes)[None], torch.from_numpy(places)[None], padding_mode="border", align_corners=True)
     return np.asarray(seen[0])
 
 
