@@ -559,7 +559,7 @@ def test_what_is_gone_since_it_was_listed_takes_no_other_with_it(one: Path) -> N
     done = run(*scan, cwd=one)
     assert done.returncode == ExitCode.INCOMPLETE
     assert "skipped photos/gone.jpg: cannot be read: No such file" in done.stderr
-    assert "1 clean, 1 skipped" in done.stderr
+    assert "1 scored, 1 skipped" in done.stderr
     assert run(*scan, "--allow-unreadable", cwd=one).returncode == ExitCode.CLEAN
     assert "photos/gone.jpg: no such file" in run(*scan, "photos/gone.jpg", cwd=one).stderr, "what is typed is a mistake"
 
