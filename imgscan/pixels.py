@@ -59,7 +59,7 @@ def to_rgb(file: Image.Image) -> npt.NDArray[np.uint8]:
 def white_level(levels: npt.NDArray[np.float32], mode: str) -> float:
     """What counts as white in a picture of Pillow's mode I (whole numbers) or F (floats, often 0 to 1), by what it holds."""
     most = float(levels.max(initial=0))
-    # Filters overshoot: a few of some pixels a little above 1 make no picture of 0 to 255.
+    # Filters overshoot: a few pixels a little above 1 make no picture of 0 to 255.
     if mode == "F" and (most <= 1 or (most <= 2 and np.percentile(levels, 99) <= 1)):
         return 1.0
     return 255.0 if most <= 255 else max(65535.0, most)
