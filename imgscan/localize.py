@@ -29,7 +29,7 @@ class LocalizeSettings:
     """[localize] of a weights card."""
 
     strength: float = 0.0  # regions weaker than this are not marked; the lowest operating point, where some were measured
-    smallest: float = 0.002  # regions smaller than this share of the picture are not marked
+    smallest: float = 0.002  # regions smaller than this share of the picture are not marked, but for what is there twice
     share: float = 0.5  # forged clusters that together cover more of the picture than this are content, not forgery: not marked
     grey: bool = False  # mark a pixel as the released FOCAL code does, whose enlarged map of 0 and 255 must exceed 127
     # Of a mask head only:
@@ -102,9 +102,12 @@ def localize(
     scores = np.zeros((height, width), np.float32)
     for one in copied:
         scores[one.part.box] = np.where(one.part.inside, np.maximum(scores[one.part.box], one.score), scores[one.part.box])
+    sure = [one for one in copied if one.score > FOUND]
     if odds is not None and features.probability is None:
         scores = np.maximum(scores, np.where(odds > 0, _logistic(odds), 0))
-    alone = _regions(scores > FOUND, scores, settings, lambda values: float(values.max()))  # however small
+    # A score already counts the pixels; of a camera file's megapixels those of a thing that was cloned are a small share.
+    enough = _union([_largest(one.part) for one in sure], (height, width))
+    alone = _regions(scores > FOUND, scores, settings, lambda values: float(values.max()), enough)
     added = _strong(alone, settings.strength, together=False)
     # `strength` is for pictures of which nothing else is known; what a detector marked says already why this one is suspect.
     marked = _strong(regions, max(settings.strength, settings.beside) if added else settings.strength, together)
@@ -115,7 +118,6 @@ def localize(
     regions, marked, probability = regions + alone, marked + added, np.maximum(probability, scores)
     if not settings.judges(drawn):
         return replace(unjudged(height, width), probability=probability)
-    sure = [one for one in copied if one.score > FOUND]
     strongest = max((region.strength for region in regions), default=0.0)
     return replace(_mask(probability, marked, _Reasons(speaks, _union(seen, (height, width)), odds, sure)), strongest=strongest)
 
@@ -208,12 +210,13 @@ def _regions(
     values: npt.NDArray[np.float32],
     settings: LocalizeSettings,
     strength: Callable[[npt.NDArray[np.float32]], float],
+    enough: npt.NDArray[np.bool_] | None = None,
 ) -> list[_Marked]:
-    """The connected regions of `part` that are large enough, each as strong as the `values` in it make it."""
+    """The connected regions of `part` that are large enough or hold a pixel of `enough`, each as strong as its `values` make it."""
     return [
         _Marked(strength(values[box][inside]), box, inside)
         for box, inside in _connected(part)
-        if inside.sum() >= settings.smallest * part.size
+        if inside.sum() >= settings.smallest * part.size or (enough is not None and (enough[box] & inside).any())
     ]
 
 
@@ -262,8 +265,7 @@ class _Reasons:
             evidence.append("copy")
         twin = None
         if within:  # the box of all pieces would be that of the specks around them
-            largest = max(within, key=lambda pair: pair[0])[1].twin
-            twin = _corners(max(_pieces(largest), key=lambda piece: piece.inside.sum()).box)
+            twin = _corners(_largest(max(within, key=lambda pair: pair[0])[1].twin).box)
         # Too little of each, enough together.
         return tuple(dict.fromkeys(evidence)) or (self.speaks,), twin
 
@@ -285,7 +287,7 @@ def _corners(box: tuple[slice, slice]) -> Box:
     return box[1].start, box[0].start, box[1].stop, box[0].stop
 
 
-def _union(marked: Sequence[_Marked], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def _union(marked: Sequence[_Marked | Part], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     whole = np.zeros(shape, bool)
     for one in marked:
         whole[one.box] |= one.inside
@@ -321,6 +323,11 @@ def _pieces(part: Part) -> list[Part]:
         Part((slice(rows.start + top, rows.stop + top), slice(columns.start + left, columns.stop + left)), inside)
         for (rows, columns), inside in _connected(part.inside)
     ]
+
+
+def _largest(part: Part) -> Part:
+    """Its largest connected piece."""
+    return max(_pieces(part), key=lambda piece: piece.inside.sum(), default=part)
 
 
 def _marks(forged: npt.NDArray[np.bool_], part: Part) -> bool:

@@ -25,7 +25,7 @@ from imgscan.records import Evidence, Picture, Timings
 from imgscan.shared import Shared
 from imgscan.weights import HEAD, NO_GRID, Card, Model, OperatingPoint, settings
 
-REVISION = 4
+REVISION = 5
 """It rises when the same weights and settings answer otherwise than before; then nothing that is remembered is taken."""
 AUTO = "auto"
 MOST_JOBS = 8  # by default: each holds the activations of a forward pass, or a batch of decoded pictures

@@ -227,15 +227,6 @@ def test_beside_a_copy_the_network_has_to_be_surer(strongest: float, score: floa
     assert mask.strongest == pytest.approx(max(strongest, score)), "the picture is as suspect as before"
 
 
-def test_a_copy_too_small_to_be_marked_asks_nothing_of_the_network() -> None:
-    probability = np.full((40, 60), 0.1, np.float32)
-    probability[5:15, 5:15] = 0.9
-    features, clusters = flat(probability)
-    settings = LocalizeSettings(strength=0.8, beside=0.95, smallest=20 / 2400)
-    mask = localize(features, clusters, 40, 60, settings, Sought((twins(0.95, (30, 10, 4, 4), (30, 40, 4, 4)),)))
-    assert [region.box for region in mask.regions] == [(5, 5, 15, 15)]
-
-
 def test_what_touches_is_one_region() -> None:
     probability = np.full((40, 60), 0.1, np.float32)
     probability[5:15, 5:15] = 0.9
@@ -297,6 +288,23 @@ def test_specks_do_not_move_what_a_region_equals() -> None:
     }
     assert mask.sources is not None
     assert {tuple(map(int, one)) for one in np.argwhere(mask.sources)} == {(y, x) for y in (7, 8) for x in (25, 26, 70, 71)}
+
+
+def test_what_is_there_twice_is_marked_however_small() -> None:
+    """25 of 3,200 pixels are less than a hundredth: too few for a network's region, and not for a copy, but for its specks."""
+    inside = np.zeros((5, 9), bool)
+    inside[:, :5] = inside[2, 7] = True
+    parts = tuple(Part((slice(5, 10), slice(x, x + 9)), inside) for x in (10, 50))
+    heads = np.full((40, 80), 0.1, np.float32)
+    heads[25:30, 10:15] = 0.95
+    features, clusters = flat(heads)
+    settings = LocalizeSettings(strength=0.8, smallest=0.01)
+    mask = localize(features, clusters, 40, 80, settings, Sought((Twins(0.9, (parts[0], parts[1])),)))
+    assert {region.box for region in mask.regions} == {(10, 5, 15, 10), (50, 5, 55, 10)}
+    assert mask.forged.sum() == 50
+    assert mask.strongest == pytest.approx(0.9)
+    unsure = localize(features, clusters, 40, 80, settings, Sought((Twins(0.45, (parts[0], parts[1])),)))
+    assert (unsure.regions, unsure.strongest) == ((), 0.0)
 
 
 def test_without_copies_there_is_no_source() -> None:
