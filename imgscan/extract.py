@@ -45,6 +45,9 @@ def extract_each(
         batch: most tiles in one forward pass.
         amp: bf16 autocast.
 
+    Raises:
+        WorkerError: a network answers what is no number, or not even one tile fits into memory.
+
     Returns:
         Per network and picture its features on the CPU, tiles joined; with the probability of a mask head where there is one, to
         which the picture's overview adds, and with the verdict of that, from which its control takes.
@@ -140,11 +143,19 @@ def _answers(networks: Sequence[nn.Module], tiles: torch.Tensor, device: torch.d
 def _on_the_cpu(answer: torch.Tensor | Segmentation, width: int) -> Answer:
     """A network's answer for tiles that are so many pixels wide; features not finer than FINEST."""
     if not isinstance(answer, Segmentation):
-        return answer.float().cpu(), None
+        return _numbers(answer.float()).cpu(), None
     features = answer.features.float()
     together = FINEST * features.shape[-1] // width
     features = F.avg_pool2d(features, together) if together > 1 else features
-    return F.normalize(features, dim=1, eps=1e-6).cpu(), answer.logits.float().softmax(1)[:, 1:].cpu()
+    features, probability = F.normalize(features, dim=1, eps=1e-6), answer.logits.float().softmax(1)[:, 1:]
+    return _numbers(features).cpu(), _numbers(probability).cpu()
+
+
+def _numbers(answer: torch.Tensor) -> torch.Tensor:
+    """An answer as it is.  What is no number exceeds no threshold, and the picture would be called clean."""
+    if not answer.isfinite().all():
+        raise WorkerError("a network answers NaN or infinity: its weights are broken, or want bf16 = false in their card")
+    return answer
 
 
 def _in_halves(networks: Sequence[nn.Module], tiles: torch.Tensor, device: torch.device, amp: bool) -> list[Answer]:

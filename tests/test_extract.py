@@ -75,6 +75,16 @@ def test_a_tile_that_does_not_fit_alone_is_an_error_that_says_so() -> None:
         extract(Small(0), tiles(2), CPU, batch=2, amp=False)
 
 
+@pytest.mark.parametrize("head", [False, True])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_what_is_no_number_is_no_answer(wrong: float, head: bool) -> None:
+    """NaN exceeds no threshold: a picture of which nothing is known would be called clean."""
+    network = Small(9, head)
+    network.register_forward_pre_hook(lambda _, given: (given[0].masked_fill(given[0] == given[0][0, 0, 3, 3], wrong),))
+    with pytest.raises(WorkerError, match="answers NaN or infinity: its weights are broken"):
+        extract(network, tiles(2), CPU, batch=2, amp=False)
+
+
 def test_features_finer_than_four_pixels_are_averaged() -> None:
     """NCL's are two pixels a side: of a photograph of 12 megapixels they would take 768 MB."""
 
