@@ -137,7 +137,8 @@ class FeaturesFile:
         try:
             self._check_space()
             with h5py.File(new, "w") as file:
-                for entry in self._entries:
+                # A picture of one folder may be called as a folder of another: its group has to be there first.
+                for entry in sorted(self._entries, key=lambda one: one.name.count("/")):
                     self._group(file, entry)
                 file.attrs["key"], file.attrs["content"], file.attrs["complete"] = self.key, content, complete
         except (KeyError, OSError, ValueError, EOFError, RuntimeError, BadZipFile) as error:
@@ -161,9 +162,15 @@ class FeaturesFile:
     def _group(self, file: h5py.File, entry: _Entry) -> None:
         arrays = self._arrays(entry.sha256)
         # A picture's name may hold slashes, which HDF5 reads as nested groups: as in the folder it came from.
-        group = file.create_group(os.fsencode(entry.name))
-        group["features"] = arrays.features
-        group["labels"] = arrays.labels
+        try:
+            group = file.create_group(os.fsencode(entry.name))
+            group["features"] = arrays.features
+            group["labels"] = arrays.labels
+        except ValueError as error:  # a picture n/a.jpg of one folder, and n/a.jpg/labels of another that is scanned with it
+            raise OutputError(
+                f"{self.path}: cannot hold a picture called {entry.name!r}: another one's arrays have that name;"
+                " scan with --no-features, or the folders one by one"
+            ) from error
         group.attrs["path"] = np.bytes_(os.fsencode(entry.path)) if _surrogates(entry.path) else entry.path
         group.attrs["sha256"] = entry.sha256
         group.attrs["model"] = self.model

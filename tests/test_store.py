@@ -201,10 +201,20 @@ def test_on_a_full_disk_the_parts_stay_for_the_next_scan(tmp_path: Path, monkeyp
 
 def test_a_picture_below_anothers_name_takes_no_space_twice(tmp_path: Path) -> None:
     """HDF5 reads the slash of a name as a group: x/b.jpg lies in the group of x."""
-    keep(tmp_path, "w", assessed("x"), assessed("x/b.jpg"))
+    keep(tmp_path, "w", assessed("x"), assessed("x/b.jpg"), assessed("y/b.jpg"), assessed("y"))
+    with h5py.File(tmp_path / "features.h5") as file:
+        assert [file[name].attrs["path"] for name in ("x", "x/b.jpg", "y", "y/b.jpg")] == [
+            f"/somewhere/{name}" for name in ("x", "x/b.jpg", "y", "y/b.jpg")
+        ]
     shutil.rmtree(tmp_path / "features.parts", ignore_errors=True)
     features = FeaturesFile(tmp_path, key="w", model="m", weights="w")
     assert features._bytes(assessed().picture.sha256) == 4 * 8 * 12 * 2 + 8 * 12 * 4
+
+
+@pytest.mark.parametrize("names", [("x", "x/labels"), ("x/labels", "x"), ("x", "x/features/b")])
+def test_a_picture_that_is_called_as_anothers_arrays_are(tmp_path: Path, names: tuple[str, str]) -> None:
+    with pytest.raises(OutputError, match=f"cannot hold a picture called {max(names)!r}: another one's arrays have that name"):
+        keep(tmp_path, "w", *map(assessed, names))
 
 
 def test_a_folder_where_a_mask_would_lie_is_not_removed(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 The package `hdbscan` leaves its fast trees above 60 dimensions and then spends minutes on distances.  Here torch finds the spanning
 tree (reachability.py), and the package's own compiled code does the rest: condensed tree and choice of clusters (the hierarchy is
 scikit-learn's, ten times as fast).  The labels equal the package's but for ties: core distances make edges weigh the same, and
-which of them comes first may move some points, as it does between the package's own algorithms; where most points are equal to others
-(which features of a network are not), and with `leaf`, many.
+which of them comes first may move some points, as it does between the package's own algorithms; where most points are equal to
+others (which features of a network are not), and with `leaf`, many.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ class ClusterSettings:
     grid: int = 64  # most cells along the longer side
     smallest: float = 0.01  # fewest members of a cluster, as a share of the cells (HDBSCAN's min_cluster_size)
     neighbours: int = 8  # HDBSCAN's min_samples
-    epsilon: float = 0.0  # clusters nearer than this (Euclidean, between unit vectors) are one, but for the last two where not `single`
+    epsilon: float = 0.0  # clusters nearer than this (Euclidean, of unit vectors) are one; the last two only if `single`
     select: Literal["eom", "leaf"] = "eom"  # excess of mass, or the leaves of the tree (cluster_selection_method)
     single: bool = True  # whether HDBSCAN may answer that there is only one cluster (allow_single_cluster)
     clusters: int = 2  # of the methods that are told how many: k-means, bisecting, BIRCH, hierarchical
