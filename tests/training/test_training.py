@@ -1,7 +1,9 @@
 """Recipes, checkpoints and the loop: resuming has to end with the weights of a run left alone."""
 
+import json
 import math
 import tomllib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,8 +39,8 @@ from imgscan.training.recipe import (
     with_settings,
 )
 from imgscan.training.schedule import Plateau, rate_at
-from imgscan.training.sequence import _order, _Shares, batches, fit
-from imgscan.training.validation import validation_samples
+from imgscan.training.sequence import EntryDataset, _order, _Shares, batches, fit
+from imgscan.training.validation import ValidationEntries, validation_samples
 from imgscan.training.world import World
 from imgscan.weights import find_model
 from tests.conftest import PHOTOS
@@ -538,6 +540,23 @@ def test_small_pictures_are_continued_and_large_ones_resized() -> None:
     small, marks = fit(rgb, labels, DataSection(side=64, fit="resize"), None)
     assert small.shape == (64, 64, 3)
     assert marks.mean() == pytest.approx(labels.mean(), abs=0.02)
+
+
+def test_pictures_of_data_sets_are_arrays_that_torch_may_write_to(tmp_path: Path, photos: list[np.ndarray]) -> None:
+    """Else it warns of undefined behaviour, once in a process unless it is told to warn always."""
+    Image.fromarray(photos[0][:80, :80]).save(tmp_path / "x.png")
+    Image.fromarray(np.eye(80, dtype=np.uint8) * 255).save(tmp_path / "m.png")
+    entries = [Entry(tmp_path / "x.png", tmp_path / "m.png")]
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for way in ("crop", "resize"):
+                data = DataSection(side=64, fit=way)
+                assert EntryDataset(entries, data, seed=0, length=1)[0][1].shape == (64, 64)
+                assert ValidationEntries(entries, data)[0][1].shape == (64, 64)
+    finally:
+        torch.set_warn_always(False)
 
 
 def test_patches_equal_those_of_the_upsampled_map() -> None:
