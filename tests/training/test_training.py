@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from threadpoolctl import threadpool_info
 
@@ -606,6 +607,43 @@ def test_the_plateau_by_hand() -> None:
     for _ in range(200):
         plateau.note(0.5, train)
     assert train.rate * plateau.factor == pytest.approx(1e-8)
+
+
+@pytest.mark.parametrize(
+    ("scores", "falls"),
+    [
+        ([0.6] + [0.5] * 12, 3),
+        ([0.8 * (1 + 2e-4) ** k for k in range(40)], 0),
+        ([0.8 * (1 + 5e-5) ** k for k in range(40)], 0),  # ever better; every second counts, which is soon enough
+        ([0.8 * (1 + 2e-5) ** k for k in range(40)], 8),  # every fifth, and the fourth before it ends the patience
+        (np.random.default_rng(0).uniform(0.7, 0.7003, 40).tolist(), 9),
+    ],
+)
+def test_the_plateau_is_that_of_torch(scores: list[float], falls: int) -> None:
+    train = TrainSection(rate=1e-4, schedule="plateau", every=3, factor=0.5)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=train.rate)
+    torchs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=3, min_lr=1e-8)
+    ours, rates = Plateau(), []
+    for number, score in enumerate(scores):
+        assert ours.note(score, train) == (score > max(scores[:number], default=0)), (
+            "the best weights are kept however little better"
+        )
+        torchs.step(score)
+        rates.append(optimizer.param_groups[0]["lr"])
+        assert train.rate * ours.factor == pytest.approx(rates[-1]), number
+    assert rates[-1] == pytest.approx(train.rate * 0.5**falls)
+
+
+def test_a_checkpoint_from_before_the_plateau_had_a_reference_of_its_own_resumes(tmp_path: Path) -> None:
+    go(tiny(), tmp_path, until=4)
+    file = tmp_path / "checkpoint.safetensors"
+    with safe_open(file, "pt") as opened:
+        header = opened.metadata()
+    old = {"best": 0.9, "bad": 2, "since_fall": 2, "factor": 0.5}
+    save_file(load_file(file), file, header | {"plateau": json.dumps(old)})
+    run = loop.start(tiny(), CPU)
+    checkpoint.load(run, file)
+    assert run.plateau == Plateau(best=0.9, bad=2, reference=0.9, since_fall=2, factor=0.5)
 
 
 def test_the_average_by_hand() -> None:
