@@ -24,6 +24,7 @@ from imgscan.errors import ConfigError, ImgscanError, InputError, OutputError
 from imgscan.losses.focal import focal_loss
 from imgscan.models import build_named, focal_hrnet
 from imgscan.models.segmentation import Segmentation
+from imgscan.scanner import build_scanner
 from imgscan.toml import to_toml
 from imgscan.training import checkpoint, loop, objective
 from imgscan.training.card import write_weights
@@ -264,6 +265,14 @@ def test_a_trained_mask_head_decides_as_what_ships(tmp_path: Path) -> None:
     assert card["input"] == shipped["input"]
     assert card["localize"].items() <= shipped["localize"].items()
     assert card["localize"].keys() | {"smallest", "share"} == shipped["localize"].keys()
+
+
+@pytest.mark.parametrize("network", ["cfl-net", "ncl"])
+def test_own_weights_with_a_mask_do_not_judge_what_looks_drawn(tmp_path: Path, network: str) -> None:
+    card = write_weights(loop.start(tiny(network), CPU), tmp_path, "casia", [PHOTOS], 4)
+    localizing = build_scanner(find_model(f"{network}@{card}"), device=CPU, everything=True).localizing  # as calibrate does
+    assert localizing.drawn == find_model(f"{network}@open").settings["localize"]["drawn"]
+    assert not localizing.judges(0.5)
 
 
 def test_a_window_can_show_the_last_lines_of_any_picture() -> None:
