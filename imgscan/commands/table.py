@@ -22,6 +22,7 @@ from imgscan.evaluation.cells import (
     Column,
     NotRunError,
     find_candidates,
+    is_benchmark,
     model_text,
     parse_column,
     protocol_of,
@@ -261,6 +262,17 @@ def _reasons(cells: list[Cell]) -> dict[tuple[str, str], list[str]]:
     return {(reason, "; ".join(methods)): list(columns) for (reason, columns), methods in grouped.items()}
 
 
+@dataclass(frozen=True)
+class _Training:
+    """Weights that rows of a table want."""
+
+    folder: Path  # named after the first of these rows
+    method: str
+    size: str | None
+    data: str  # as --data takes it
+    settings: list[str]  # texts of --set
+
+
 def train_table_command(name: str, options: TrainOptions, method: str | None) -> ExitCode:
     """Train what a table needs and --out does not hold yet, one run after the other, each for --minutes."""
     table = read_table(name)
@@ -270,23 +282,19 @@ def train_table_command(name: str, options: TrainOptions, method: str | None) ->
         raise ConfigError(
             f"--data {options.data}: every column of {name} is of a network trained on that data set; leave --data out"
         )
-    out = options.out
-    out.mkdir(parents=True, exist_ok=True)
-    done: set[str] = set()
+    trainings = _wanted_trainings(table, options, method)
+    if not trainings:
+        raise InputError(f"{name}: nothing to train" + (f" with {method}" if method else ""))
+    options.out.mkdir(parents=True, exist_ok=True)
     code = ExitCode.CLEAN
-    for row, column, network in _to_train(table):
-        folder = out / run_name(table, row, network, column.data)
-        told = training_arguments(table, row, network, column.data, options.size)
-        if str(folder) in done or method not in (None, told["method"]):
-            continue
-        done.add(str(folder))
-        settings = [*told["settings"], *options.settings]
+    for training in trainings:
+        folder = training.folder
         asked = json.dumps(
             {
-                "size": told["size"],
-                "data": anywhere(options.data or told["data"]),
+                "size": training.size,
+                "data": anywhere(training.data),
                 "roots": [str(root.resolve()) for root in (*options.roots, *options.validation)],
-                "settings": settings,
+                "settings": training.settings,
                 "epochs": options.epochs,
                 "compat": options.compat,
             }
@@ -309,10 +317,10 @@ def train_table_command(name: str, options: TrainOptions, method: str | None) ->
             ended = train_command(
                 replace(
                     options,
-                    method=told["method"],
-                    size=told["size"],
-                    data=options.data or told["data"],
-                    settings=settings,
+                    method=training.method,
+                    size=training.size,
+                    data=training.data,
+                    settings=training.settings,
                     out=folder,
                     resume=resumes,
                     compat=None if resumes else options.compat,
@@ -325,9 +333,55 @@ def train_table_command(name: str, options: TrainOptions, method: str | None) ->
         if ended in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
             return ended
         finished.write_text(asked, "utf-8")
-    if not done:
-        raise InputError(f"{name}: nothing to train" + (f" with {method}" if method else ""))
     return code
+
+
+def _wanted_trainings(table: PaperTable, options: TrainOptions, method: str | None) -> list[_Training]:
+    """What to train, each once: rows that differ in the clustering, or join what others have alone, want the same weights.
+
+    Benchmarks are left out, which is said.
+
+    Raises:
+        ConfigError: --size or --set takes from the rows what they differ in.
+    """
+    found: dict[tuple[object, ...], _Training] = {}
+    rows: dict[str, PaperRow] = {}
+    benchmarks: dict[str, None] = {}
+    for row, column, network in _to_train(table):
+        told = training_arguments(table, row, network, column.data, options.size)
+        if method not in (None, told["method"]):
+            continue
+        rows[row.method] = row
+        if options.data is None and is_benchmark(told["data"]):
+            benchmarks[told["data"]] = None
+            continue
+        training = _Training(
+            folder=options.out / run_name(table, row, network, column.data),
+            method=told["method"],
+            size=told["size"],
+            data=options.data or told["data"],
+            settings=[*told["settings"], *options.settings],
+        )
+        found.setdefault((training.method, training.size, training.data, *training.settings), training)
+    _leave_rows_different(table, list(rows.values()), options)
+    if benchmarks:
+        print(f"imgscan: nothing is trained on {', '.join(benchmarks)}: no train split here, a benchmark", file=sys.stderr)
+    return list(found.values())
+
+
+def _leave_rows_different(table: PaperTable, rows: list[PaperRow], options: TrainOptions) -> None:
+    """ConfigError where --size is for some rows only, or --set sets what rows set themselves, so that these become alike."""
+    own = [row.imgscan.settings for row in rows if row.imgscan]
+    sized = ["model.size" in settings for settings in own]
+    if options.size is not None and any(sized) and not all(sized):
+        raise ConfigError(
+            f"--size {options.size}: some rows of {table.name} have a size of their own (model.size), to which the others then no "
+            f"longer compare; leave --size out"
+        )
+    for text in options.settings:
+        key = text.partition("=")[0].strip()
+        if any(key in settings for settings in own):
+            raise ConfigError(f"--set {text}: rows of {table.name} have a {key} of their own; leave it out")
 
 
 def _to_train(table: PaperTable) -> Iterator[tuple[PaperRow, Column, str]]:

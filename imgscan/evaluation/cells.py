@@ -150,7 +150,7 @@ def _part(table: PaperTable, row: PaperRow, network: str, column: Column, candid
             return _text(card)
     if network not in NETWORKS:
         raise NotRunError(unknown("network", network, (*NETWORKS, *ALIASES, *DETECTORS)))
-    if training in DATASETS and data_set(training).INFO.splits.names() == ("test",):
+    if training is not None and is_benchmark(training):
         raise NotRunError(f"no weights, and {training} has no train split here: it is a benchmark")
     raise NotRunError(f"no weights; train them with: {training_command(table, row, network, column.data)}")
 
@@ -158,6 +158,11 @@ def _part(table: PaperTable, row: PaperRow, network: str, column: Column, candid
 def wanted_training(table: PaperTable, row: PaperRow, data: str) -> str | None:
     """What the weights of a cell must have been trained on, as --data takes it; None: the table does not ask for it."""
     return row.training or (data if table.per_column else None)
+
+
+def is_benchmark(data: str) -> bool:
+    """Whether --data names a set that is only for tests: nothing can be trained on it."""
+    return data in DATASETS and data_set(data).INFO.splits.names() == ("test",)
 
 
 def _has_settings(table: PaperTable, row: PaperRow, card: Card) -> bool:
@@ -207,7 +212,15 @@ def training_command(table: PaperTable, row: PaperRow, network: str, data: str) 
 
 
 def run_name(table: PaperTable, row: PaperRow, network: str, data: str) -> str:
-    """A folder for the weights of a row: focal-3/triplet-focal-hrnet."""
-    words = [row.method, *([data] if table.per_column else []), *([] if row.method == network else [network])]
-    plain = "".join(c if c.isalnum() or c in "-." else "-" for c in "-".join(words).lower())
-    return f"{table.name}/{'-'.join(part for part in plain.split('-') if part)}"
+    """A folder for the weights of a row: focal-3/triplet-focal-hrnet; other rows may want the very same weights."""
+    alike = [one.method for one in table.rows if _plain(one.method) == _plain(row.method)]  # InfoNCE and InfoNCE++
+    number = alike.index(row.method) + 1
+    words = [row.method, *([str(number)] if number > 1 else [])]
+    words += [*([data] if table.per_column else []), *([] if row.method == network else [network])]
+    return f"{table.name}/{_plain('-'.join(words))}"
+
+
+def _plain(text: str) -> str:
+    """Text as a part of a path."""
+    plain = "".join(c if c.isalnum() or c in "-." else "-" for c in text.lower())
+    return "-".join(part for part in plain.split("-") if part)

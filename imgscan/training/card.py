@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,12 @@ def write_weights(
     native = (data == "synth" or trained.fit == "crop") and model.multiple < 1024
     side = max(512 if focal else 256, trained.side) if native else trained.side
     headed = getattr(model, "head", None) is not None
-    # Weights of one's own are clustered as the authors' are.
-    clustered = RELEASES["focal-vit"].settings if focal and section.size == "official" else {}
+    if headed:
+        decided: Mapping[str, Any] = {"clustering": {"method": HEAD}, "localize": dict(DECIDES)}
+    elif not focal:
+        decided = {"localize": {"drawn": DRAWN}}
+    else:  # weights of one's own are clustered as the authors' are
+        decided = RELEASES["focal-vit"].settings if section.size == "official" else {}
     table: dict[str, Any] = {
         "name": section.network,
         "tag": "mine",
@@ -76,7 +81,7 @@ def write_weights(
         "input": {"mode": "native" if native else "resize", "side": side, "multiple": model.multiple}
         | ({"overlap": 64} if native else {})
         | (SHOWN if native and headed else {}),
-        **({"clustering": {"method": HEAD}, "localize": dict(DECIDES)} if headed else clustered),
+        **decided,
         "training": {
             "imgscan": __version__,
             "data": data,

@@ -104,7 +104,8 @@ def load(run: Run, path: Path) -> None:
             if value.shape == weight.shape:
                 moments[key] = torch.empty_like(weight).copy_(value)
     run.step, run.seconds, run.last = int(header["step"]), float(header["seconds"]), float(header["last"])
-    run.plateau = Plateau(**json.loads(header["plateau"]))
+    plateau = json.loads(header["plateau"])
+    run.plateau = Plateau(**{"reference": plateau["best"], **plateau})  # older ones have the best for both
     scaler = json.loads(header["scaler"])
     if scaler and run.scaler.is_enabled():
         run.scaler.load_state_dict(scaler)

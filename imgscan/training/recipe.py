@@ -238,7 +238,7 @@ def read_recipe(path: Path, compat: str | None = None) -> Recipe:
     if compat is None:
         return recipe
     if compat not in compats:
-        there = ", ".join(compats) or "none: it follows the paper and nothing else is known"
+        there = ", ".join(compats) or "none: there is nothing in it to change; leave --compat out"
         raise ConfigError(f"--compat {compat}: recipe {path.name} has {there}")
     return with_settings(recipe, compats[compat], str(path))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from imgscan.training.recipe import TrainSection
 
 LOWEST_RATE = 1e-8  # of the plateau rule (FOCAL's released code)
+WORTH = 1e-4  # relative rise of the score from which on the plateau rule counts it, as torch's ReduceLROnPlateau
 
 
 def _constant(train: TrainSection, step: int, epoch: int) -> float:
@@ -49,20 +50,24 @@ class Plateau:
 
     best: float = -math.inf
     bad: int = 0  # validations since the best
-    since_fall: int = 0  # of those, since the rate last fell
+    reference: float = -math.inf  # the latest best that was WORTH more than the one before
+    since_fall: int = 0  # validations since that, or since the rate last fell
     factor: float = 1.0  # of the learning rate
 
     def note(self, score: float, train: TrainSection) -> bool:
         """Take in a validation score; True: it is the best so far."""
-        if score > self.best:
-            self.best, self.bad, self.since_fall = score, 0, 0
-            return True
-        self.bad += 1
-        self.since_fall += 1
         # As torch's ReduceLROnPlateau: `every` bad validations are tolerated, the next one counts.
+        if score > self.reference * (1 + WORTH):
+            self.reference, self.since_fall = score, 0
+        else:
+            self.since_fall += 1
         if train.schedule == "plateau" and self.since_fall > train.every:
             self.factor = max(self.factor * train.factor, LOWEST_RATE / train.rate)
             self.since_fall = 0
+        if score > self.best:
+            self.best, self.bad = score, 0
+            return True
+        self.bad += 1
         return False
 
     def ended(self, train: TrainSection) -> bool:

@@ -97,7 +97,7 @@ def fit(rgb: Rgb, labels: Labels, data: DataSection, rng: np.random.Generator | 
         pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float()
         small = torch.nn.functional.interpolate(pixels, size=(side, side), mode="bilinear", align_corners=False)
         shrunk = Image.fromarray(labels).resize((side, side), Image.Resampling.NEAREST)
-        return small[0].round().to(torch.uint8).permute(1, 2, 0).numpy(), np.asarray(shrunk)
+        return small[0].round().to(torch.uint8).permute(1, 2, 0).numpy(), np.array(shrunk)
     down, right = (max(side - length, -length % 8) for length in labels.shape)
     if down or right:
         rgb = np.pad(rgb, ((0, down), (0, right), (0, 0)), mode="symmetric")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,11 +12,12 @@ import pytest
 from PIL import Image
 
 from imgscan.commands import table
-from imgscan.commands.table import _sets
+from imgscan.commands.table import _sets, _wanted_trainings, train_table_command
+from imgscan.commands.train import TrainOptions
 from imgscan.datasets.resolve import Wanted, resolve
-from imgscan.errors import ExitCode
+from imgscan.errors import ConfigError, ExitCode
 from imgscan.evaluation.cells import find_candidates, parse_column
-from imgscan.evaluation.papers import read_table
+from imgscan.evaluation.papers import grid_names, read_table, table_names
 from tests.cli.test_cli import run
 from tests.conftest import PHOTOS
 from tests.datasets.test_published import TREES
@@ -110,6 +112,67 @@ def test_per_column_networks_are_trained_on_their_columns(tmp_path: Path) -> Non
     done = run("train", "table", "cfl-net-3", "--out", tmp_path, "--data", "synth", "--data-root", PHOTOS)
     assert done.returncode == ExitCode.INCOMPLETE
     assert "leave --data out" in done.stderr
+
+
+PLAIN = TrainOptions("", None, None, [], [], Path("runs"), None, None, [], False, None, "cpu", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("focal-1", 2), ("focal-2", 5), ("focal-3", 12), ("focal-4", 2), ("fusion", 2), ("clusterings", 2), ("noise", 8)],
+)
+def test_every_network_of_a_table_is_trained_once(name: str, count: int) -> None:
+    """Clusterings and joined masks are nothing that training knows of."""
+    assert len(_wanted_trainings(read_table(name), PLAIN, None)) == count
+
+
+@pytest.mark.parametrize("name", [name for name in (*table_names(), *grid_names()) if name != "focal-5"])
+def test_what_is_trained_in_one_folder_is_trained_in_no_other(name: str) -> None:
+    """InfoNCE and InfoNCE++ of FOCAL's Table 3, too."""
+    trainings = _wanted_trainings(read_table(name), PLAIN, None)
+    assert len({one.folder for one in trainings}) == len(trainings)
+    assert len({(one.method, one.size, one.data, *one.settings) for one in trainings}) == len(trainings)
+
+
+def test_runs_in_folders_of_before_are_gone_on_with() -> None:
+    """The first row's name is the one that its weights have always had."""
+    folders = [one.folder for one in _wanted_trainings(read_table("focal-4"), PLAIN, "focal")]
+    assert folders == [Path("runs/focal-4/birch-focal-hrnet"), Path("runs/focal-4/birch-focal-vit")]
+
+
+@pytest.mark.parametrize("name", ["ncl-4", "ncl-5", "ncl-6"])
+def test_a_size_for_some_rows_only_is_refused(name: str) -> None:
+    """The depth of the tap would be ResNet-101 against a thin ResNet-18."""
+    table = read_table(name)
+    with pytest.raises(ConfigError, match=rf"--size small: some rows of {name} have a size of their own .*; leave --size out"):
+        _wanted_trainings(table, replace(PLAIN, size="small"), None)
+    with pytest.raises(ConfigError, match=rf"--set model\.size=x: rows of {name} have a model\.size of their own"):
+        _wanted_trainings(table, replace(PLAIN, settings=["train.steps=1", "model.size=x"]), None)
+
+
+def test_a_size_whose_recipe_all_rows_take_with_sizes_of_their_own_is_not_refused() -> None:
+    trainings = _wanted_trainings(read_table("noise"), replace(PLAIN, size="compact-hrnet", settings=["train.seed=2"]), "focal")
+    assert {one.size for one in trainings} == {"compact-hrnet"}
+    assert all(one.settings[0].startswith("model.size=") for one in trainings)
+
+
+@pytest.mark.parametrize(("name", "networks"), [("ncl-1", 1), ("ncl-4", 2)])
+def test_benchmarks_are_not_trained_on_and_fail_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, networks: int
+) -> None:
+    asked: list[str | None] = []
+
+    def trained(options: TrainOptions) -> ExitCode:
+        options.out.mkdir(parents=True)
+        asked.append(options.data)
+        return ExitCode.CLEAN
+
+    monkeypatch.setattr(table, "train_command", trained)
+    for _ in range(2):
+        assert train_table_command(name, replace(PLAIN, out=tmp_path), None) == ExitCode.CLEAN
+        assert capsys.readouterr().err.count("nothing is trained on coverage, columbia: ") == 1
+    assert set(asked) == {"nist16", "casia", "defacto"}
+    assert len(asked) == len(set(asked)) * networks, "and what is finished is not trained again"
 
 
 def test_a_grid_is_trained_and_then_filled(tmp_path: Path) -> None:

@@ -77,6 +77,15 @@ def test_weights_named_by_the_user_go_before_and_need_no_data() -> None:
         choose(table, ncl, each, table.columns.index("coverage AUC"))
 
 
+@pytest.mark.usefixtures("known")
+def test_weights_are_found_whatever_row_their_folder_is_named_after() -> None:
+    """Each row had a folder of its own once."""
+    table = read_table("focal-4")
+    runs = tuple(card(network, f"k-means-{network}", cells.CATNET) for network in ("focal-hrnet", "focal-vit"))
+    wanted = "focal-hrnet@/runs/k-means-focal-hrnet/weights.toml+focal-vit@/runs/k-means-focal-vit/weights.toml"
+    assert {choose(table, row.method, Candidates(trained=runs)) for row in table.rows} == {wanted}
+
+
 def test_rows_without_imgscan_and_detectors() -> None:
     table = read_table("focal-1")
     assert choose(table, "Lyu-NOI", Candidates()) == "noi2"

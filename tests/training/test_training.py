@@ -1,7 +1,9 @@
 """Recipes, checkpoints and the loop: resuming has to end with the weights of a run left alone."""
 
+import json
 import math
 import tomllib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from threadpoolctl import threadpool_info
 
@@ -21,6 +24,7 @@ from imgscan.errors import ConfigError, ImgscanError, InputError, OutputError
 from imgscan.losses.focal import focal_loss
 from imgscan.models import build_named, focal_hrnet
 from imgscan.models.segmentation import Segmentation
+from imgscan.scanner import build_scanner
 from imgscan.toml import to_toml
 from imgscan.training import checkpoint, loop, objective
 from imgscan.training.card import write_weights
@@ -37,8 +41,8 @@ from imgscan.training.recipe import (
     with_settings,
 )
 from imgscan.training.schedule import Plateau, rate_at
-from imgscan.training.sequence import _order, _Shares, batches, fit
-from imgscan.training.validation import validation_samples
+from imgscan.training.sequence import EntryDataset, _order, _Shares, batches, fit
+from imgscan.training.validation import ValidationEntries, validation_samples
 from imgscan.training.world import World
 from imgscan.weights import find_model
 from tests.conftest import PHOTOS
@@ -261,6 +265,14 @@ def test_a_trained_mask_head_decides_as_what_ships(tmp_path: Path) -> None:
     assert card["input"] == shipped["input"]
     assert card["localize"].items() <= shipped["localize"].items()
     assert card["localize"].keys() | {"smallest", "share"} == shipped["localize"].keys()
+
+
+@pytest.mark.parametrize("network", ["cfl-net", "ncl"])
+def test_own_weights_with_a_mask_do_not_judge_what_looks_drawn(tmp_path: Path, network: str) -> None:
+    card = write_weights(loop.start(tiny(network), CPU), tmp_path, "casia", [PHOTOS], 4)
+    localizing = build_scanner(find_model(f"{network}@{card}"), device=CPU, everything=True).localizing  # as calibrate does
+    assert localizing.drawn == find_model(f"{network}@open").settings["localize"]["drawn"]
+    assert not localizing.judges(0.5)
 
 
 def test_a_window_can_show_the_last_lines_of_any_picture() -> None:
@@ -540,6 +552,23 @@ def test_small_pictures_are_continued_and_large_ones_resized() -> None:
     assert marks.mean() == pytest.approx(labels.mean(), abs=0.02)
 
 
+def test_pictures_of_data_sets_are_arrays_that_torch_may_write_to(tmp_path: Path, photos: list[np.ndarray]) -> None:
+    """Else it warns of undefined behaviour, once in a process unless it is told to warn always."""
+    Image.fromarray(photos[0][:80, :80]).save(tmp_path / "x.png")
+    Image.fromarray(np.eye(80, dtype=np.uint8) * 255).save(tmp_path / "m.png")
+    entries = [Entry(tmp_path / "x.png", tmp_path / "m.png")]
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for way in ("crop", "resize"):
+                data = DataSection(side=64, fit=way)
+                assert EntryDataset(entries, data, seed=0, length=1)[0][1].shape == (64, 64)
+                assert ValidationEntries(entries, data)[0][1].shape == (64, 64)
+    finally:
+        torch.set_warn_always(False)
+
+
 def test_patches_equal_those_of_the_upsampled_map() -> None:
     """The released code: bilinear (align_corners) to the picture's size, then 4 x 4 average pooling."""
     features = torch.rand(2, 5, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -589,6 +618,43 @@ def test_the_plateau_by_hand() -> None:
     assert train.rate * plateau.factor == pytest.approx(1e-8)
 
 
+@pytest.mark.parametrize(
+    ("scores", "falls"),
+    [
+        ([0.6] + [0.5] * 12, 3),
+        ([0.8 * (1 + 2e-4) ** k for k in range(40)], 0),
+        ([0.8 * (1 + 5e-5) ** k for k in range(40)], 0),  # ever better; every second counts, which is soon enough
+        ([0.8 * (1 + 2e-5) ** k for k in range(40)], 8),  # every fifth, and the fourth before it ends the patience
+        (np.random.default_rng(0).uniform(0.7, 0.7003, 40).tolist(), 9),
+    ],
+)
+def test_the_plateau_is_that_of_torch(scores: list[float], falls: int) -> None:
+    train = TrainSection(rate=1e-4, schedule="plateau", every=3, factor=0.5)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=train.rate)
+    torchs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=3, min_lr=1e-8)
+    ours, rates = Plateau(), []
+    for number, score in enumerate(scores):
+        assert ours.note(score, train) == (score > max(scores[:number], default=0)), (
+            "the best weights are kept however little better"
+        )
+        torchs.step(score)
+        rates.append(optimizer.param_groups[0]["lr"])
+        assert train.rate * ours.factor == pytest.approx(rates[-1]), number
+    assert rates[-1] == pytest.approx(train.rate * 0.5**falls)
+
+
+def test_a_checkpoint_from_before_the_plateau_had_a_reference_of_its_own_resumes(tmp_path: Path) -> None:
+    go(tiny(), tmp_path, until=4)
+    file = tmp_path / "checkpoint.safetensors"
+    with safe_open(file, "pt") as opened:
+        header = opened.metadata()
+    old = {"best": 0.9, "bad": 2, "since_fall": 2, "factor": 0.5}
+    save_file(load_file(file), file, header | {"plateau": json.dumps(old)})
+    run = loop.start(tiny(), CPU)
+    checkpoint.load(run, file)
+    assert run.plateau == Plateau(best=0.9, bad=2, reference=0.9, since_fall=2, factor=0.5)
+
+
 def test_the_average_by_hand() -> None:
     slow, fast = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
     torch.nn.init.constant_(slow.weight, 1.0)
@@ -627,8 +693,9 @@ def test_recipes_say_no_more_than_the_differences() -> None:
 
 
 def test_an_unknown_compat_says_what_there_is() -> None:
-    with pytest.raises(ConfigError, match="has none"):
-        read_recipe(find_recipe("ncl", "paper"), "official")
+    for method in ("ncl", "focal"):  # FOCAL's recipe is its released code
+        with pytest.raises(ConfigError, match="has none: there is nothing in it to change; leave --compat out"):
+            read_recipe(find_recipe(method, DEFAULT_SIZES[method]), "official")
     with pytest.raises(ConfigError, match="has official"):
         read_recipe(find_recipe("cfl-net", "official"), "offical")
 
