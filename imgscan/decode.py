@@ -63,9 +63,7 @@ def decode(source: Source) -> Picture | Skipped:
                 tables = getattr(file, "quantization", None)
                 rgb = as_stored(to_rgb(file), file.format, orientation)
                 if lost_its_lower_byte(file, rgb):
-                    return Skipped(
-                        source, "colours of 12 bits in 16, of which only the upper 8 are read; save it with 8 bits a colour"
-                    )
+                    return Skipped(source, "colours of 12 bits in 16, of which only the upper 8 are read; wanted 8 bits a colour")
                 name = file.format or "unknown"
                 said = remarks(content, file, rgb)
     except UnidentifiedImageError:
