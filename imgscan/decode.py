@@ -18,7 +18,7 @@ from imgscan.find import FORMATS
 from imgscan.frame import cut, within_frame
 from imgscan.jpeg import quantization_table
 from imgscan.metadata.remarks import remarks
-from imgscan.pixels import as_stored, orientation_of, to_rgb
+from imgscan.pixels import as_stored, lost_its_lower_byte, orientation_of, to_rgb
 from imgscan.records import JpegFile, Picture, Skipped, Source
 from imgscan.workers import alive, as_is, end_with_parent, start_method
 
@@ -62,6 +62,8 @@ def decode(source: Source) -> Picture | Skipped:
                 orientation = orientation_of(file)
                 tables = getattr(file, "quantization", None)
                 rgb = as_stored(to_rgb(file), file.format, orientation)
+                if lost_its_lower_byte(file, rgb):
+                    return Skipped(source, "colours of 12 bits in 16, of which only the upper 8 are read; wanted 8 bits a colour")
                 name = file.format or "unknown"
                 said = remarks(content, file, rgb)
     except UnidentifiedImageError:

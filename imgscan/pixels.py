@@ -9,6 +9,9 @@ import numpy.typing as npt
 from PIL import Image
 
 _ORIENTATION = 0x0112  # EXIF tag
+_BITS, _PHOTOMETRIC = 258, 262  # TIFF tags
+_WHITE = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)  # levels of 8, 10, 12, 14 and 16 bits
+_FEW = 16  # levels of 8 bits that are left of 12 where only the upper byte of 16 is kept
 # From upright to stored: steps along rows and columns, after the axes of 5 to 8 were swapped.
 _STEPS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
 Pixels = TypeVar("Pixels", bound=npt.NDArray[Any])
@@ -17,8 +20,11 @@ Pixels = TypeVar("Pixels", bound=npt.NDArray[Any])
 def orientation_of(file: Image.Image) -> int:
     """EXIF orientation, 1..8; 1 where the tag is missing or nonsense, which is no reason to refuse a good picture.
 
-    To be asked before the pixels are loaded: of a TIFF, Pillow then takes the tag away.
+    Its pixels are loaded first, and what Pillow raises on broken ones is passed on: asked before, Pillow itself loads a PNG, and a
+    second load of broken pixels gives black ones without an error.  A TIFF has to be asked before, for Pillow takes the tag away.
     """
+    if file.format != "TIFF":
+        file.load()
     try:
         value = int(file.getexif().get(_ORIENTATION, 1))
     except Exception:  # EXIF parsers raise nearly anything on broken metadata
@@ -49,17 +55,42 @@ def is_deep(file: Image.Image) -> bool:
 def to_rgb(file: Image.Image) -> npt.NDArray[np.uint8]:
     """H x W x 3 uint8; deep grey is scaled (Pillow's own conversion would clip it), transparency is dropped."""
     if is_deep(file):
-        levels = np.asarray(file, np.float32)
-        white = white_level(levels[np.isfinite(levels)], file.mode)
-        grey = np.clip(np.nan_to_num(levels, posinf=white) * (255 / white), 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+        levels, white = deep_levels(file)
+        return np.repeat((levels * (255 / white)).astype(np.uint8)[..., None], 3, axis=2)
     return np.array(file.convert("RGB"))
 
 
-def white_level(levels: npt.NDArray[np.float32], mode: str) -> float:
-    """What counts as white in a picture of Pillow's mode I (whole numbers) or F (floats, often 0 to 1), by what it holds."""
+def deep_levels(file: Image.Image) -> tuple[npt.NDArray[np.float32], float]:
+    """Levels of a picture of deep grey, H x W float32 from 0, black, to the level that is white, and that level."""
+    levels = np.asarray(file, np.float32)
+    white = _white_level(levels[np.isfinite(levels)], file)
+    levels = np.clip(np.nan_to_num(levels, posinf=white), 0, white)
+    return (white - levels if _tag(file, _PHOTOMETRIC) == 0 else levels), white  # 0: MinIsWhite, which Pillow heeds up to 8 bits
+
+
+def _white_level(levels: npt.NDArray[np.float32], file: Image.Image) -> float:
+    """What counts as white in a picture of Pillow's mode I (whole numbers) or F (floats, often 0 to 1).
+
+    2^n - 1 where its TIFF tag says n bits below 16.  Else by what it holds, for cameras, microscopes and X-rays put 10, 12 or 14
+    bits into 16: the smallest of 1 (floats), 255, 1023, 4095, 16383 and 65535 that is not below its highest level.  A picture of
+    true 16 bits that is that dark comes out brighter; unscaled it would use a few of 256 levels.
+    """
+    bits = _tag(file, _BITS)
+    if 8 < bits < 16:
+        return float(2**bits - 1)
     most = float(levels.max(initial=0))
     # Filters overshoot: a few pixels a little above 1 make no picture of 0 to 255.
-    if mode == "F" and (most <= 1 or (most <= 2 and np.percentile(levels, 99) <= 1)):
+    if file.mode == "F" and (most <= 1 or (most <= 2 and np.percentile(levels, 99) <= 1)):
         return 1.0
-    return 255.0 if most <= 255 else max(65535.0, most)
+    return next((white for white in _WHITE if most <= white), most)
+
+
+def lost_its_lower_byte(file: Image.Image, rgb: npt.NDArray[np.uint8]) -> bool:
+    """Whether a TIFF's colours are 12 bits or less in 16, of which Pillow keeps the upper 8, so that 16 levels are left at most."""
+    return not is_deep(file) and _tag(file, _BITS) == 16 and 0 < int(rgb.max()) < _FEW
+
+
+def _tag(file: Image.Image, number: int) -> int:
+    """A TIFF's tag, the first of several values; -1 where it is none, or has no such tag."""
+    value = getattr(file, "tag_v2", {}).get(number, -1)
+    return int(value[0] if isinstance(value, tuple) else value)

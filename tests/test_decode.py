@@ -1,4 +1,5 @@
 import hashlib
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 from imgscan import decode as module
 from imgscan.datasets.entries import read_levels, read_rgb
 from imgscan.decode import decode, decode_all
+from imgscan.errors import InputError
 from imgscan.records import Picture, Skipped, Source
 
 
@@ -101,6 +103,51 @@ def test_floating_point_grey_from_0_to_1_and_what_is_no_number(tmp_path: Path) -
     assert levels[-1, -1] == 255
 
 
+@pytest.mark.parametrize(("most", "white"), [(900, 1023), (4095, 4095), (9000, 16383), (16384, 65535)])
+@pytest.mark.parametrize("name", ["x.png", "x.tif"])
+def test_grey_of_10_12_and_14_bits_in_16_is_not_black(tmp_path: Path, name: str, most: int, white: int) -> None:
+    grey = np.linspace(0, most, 80 * 80).reshape(80, 80).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / name)
+    levels = ok(tmp_path / name).rgb[..., 0]
+    assert levels[0, 0] == 0
+    assert levels[-1, -1] == int(most * 255 / white)
+    assert read_levels(tmp_path / name)[-1, -1] == int(np.ceil(most * 255 / white)), "a mask"
+
+
+def tiff(pixels: bytes, bits: tuple[int, ...], photometric: int) -> bytes:
+    """A TIFF of 64 x 64 pixels in one strip, as Pillow writes none: bits a sample, 0 for white at level 0."""
+    count = len(bits)
+    at = 8 + 2 + 9 * 12 + 4  # behind the header and the directory of nine tags
+    wide = struct.pack(f"<{count}H", *bits) if count > 2 else b""
+    first = at if wide else bits[0]
+    tags = [(256, 3, 1, 64), (257, 3, 1, 64), (258, 3, count, first), (259, 3, 1, 1), (262, 3, 1, photometric)]
+    tags += [(273, 4, 1, at + len(wide)), (277, 3, 1, count), (278, 3, 1, 64), (279, 4, 1, len(pixels))]
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8) + directory + wide + pixels
+
+
+def test_a_tiff_of_12_bits_is_white_at_4095_however_dark(tmp_path: Path) -> None:
+    """Level 0x100 of 12 bits all over: two pixels in three bytes."""
+    (tmp_path / "x.tif").write_bytes(tiff(b"\x10\x01\x00" * (64 * 32), (12,), 1))
+    assert (ok(tmp_path / "x.tif").rgb == int(256 * 255 / 4095)).all()
+
+
+def test_sixteen_bits_with_white_at_0_are_no_negative(tmp_path: Path) -> None:
+    grey = np.linspace(0, 65535, 64 * 64).astype("<u2")
+    (tmp_path / "x.tif").write_bytes(tiff(grey.tobytes(), (16,), 0))
+    for levels in (ok(tmp_path / "x.tif").rgb[..., 0], read_levels(tmp_path / "x.tif")):
+        assert (levels[0, 0], levels[-1, -1]) == (255, 0)
+
+
+@pytest.mark.parametrize(("most", "skipped"), [(4095, True), (4096, False), (0, False)])
+def test_colours_of_12_bits_in_16_are_not_taken_for_black(tmp_path: Path, most: int, skipped: bool) -> None:
+    colours = np.linspace(0, most, 64 * 64 * 3).astype("<u2")
+    (tmp_path / "x.tif").write_bytes(tiff(colours.tobytes(), (16, 16, 16), 2))
+    made = decode(source(tmp_path / "x.tif"))
+    assert isinstance(made, Skipped) == skipped
+    assert not isinstance(made, Skipped) or made.reason.startswith("colours of 12 bits in 16")
+
+
 def test_camera_raw_is_not_judged_by_its_preview(tmp_path: Path, rgb: np.ndarray) -> None:
     for name, tags in (("x.nef", {}), ("x.tif", {50706: b"\1\4\0\0"})):
         Image.fromarray(rgb).save(tmp_path / name, "TIFF", tiffinfo=tags)
@@ -141,6 +188,29 @@ def test_what_is_broken_is_skipped_with_a_reason(tmp_path: Path, rgb: np.ndarray
         skipped = decode(source(tmp_path / name))
         assert isinstance(skipped, Skipped)
         assert reason in skipped.reason
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    """One bit of a file turned over."""
+    return content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :]
+
+
+def test_a_png_with_a_bit_flipped_is_broken_whether_it_has_exif_or_not(tmp_path: Path, rgb: np.ndarray) -> None:
+    """Asked for its orientation, Pillow loads one without EXIF; a second load gives black pixels and no error."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for settings in ({}, {"exif": exif}):
+        Image.fromarray(rgb).save(tmp_path / "whole.png", **settings)
+        content = (tmp_path / "whole.png").read_bytes()
+        start = content.index(b"IDAT") + 4
+        for place in np.linspace(start, content.index(b"IEND") - 9, 20).astype(int):
+            (tmp_path / "x.png").write_bytes(flipped(content, int(place)))
+            skipped = decode(source(tmp_path / "x.png"))
+            assert isinstance(skipped, Skipped), place
+            assert skipped.reason.startswith("broken picture")
+            for read in (read_rgb, read_levels):
+                with pytest.raises(InputError, match="cannot be decoded"):
+                    read(tmp_path / "x.png")
 
 
 @pytest.mark.parametrize("jobs", [0, 2])

@@ -75,6 +75,8 @@ def scan_command(options: ScanOptions) -> ExitCode:
     """Everything the flags ask for, checked before torch is loaded and before anything is written."""
     out = options.out
     listed = _listed(options)
+    dashes = sum(Path(word) == STDIN for word in sys.argv if word != "-")  # ./- is a file of that name; as Paths they are the same
+    from_stdin = options.paths.count(STDIN) > dashes
     paths = [*options.paths, *listed]
     if not paths and options.files_from is None:
         raise InputError("nothing to scan: give pictures, folders, or --files-from FILE")
@@ -90,9 +92,10 @@ def scan_command(options: ScanOptions) -> ExitCode:
         raise InputError("--format and -l both say what goes to stdout; wanted one of them")
     known = _known(options.baseline)
     others: list[Path] = []
-    sources = find([path for path in paths if path != STDIN], out, options.chosen, others, set(listed) - set(options.paths))
+    files = [*(path for path in options.paths if path != STDIN or dashes), *listed]
+    sources = find(files, out, options.chosen, others, set(listed) - set(options.paths))
     _refuse_hidden(out, paths, options.chosen)
-    if STDIN in paths:
+    if from_stdin:
         sources.append(_from_stdin(options, sources))
     taken = {real(source.path) for source in sources}
     for path in options.outputs:

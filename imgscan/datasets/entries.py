@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from imgscan.errors import InputError
-from imgscan.pixels import as_stored, is_deep, orientation_of, to_rgb, white_level
+from imgscan.pixels import as_stored, deep_levels, is_deep, orientation_of, to_rgb
 
 Rgb = npt.NDArray[np.uint8]
 Forged = npt.NDArray[np.bool_]
@@ -130,6 +130,6 @@ def read_forged(path: Path, rule: MaskRule) -> Forged:
 
 def _deep_grey(file: Image.Image) -> npt.NDArray[np.uint8]:
     """16- and 32-bit grey as uint8; Pillow's own conversion would clip it.  A level above 0 stays above 0, for the rule `any`."""
-    levels = np.nan_to_num(np.asarray(file, np.float32))
-    deep: npt.NDArray[np.uint8] = np.clip(np.ceil(levels * (255 / white_level(levels, file.mode))), 0, 255).astype(np.uint8)
+    levels, white = deep_levels(file)
+    deep: npt.NDArray[np.uint8] = np.clip(np.ceil(levels * (255 / white)), 0, 255).astype(np.uint8)
     return deep

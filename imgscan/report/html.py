@@ -267,7 +267,8 @@ def _thumbnail(path: Path, side: int, sha256: str | None = None) -> str | None:
             Image.open(io.BytesIO(content), formats=FORMATS) as file,
         ):
             file.draft("RGB", (side, side))
-            shown = Image.fromarray(to_rgb(ImageOps.exif_transpose(file)))
+            ImageOps.exif_transpose(file, in_place=True)  # a copy would have no tags of a TIFF, which say what is white
+            shown = Image.fromarray(to_rgb(file))
     except Exception:  # decoders raise nearly anything on broken files; the picture may also be gone
         return None
     shown.thumbnail((side, side))

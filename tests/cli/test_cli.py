@@ -579,6 +579,24 @@ def test_a_picture_on_stdin(folder: Path, tiny_model: str, tmp_path: Path) -> No
     assert b"both read standard input" in both.stderr
 
 
+def test_a_file_called_as_stdin_is(one: Path) -> None:
+    """`-` is stdin where it is typed so; `./-` and a line of a list name a file."""
+    content = (one / "photos" / "-t.jpg").read_bytes()
+    (one / "-").write_bytes(content)
+    (one / "list").write_text("-\n")
+    for asked, paths in [
+        (["./-"], ["-"]),
+        (["--files-from", "list"], ["-"]),
+        (["-", "./-"], ["-", "<stdin>"]),
+        (["-", "--files-from", "list"], ["-", "<stdin>"]),
+    ]:
+        args = [*IMGSCAN, "scan", *asked, "-m", "ela", "--force", "--out", "o"]
+        done = subprocess.run(args, input=content, capture_output=True, cwd=one, check=False)
+        assert done.returncode == ExitCode.CLEAN, done.stderr
+        lines = [json.loads(line) for line in (one / "o" / "results.jsonl").read_text().splitlines()]
+        assert [line["path"] for line in lines if line["type"] == "result"] == paths
+
+
 def test_odd_and_very_long_names(tmp_path: Path, photos: list[np.ndarray]) -> None:
     """Spaces, newlines, bytes that are no UTF-8, a path of 4,000 bytes: each is a result with a mask, and in every report."""
     root = tmp_path / "p"

@@ -4,6 +4,7 @@ The golden files were read by people before they were committed; `IMGSCAN_WRITE_
 again after a change that is meant.
 """
 
+import base64
 import csv
 import hashlib
 import io
@@ -28,6 +29,7 @@ from imgscan.report.html import upright
 from imgscan.report.record import Record, read_record, to_record
 from imgscan.report.sarif import _location
 from imgscan.report.schema import schema
+from tests.test_decode import tiff
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ENDINGS = {"human": "txt", "github": "github.txt", "junit": "junit.xml"}
@@ -345,6 +347,18 @@ def test_boxes_turn_with_the_picture(orientation: int) -> None:
     left, top, width, height = upright((20, 5, 50, 15), 60, 40, orientation)
     assert (left, top) == (columns.min(), rows.min())
     assert (width, height) == (np.ptp(columns) + 1, np.ptp(rows) + 1)
+
+
+def test_the_page_shows_deep_grey_as_it_was_assessed(tmp_path: Path) -> None:
+    """White at level 0, on the left."""
+    grey = np.tile(np.linspace(0, 65535, 64).astype("<u2"), (64, 1))
+    (tmp_path / "x.tif").write_bytes(tiff(grey.tobytes(), (16,), 0))
+    shown = html._thumbnail(tmp_path / "x.tif", 64)
+    assert shown is not None
+    with Image.open(io.BytesIO(base64.b64decode(shown.partition(",")[2]))) as file:
+        pixels = np.asarray(file.convert("L"))
+    assert pixels[:, 0].min() > 200
+    assert pixels[:, -1].max() < 50
 
 
 def test_thumbnails_shrink_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
