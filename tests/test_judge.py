@@ -43,6 +43,7 @@ def test_fail_on_without_measured_points_is_never() -> None:
     ("text", "message"),
     [
         ("certain", "no measured operating point"),
+        ("default", r"default: m has no measured operating point for it \(measured: possible, likely\); give a score"),
         ("posible", "did you mean possible"),
         ("1.5", "between 0 and 1"),
         ("nan", "between 0 and 1"),
