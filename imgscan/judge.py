@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from imgscan.errors import InputError, unknown
 from imgscan.records import LEVELS, Box, Clusters, Finding, Level, Mask, Picture, PictureFacts
 from imgscan.weights import OperatingPoint
@@ -142,7 +144,7 @@ def judge(
         level=level_of(score, points),
         area=round(float(mask.forged.mean()), 6),
         regions=mask.regions,
-        clusters=0 if clusters is None else len(clusters.persistence),
+        clusters=0 if clusters is None else len(np.unique(clusters.labels)),
         method="none" if clusters is None else clusters.method,
         grid=(0, 0) if clusters is None else (int(clusters.labels.shape[0]), int(clusters.labels.shape[1])),
         withheld=mask.withheld,
