@@ -69,8 +69,7 @@ def render(record: Record) -> str:
     assessed = len(record.results) - len(record.skipped)
     more = _reported_text(len(record.findings) - record.flagged, record.flagged)
     drawn = f"{len(record.withheld)} not judged (drawn or typeset), " if record.withheld else ""
-    known = sum(bool(line.get("known")) for line in record.results)
-    old = f"{known} known from the baseline, " if known else ""
+    old = f"{len(record.known)} known from the baseline, " if record.known else ""
     lines.append(f"{record.flagged} of {assessed} pictures flagged, {more}{old}{drawn}{len(record.skipped)} not assessed")
     lines += [passed_over_text(record.passed_over)] if record.passed_over else []
     lines += [f"weights {printable(note)}" for note in record.licence_notes]

@@ -40,6 +40,11 @@ class Record:
         return [line for line in self.results if line.get("reported", line.get("flagged")) or line.get("known")]
 
     @property
+    def known(self) -> list[Line]:
+        """What would be a finding but for the baseline."""
+        return [line for line in self.results if line.get("known")]
+
+    @property
     def skipped(self) -> list[Line]:
         return [line for line in self.results if line["status"] == "skipped"]
 
