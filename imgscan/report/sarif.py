@@ -129,7 +129,7 @@ def _region(region: Line, regions: list[Line]) -> str:
 def _location(line: Line) -> dict[str, Any]:
     """The picture as it was named, at 1:1."""
     path, windows = line["path"], PureWindowsPath(line["path"])
-    # The record does not say where it was made: a path of Windows has backslashes alone and a drive, and no bytes that are not UTF-8.
+    # The record does not say where it was made: a path of Windows has a drive, no slash, and no byte that is not UTF-8.
     if windows.drive and "/" not in path and not any(0xD800 <= ord(c) <= 0xDFFF for c in path):
         uri = windows.as_uri() if windows.is_absolute() else quote(windows.as_posix(), safe=_SAFE)
     else:
