@@ -268,7 +268,8 @@ def _run(
     if printed is not None:
         sys.stdout.write(printed.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     if options.verbose:
-        _say(timing_text(scanner.timings, seconds, network_rate(scanner)))
+        for row in timing_text(scanner.timings, seconds, network_rate(scanner)).split("\n"):
+            _say(row)
     _say(summary_text(tally, seconds, str(out), len(earlier), least_score(gates.report_from, model.points) <= 1))
     for one in unwritten:
         _say(f"imgscan: {one}")
@@ -331,7 +332,7 @@ def _exit_code(tally: Tally, *, exit_zero: bool, allow_unreadable: bool) -> Exit
 def _tell(line: Line, *, quiet: bool, options: ScanOptions) -> None:
     """A finding goes to stdout, as a line or as its path alone; a skipped file to stderr."""
     if line["status"] == "skipped":
-        _say(f"imgscan: skipped {printable(line['path'])}: {line['reason']}")
+        _say(f"imgscan: skipped {line['path']}: {line['reason']}")
     elif line["reported"] and (options.only_paths or options.print0):
         sys.stdout.flush()
         path = f"./{line['path']}" if line["path"].startswith("-") else line["path"]  # or whoever is given it takes it for a flag
@@ -354,4 +355,5 @@ def _listed(options: ScanOptions) -> list[Path]:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    """A line on stderr, whatever names are in it."""
+    print(printable(text), file=sys.stderr)

@@ -19,8 +19,12 @@ def passed_over_text(paths: Sequence[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """A file name as one safe line: control characters and bytes that are not UTF-8 are shown as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    """A file name as one safe line: control characters and bytes that are not UTF-8 are shown as escapes.
+
+    So is what GitHub's runner takes for a command wherever it stands in a line, `##[`.
+    """
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return shown.replace("##[", "#\\x23[")
 
 
 def finding_text(line: Line) -> str:
