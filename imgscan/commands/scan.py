@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -223,6 +224,7 @@ def _run(
             JsonLines(out / "results.jsonl") as lines,
             bar("scanning", len(sources), shown=not (paths_only and sys.stdout.isatty())) as progress,
         ):
+            _drop_reports(options)
             lines.write(
                 run_line(
                     started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -260,7 +262,7 @@ def _run(
             features.clear()
         record = read_record(out / "results.jsonl")
         unwritten: list[OutputError] = []
-        for path in [*options.outputs, *([] if out / PAGE in options.outputs else [out / PAGE])]:
+        for path in _reports(options):
             try:
                 write_report(record, path)
             except OutputError as error:  # the others are written, and what was found is told, all the same
@@ -274,6 +276,25 @@ def _run(
     for one in unwritten:
         _say(f"imgscan: {one}")
     return ExitCode.INCOMPLETE if unwritten else code
+
+
+def _reports(options: ScanOptions) -> list[Path]:
+    """What is written of the record: the files of -o, and the page."""
+    page = options.out / PAGE
+    return [*options.outputs, *([] if page in options.outputs else [page])]
+
+
+def _drop_reports(options: ScanOptions) -> None:
+    """When a new record begins, those of an earlier one go: a scan that ends early writes none, and they would pass for its own.
+
+    A record that this scan is given, or takes up from, stays until a new one replaces it.
+    """
+    read = [folder for folder in (options.out, options.baseline) if folder is not None]
+    kept = {real(path) for path in read} | {real(folder / "results.jsonl") for folder in read}
+    for path in _reports(options):
+        if real(path) not in kept:
+            with suppress(OSError):  # whoever cannot remove it cannot replace it either, which is said then
+                path.unlink()
 
 
 def results(sources: Sequence[Source], earlier: Mapping[int, Line], scanner: Scanner, store: Store) -> Iterator[Line]:

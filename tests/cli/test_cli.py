@@ -662,6 +662,22 @@ def test_a_report_that_cannot_be_written_takes_no_other_with_it(one: Path) -> No
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk without room, where Linux has it")
+def test_a_scan_that_fails_leaves_no_reports_of_an_earlier_one(one: Path) -> None:
+    """Whoever uploads them would take them for those of this scan."""
+    scan = ("scan", "photos", "-m", "ela", "--fail-on", "0", "--out", "o", "--no-features")
+    reports = [one / name for name in ("r.sarif", "r.junit.xml", "o/report.html")]
+    files = ("-o", "r.sarif", "-o", "r.junit.xml", "-o", "known.jsonl")
+    assert run(*scan, *files, cwd=one).returncode == ExitCode.FINDINGS
+    known = (one / "known.jsonl").read_text()
+    assert run(*scan, *files, "--report-from", "sometimes", cwd=one).returncode == ExitCode.INCOMPLETE
+    assert all(path.exists() for path in reports), "nothing began, and what is there belongs together"
+    (one / "o" / "results.jsonl.new").symlink_to("/dev/full")
+    assert run(*scan, *files, "--baseline", "known.jsonl", cwd=one).returncode == ExitCode.INCOMPLETE
+    assert not any(path.exists() for path in reports)
+    assert (one / "known.jsonl").read_text() == known, "the baseline"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk without room, where Linux has it")
 def test_standard_streams_that_are_full_or_closed(one: Path) -> None:
     command = " ".join([*IMGSCAN, "scan", "-m", "ela", "--fail-on", "0", "--out", "o"])
     full = subprocess.run(
