@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from imgscan.errors import InputError, unknown
 from imgscan.records import LEVELS, Box, Clusters, Finding, Level, Mask, Picture, PictureFacts
 from imgscan.weights import OperatingPoint
@@ -37,7 +39,7 @@ def parse_fail_on(text: str | None, points: Sequence[OperatingPoint], model: str
     Without the flag: the model's default operating point; its lowest level where it has none; never when nothing was measured.
 
     Raises:
-        InputError: no such level, a score outside 0..1, or a level that nobody measured for this model.
+        InputError: no such level, a score outside 0..1, or a level, or default, that nobody measured for this model.
     """
     usual = next((point for point in points if point.level == DEFAULT), None)
     points = levels(points)
@@ -48,15 +50,15 @@ def parse_fail_on(text: str | None, points: Sequence[OperatingPoint], model: str
     if text == NEVER:
         return FailOn()
     for level in LEVELS[1:]:
-        if text == level:
-            # A level is reached through its own point or a higher one; with neither it could never fire.
-            if not any(LEVELS.index(_level(p)) >= LEVELS.index(level) for p in points):
-                offered = ", ".join(p.level for p in points) or "none"
-                raise InputError(
-                    f"{flag} {level}: {model} has no measured operating point for it (measured: {offered}); "
-                    "give a score between 0 and 1, or never"
-                )
+        # A level is reached through its own point or a higher one; with neither it could never fire.
+        if text == level and any(LEVELS.index(_level(p)) >= LEVELS.index(level) for p in points):
             return FailOn(level=level)
+    if text in (*LEVELS[1:], DEFAULT):
+        offered = ", ".join(p.level for p in points) or "none"
+        raise InputError(
+            f"{flag} {text}: {model} has no measured operating point for it (measured: {offered}); "
+            "give a score between 0 and 1, or never"
+        )
     try:
         score = float(text)
     except ValueError:
@@ -142,7 +144,7 @@ def judge(
         level=level_of(score, points),
         area=round(float(mask.forged.mean()), 6),
         regions=mask.regions,
-        clusters=0 if clusters is None else len(clusters.persistence),
+        clusters=0 if clusters is None else len(np.unique(clusters.labels)),
         method="none" if clusters is None else clusters.method,
         grid=(0, 0) if clusters is None else (int(clusters.labels.shape[0]), int(clusters.labels.shape[1])),
         withheld=mask.withheld,

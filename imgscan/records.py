@@ -181,7 +181,7 @@ class Finding:
     level: Level  # by the operating points of the weights; "none": below all of them
     area: float  # share of the picture that is marked as forged, 0..1
     regions: tuple[Region, ...]
-    clusters: int  # how many the clustering found
+    clusters: int  # groups of cells that there are; of a mask head 1 where nothing, or everything, is forged
     method: str  # the clustering that decided; "none": no network was asked
     grid: tuple[int, int]  # rows, columns the clustering saw
     mask: Mask | None = field(default=None, repr=False, compare=False)  # for users of the library; the record has a file's name

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import torch
 
 from imgscan.errors import InputError
 from imgscan.judge import FailOn, judge, least_score, level_of, parse_fail_on, parse_report_from, usual_score
-from imgscan.records import Clusters, Finding, Level, Mask, Picture, Region, Source
+from imgscan.records import Clusters, Features, Finding, Level, Map, Mask, Picture, Region, Source
+from imgscan.segment import segment
 from imgscan.weights import OperatingPoint
 
 POINTS = (OperatingPoint("possible", 0.3, 0.05, 100), OperatingPoint("likely", 0.6, 0.01, 100))
@@ -43,6 +45,7 @@ def test_fail_on_without_measured_points_is_never() -> None:
     ("text", "message"),
     [
         ("certain", "no measured operating point"),
+        ("default", r"default: m has no measured operating point for it \(measured: possible, likely\); give a score"),
         ("posible", "did you mean possible"),
         ("1.5", "between 0 and 1"),
         ("nan", "between 0 and 1"),
@@ -73,14 +76,14 @@ def test_the_default_point_is_what_counts_and_no_level() -> None:
     assert least_score(FailOn(), points) > 1
 
 
-def finding(strengths: list[float], withheld: str | None = None) -> Finding:
+def finding(strengths: list[float], withheld: str | None = None, clusters: Clusters | None = None) -> Finding:
     regions = tuple(Region((0, 0, 4, 4), 16, s) for s in strengths)
     picture = Picture(Source(__file__, "x.jpg"), np.zeros((64, 64, 3), np.uint8), "ab", 5, "JPEG", 1, 90)  # type: ignore[arg-type]
     forged = np.zeros((64, 64), bool)
     forged[:4, :4] = bool(strengths)
     labels = np.zeros((8, 8), np.int32)
-    clusters = Clusters(labels, labels > 0, (1.0,), "hdbscan")
-    return judge(picture, Mask(np.zeros((64, 64), np.float32), forged, regions, withheld=withheld), clusters, POINTS)
+    mask = Mask(np.zeros((64, 64), np.float32), forged, regions, withheld=withheld)
+    return judge(picture, mask, clusters or Clusters(labels, labels > 0, (1.0,), "hdbscan"), POINTS)
 
 
 def test_the_strongest_region_is_the_score() -> None:
@@ -90,6 +93,14 @@ def test_the_strongest_region_is_the_score() -> None:
     assert FailOn(score=0.7).reached(*of(verdict))
     assert not FailOn(score=0.71).reached(*of(verdict))
     assert not FailOn().reached(*of(verdict))
+
+
+@pytest.mark.parametrize(("probabilities", "there"), [([0.1, 0.2], 1), ([0.1, 0.9], 2), ([0.8, 0.9], 1)])
+def test_clusters_are_those_that_have_cells(probabilities: list[float], there: int) -> None:
+    """A mask head knows two groups, whether or not it finds anything."""
+    cells = Map(torch.tensor([probabilities]), (8.0, 8.0))
+    clusters = segment(Features(torch.ones(1, 1, 2), (8.0, 8.0), cells))
+    assert finding([], clusters=clusters).clusters == there
 
 
 def test_why_nothing_was_judged_is_told() -> None:

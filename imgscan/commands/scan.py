@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -226,6 +227,7 @@ def _run(
             JsonLines(out / "results.jsonl") as lines,
             bar("scanning", len(sources), shown=not (paths_only and sys.stdout.isatty())) as progress,
         ):
+            _drop_reports(options)
             lines.write(
                 run_line(
                     started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -263,7 +265,7 @@ def _run(
             features.clear()
         record = read_record(out / "results.jsonl")
         unwritten: list[OutputError] = []
-        for path in [*options.outputs, *([] if out / PAGE in options.outputs else [out / PAGE])]:
+        for path in _reports(options):
             try:
                 write_report(record, path)
             except OutputError as error:  # the others are written, and what was found is told, all the same
@@ -271,11 +273,31 @@ def _run(
     if printed is not None:
         sys.stdout.write(printed.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     if options.verbose:
-        _say(timing_text(scanner.timings, seconds, network_rate(scanner)))
+        for row in timing_text(scanner.timings, seconds, network_rate(scanner)).split("\n"):
+            _say(row)
     _say(summary_text(tally, seconds, str(out), len(earlier), least_score(gates.report_from, model.points) <= 1))
     for one in unwritten:
         _say(f"imgscan: {one}")
     return ExitCode.INCOMPLETE if unwritten else code
+
+
+def _reports(options: ScanOptions) -> list[Path]:
+    """What is written of the record: the files of -o, and the page."""
+    page = options.out / PAGE
+    return [*options.outputs, *([] if page in options.outputs else [page])]
+
+
+def _drop_reports(options: ScanOptions) -> None:
+    """When a new record begins, those of an earlier one go: a scan that ends early writes none, and they would pass for its own.
+
+    A record that this scan is given, or takes up from, stays until a new one replaces it.
+    """
+    read = [folder for folder in (options.out, options.baseline) if folder is not None]
+    kept = {real(path) for path in read} | {real(folder / "results.jsonl") for folder in read}
+    for path in _reports(options):
+        if real(path) not in kept:
+            with suppress(OSError):  # whoever cannot remove it cannot replace it either, which is said then
+                path.unlink()
 
 
 def results(sources: Sequence[Source], earlier: Mapping[int, Line], scanner: Scanner, store: Store) -> Iterator[Line]:
@@ -334,7 +356,7 @@ def _exit_code(tally: Tally, *, exit_zero: bool, allow_unreadable: bool) -> Exit
 def _tell(line: Line, *, quiet: bool, options: ScanOptions) -> None:
     """A finding goes to stdout, as a line or as its path alone; a skipped file to stderr."""
     if line["status"] == "skipped":
-        _say(f"imgscan: skipped {printable(line['path'])}: {line['reason']}")
+        _say(f"imgscan: skipped {line['path']}: {line['reason']}")
     elif line["reported"] and (options.only_paths or options.print0):
         sys.stdout.flush()
         path = f"./{line['path']}" if line["path"].startswith("-") else line["path"]  # or whoever is given it takes it for a flag
@@ -357,4 +379,5 @@ def _listed(options: ScanOptions) -> list[Path]:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    """A line on stderr, whatever names are in it."""
+    print(printable(text), file=sys.stderr)

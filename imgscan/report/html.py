@@ -200,11 +200,13 @@ def _remarks(line: Line) -> dict[str, str]:
 def _images(number: int, line: Line, record: Record, side: int) -> str:
     """The picture under its overlay with the region boxes, or a link where there is no thumbnail."""
     folder = record.folder
-    link = f"<p><a href='{_link(line['overlay'], record)}'>overlay</a></p>"
-    overlay = _thumbnail(folder / line["overlay"], side) if folder and side else None
+    shaded = None if folder is None else _content(folder / line["overlay"], line.get("overlay_sha256"))
+    if folder is not None and shaded is None:  # a later scan into the folder wrote another, or removed it
+        return "<div><p>The overlay is not shown: at its path nothing lies that has the SHA-256 of this record.</p></div>"
+    overlay = _thumbnail(shaded, side)
     if overlay is None:
-        return f"<div>{link}</div>"
-    below = _thumbnail(Path(line["path"]), side, line["sha256"])
+        return f"<div><p><a href='{_link(line['overlay'], record)}'>overlay</a></p></div>"
+    below = _thumbnail(_content(Path(line["path"]), line["sha256"]), side)
     turned = line["orientation"] >= 5
     width, height = (line["height"], line["width"]) if turned else (line["width"], line["height"])
     boxes = ""
@@ -256,12 +258,20 @@ def upright(box: Sequence[int], width: int, height: int, orientation: int) -> tu
     return corners[0], corners[1], corners[2] - corners[0], corners[3] - corners[1]
 
 
-def _thumbnail(path: Path, side: int, sha256: str | None = None) -> str | None:
-    """A picture as a data URI, upright, at most `side` pixels; None: it cannot be read, or is not the one of this hash."""
+def _content(path: Path, sha256: str | None) -> bytes | None:
+    """What a file holds; None: it cannot be read, or is not the one of this hash."""
     try:
         content = path.read_bytes()
-        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-            return None
+    except (OSError, ValueError):  # a name with a NUL byte
+        return None
+    return content if sha256 in (None, hashlib.sha256(content).hexdigest()) else None
+
+
+def _thumbnail(content: bytes | None, side: int) -> str | None:
+    """A picture as a data URI, upright, at most `side` pixels; None: there is none, no room for it, or it cannot be decoded."""
+    if content is None or not side:
+        return None
+    try:
         with (
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
             Image.open(io.BytesIO(content), formats=FORMATS) as file,
@@ -269,7 +279,7 @@ def _thumbnail(path: Path, side: int, sha256: str | None = None) -> str | None:
             file.draft("RGB", (side, side))
             ImageOps.exif_transpose(file, in_place=True)  # a copy would have no tags of a TIFF, which say what is white
             shown = Image.fromarray(to_rgb(file))
-    except Exception:  # decoders raise nearly anything on broken files; the picture may also be gone
+    except Exception:  # decoders raise nearly anything on broken files
         return None
     shown.thumbnail((side, side))
     data = io.BytesIO()

@@ -19,8 +19,12 @@ def passed_over_text(paths: Sequence[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """A file name as one safe line: control characters and bytes that are not UTF-8 are shown as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    """A file name as one safe line: control characters and bytes that are not UTF-8 are shown as escapes.
+
+    So is what GitHub's runner takes for a command wherever it stands in a line, `##[`.
+    """
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return shown.replace("##[", "#\\x23[")
 
 
 def finding_text(line: Line) -> str:
@@ -69,8 +73,7 @@ def render(record: Record) -> str:
     assessed = len(record.results) - len(record.skipped)
     more = _reported_text(len(record.findings) - record.flagged, record.flagged)
     drawn = f"{len(record.withheld)} not judged (drawn or typeset), " if record.withheld else ""
-    known = sum(bool(line.get("known")) for line in record.results)
-    old = f"{known} known from the baseline, " if known else ""
+    old = f"{len(record.known)} known from the baseline, " if record.known else ""
     lines.append(f"{record.flagged} of {assessed} pictures flagged, {more}{old}{drawn}{len(record.skipped)} not assessed")
     lines += [passed_over_text(record.passed_over)] if record.passed_over else []
     lines += [f"weights {printable(note)}" for note in record.licence_notes]

@@ -19,7 +19,7 @@ class Record:
 
     run: Line
     results: tuple[Line, ...]
-    summary: Line | None  # None: the scan was killed
+    summary: Line | None  # None: the scan was killed, or is still at work
     folder: Path | None = None  # where masks/ and overlays/ are; None: nobody knows
     target: Path | None = None  # the folder that a report will lie in; None: it is printed
 
@@ -38,6 +38,11 @@ class Record:
     def reached(self) -> list[Line]:
         """Findings, and what would be one but for the baseline, in the order of the scan."""
         return [line for line in self.results if line.get("reported", line.get("flagged")) or line.get("known")]
+
+    @property
+    def known(self) -> list[Line]:
+        """What would be a finding but for the baseline."""
+        return [line for line in self.results if line.get("known")]
 
     @property
     def skipped(self) -> list[Line]:
@@ -137,11 +142,15 @@ def read_record(path: Path) -> Record:
 
 
 def record_in(results: Path) -> Path:
-    """The record in a folder, or the file itself; InputError where a scan was killed, whose record is only results.jsonl.new."""
+    """The record in a folder, or the file itself.
+
+    InputError where a scan is at work or was killed, whose record is only results.jsonl.new: it names the files there are.
+    """
     if not results.is_dir():
         return results
     whole, part = results / "results.jsonl", results / "results.jsonl.new"
     if part.exists():
-        kind = "is of an earlier scan" if whole.exists() else "is not there"
-        raise InputError(f"{results}: its last scan was killed, {whole.name} {kind}; name the file: {whole.name} or {part.name}")
+        earlier = f"{whole}, of an earlier scan, or " if whole.exists() else ""
+        files = f"{earlier}{part}, what it has so far"
+        raise InputError(f"{results}: a scan writes there or was killed; wait for it, scan again, or name the file: {files}")
     return whole

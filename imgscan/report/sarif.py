@@ -3,6 +3,9 @@
 SARIF is made for text: a result points to a region of lines.  On a picture GitHub wants line 1, column 1; the truth, regions in
 pixels with their scores, is in `properties`.  A skipped file is a notification of the invocation, not a result, and
 so is a picture that was not judged.
+
+What a baseline has is only counted, as `known` in the properties of the run.  Viewers that honour `suppressions` would hide such a
+result anyway; GitHub ignores them (github/codeql-action, issue 1230) and would open an alert for each, also at level `note`.
 """
 
 from __future__ import annotations
@@ -70,8 +73,9 @@ def render(record: Record) -> str:
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
         "invocations": [invocation],
-        "results": [_result(line) for line in [*record.findings, *(line for line in record.reached if line.get("known"))]],
+        "results": [_result(line) for line in record.findings],
         "properties": {name: record.run.get(name) for name in ("model", "weights", "fail_on", "report_from")}
+        | {"known": len(record.known)}
         | ({"licences": record.run["licences"]} if "licences" in record.run else {}),
     }
     document = {
@@ -88,34 +92,30 @@ def _result(line: Line) -> dict[str, Any]:
     share = f"{100 * line['area']:.1f} % of the picture"
     more = f" and {len(regions) - 3} more" if len(regions) > 3 else ""
     within = inside_text(line)
-    suppressed = [{"kind": "external", "status": "accepted", "justification": "a finding of the baseline"}]
-    return (
-        {
-            "ruleId": RULE,
-            "ruleIndex": 0,
-            "level": LEVELS[line["level"]] if line["flagged"] or line["known"] else "note",  # a note: reported, no reason to fail
-            "message": {
-                "text": f"{share} differs from the rest (score {line['score']:.3f}): {where or 'no region'}{more}."
-                + (f" Looked at: {within}." if within else "")
-            },
-            "locations": [_location(line)],
-            # The picture's content, not its path: a moved file is the same finding.
-            "partialFingerprints": {"imgscan/sha256": line["sha256"], "primaryLocationLineHash": f"{line['sha256'][:16]}:1"},
-            "properties": {
-                "score": line["score"],
-                "level": line["level"],
-                "area": line["area"],
-                "width": line["width"],
-                "height": line["height"],
-                "regions": regions,
-                "inside": line.get("inside"),
-                "remarks": line.get("remarks", []),
-                "mask": printable(line["mask"]),
-                "overlay": printable(line["overlay"]),
-            },
-        }
-        | ({"suppressions": suppressed} if line.get("known") else {})
-    )
+    return {
+        "ruleId": RULE,
+        "ruleIndex": 0,
+        "level": LEVELS[line["level"]] if line["flagged"] else "note",  # a note: reported, no reason to fail
+        "message": {
+            "text": f"{share} differs from the rest (score {line['score']:.3f}): {where or 'no region'}{more}."
+            + (f" Looked at: {within}." if within else "")
+        },
+        "locations": [_location(line)],
+        # The picture's content, not its path: a moved file is the same finding.
+        "partialFingerprints": {"imgscan/sha256": line["sha256"], "primaryLocationLineHash": f"{line['sha256'][:16]}:1"},
+        "properties": {
+            "score": line["score"],
+            "level": line["level"],
+            "area": line["area"],
+            "width": line["width"],
+            "height": line["height"],
+            "regions": regions,
+            "inside": line.get("inside"),
+            "remarks": line.get("remarks", []),
+            "mask": printable(line["mask"]),
+            "overlay": printable(line["overlay"]),
+        },
+    }
 
 
 def _region(region: Line, regions: list[Line]) -> str:
@@ -129,10 +129,13 @@ def _region(region: Line, regions: list[Line]) -> str:
 def _location(line: Line) -> dict[str, Any]:
     """The picture as it was named, at 1:1."""
     path, windows = line["path"], PureWindowsPath(line["path"])
-    if windows.drive and not any(0xD800 <= ord(c) <= 0xDFFF for c in path):  # bytes that are not UTF-8: no path of Windows
+    # The record does not say where it was made: a path of Windows has a drive, no slash, and no byte that is not UTF-8.
+    if windows.drive and "/" not in path and not any(0xD800 <= ord(c) <= 0xDFFF for c in path):
         uri = windows.as_uri() if windows.is_absolute() else quote(windows.as_posix(), safe=_SAFE)
     else:
-        uri = ("file://" if path.startswith("/") else "") + quote(path.encode("utf-8", "surrogateescape"), safe=_SAFE)
+        uri = quote(path.encode("utf-8", "surrogateescape"), safe=_SAFE)
+        if path.startswith("/"):
+            uri = f"file:///{uri.lstrip('/')}"  # of two slashes a reader would take the first folder for a host
     region = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
     return {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import yaml
 from PIL import Image
 from typer.main import get_command
 
+from imgscan import DEFAULT_MODEL
 from imgscan.cli import app
 from imgscan.errors import ExitCode
 
@@ -52,21 +54,32 @@ def test_the_shell_snippet_lets_known_findings_pass_and_new_ones_fail(tmp_path: 
 
 def test_the_action_passes_inputs_on_untouched_and_ends_as_imgscan_ends(tmp_path: Path, shell: dict[str, str]) -> None:
     action = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
-    step = action["runs"]["steps"][1]
-    assert "${{" not in step["run"], "inputs reach the script as environment only"
+    clear, _, step = action["runs"]["steps"]
+    assert not any("${{" in one["run"] for one in (clear, step)), "inputs reach the scripts as environment only"
     noisy(tmp_path / "a $(touch owned) `x`" / "p.png", 0)
     noisy(tmp_path / "skip" / "q.png", 3)
     inputs = {name: one["default"] for name, one in action["inputs"].items()}
-    inputs |= {"paths": "a $(touch owned) `x`\nskip", "model": "noi1", "fail-on": "0.5", "exclude": "q.*\n"}
-    given = {name: inputs[re.findall(r"inputs\.([a-z-]+)", text)[0]] for name, text in step["env"].items()}
-    run = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]  # as the runner starts it
-    done = subprocess.run(run, cwd=tmp_path, env={**shell, **given}, capture_output=True, text=True, check=False)
+    inputs |= {"paths": "a $(touch owned) `x`\nskip/q.png", "model": "noi1", "fail-on": "0.5", "exclude": "q.*\n"}
+    written = [tmp_path / output["value"].replace("${{ inputs.out }}", "imgscan-out") for output in action["outputs"].values()]
+
+    def run(step: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        given = {name: inputs[re.findall(r"inputs\.([a-z-]+)", text)[0]] for name, text in step["env"].items()}
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]  # as the runner starts it
+        return subprocess.run(command, cwd=tmp_path, env={**shell, **given}, capture_output=True, text=True, check=False)
+
+    done = run(step)
     assert done.returncode == ExitCode.FINDINGS, done.stderr
     assert done.stdout.startswith("::warning file=a $(touch owned) `x`/p.png,line=1"), done.stdout
     assert len(done.stdout.splitlines()) == 1
     assert not (tmp_path / "owned").exists()
-    for output in action["outputs"].values():
-        assert (tmp_path / output["value"].replace("${{ inputs.out }}", "imgscan-out")).exists()
+    assert all(path.exists() for path in written)
+    assert run(clear).returncode == 0
+    assert not any(path.exists() for path in written), "or they would be uploaded for a run that fails before it scans"
+
+
+def test_the_thresholds_that_the_page_speaks_of_are_those_of_a_scan() -> None:
+    page = " ".join((ROOT / "man" / "ci.md").read_text("utf-8").split())
+    assert re.findall(r"imgscan (?:models show|calibrate) ([^ `]+)", page) == [DEFAULT_MODEL] * 2
 
 
 def test_hooks_and_pages_use_flags_that_are_there() -> None:

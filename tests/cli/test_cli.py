@@ -536,7 +536,8 @@ def test_a_baseline_and_an_area_keep_findings_from_failing(tmp_path: Path) -> No
     assert (second.returncode, second.stdout) == (ExitCode.CLEAN, ""), second.stderr
     lines = [json.loads(line) for line in (tmp_path / "second" / "results.jsonl").read_text().splitlines()]
     assert (lines[1]["known"], lines[1]["flagged"], lines[-1]["known"]) == (True, False, 1)
-    assert "suppressions" in (tmp_path / "r.sarif").read_text()
+    (sarif,) = json.loads((tmp_path / "r.sarif").read_text())["runs"]
+    assert (sarif["results"], sarif["properties"]["known"]) == ([], 1)
     again = run("scan", tmp_path / "in", *flags, "--baseline", tmp_path / "second", "--out", tmp_path / "third")
     assert again.returncode == ExitCode.CLEAN, "a baseline made with a baseline keeps its findings"
     small = run("scan", tmp_path / "in", *flags, "--min-area", "0.5", "--out", tmp_path / "small")
@@ -676,6 +677,22 @@ def test_a_report_that_cannot_be_written_takes_no_other_with_it(one: Path) -> No
     assert "report.html: cannot be written" in late.stderr
     assert "-t.jpg" in late.stdout
     assert (one / "new" / "deep" / "good.sarif").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk without room, where Linux has it")
+def test_a_scan_that_fails_leaves_no_reports_of_an_earlier_one(one: Path) -> None:
+    """Whoever uploads them would take them for those of this scan."""
+    scan = ("scan", "photos", "-m", "ela", "--fail-on", "0", "--out", "o", "--no-features")
+    reports = [one / name for name in ("r.sarif", "r.junit.xml", "o/report.html")]
+    files = ("-o", "r.sarif", "-o", "r.junit.xml", "-o", "known.jsonl")
+    assert run(*scan, *files, cwd=one).returncode == ExitCode.FINDINGS
+    known = (one / "known.jsonl").read_text()
+    assert run(*scan, *files, "--report-from", "sometimes", cwd=one).returncode == ExitCode.INCOMPLETE
+    assert all(path.exists() for path in reports), "nothing began, and what is there belongs together"
+    (one / "o" / "results.jsonl.new").symlink_to("/dev/full")
+    assert run(*scan, *files, "--baseline", "known.jsonl", cwd=one).returncode == ExitCode.INCOMPLETE
+    assert not any(path.exists() for path in reports)
+    assert (one / "known.jsonl").read_text() == known, "the baseline"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk without room, where Linux has it")

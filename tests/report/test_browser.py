@@ -1,5 +1,6 @@
 """The HTML report in a real headless browser; skipped where there is none."""
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,8 +29,10 @@ def page(tmp_path: Path) -> Iterator[Any]:
         name = f"{number}.png"
         for path, level in ((tmp_path / name, 90), (tmp_path / "overlays" / f"{name}.jpg", 200)):
             Image.fromarray(np.full((200, 400, 3), level, np.uint8)).save(path)
+        files = {"sha256": tmp_path / name, "overlay_sha256": tmp_path / "overlays" / f"{name}.jpg"}
+        digests = {key: hashlib.sha256(file.read_bytes()).hexdigest() for key, file in files.items()}
         facts = {"name": name, "path": str(tmp_path / name), "overlay": f"overlays/{name}.jpg", "score": 0.9 - number / 10}
-        lines.append({**FOUND, **facts})
+        lines.append({**FOUND, **facts, **digests})
     path = tmp_path / "report.html"
     path.write_text(html.render(replace(to_record([*lines, SUMMARY]), folder=tmp_path)), "utf-8")
     options = webdriver.ChromeOptions()

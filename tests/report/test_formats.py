@@ -26,7 +26,7 @@ from imgscan.errors import InputError, OutputError
 from imgscan.report import html
 from imgscan.report.formats import FORMATS, find_format, format_of, write_report
 from imgscan.report.html import upright
-from imgscan.report.record import Record, read_record, to_record
+from imgscan.report.record import Record, read_record, record_in, to_record
 from imgscan.report.sarif import _location
 from imgscan.report.schema import schema
 from tests.test_decode import tiff
@@ -178,8 +178,7 @@ def official_sarif_schema() -> dict[str, Any]:
 def test_sarif_is_valid_against_the_official_schema(record: Record) -> None:
     validator = jsonschema.Draft7Validator(official_sarif_schema())
     nasty = [RUN, assessed(NASTY, **{k: FOUND[k] for k in ("score", "level", "area", "regions", "flagged", "reported")}), SUMMARY]
-    known = [RUN, {**FOUND, "flagged": False, "reported": False, "known": True}, SUMMARY]
-    for lines in (LINES, [RUN], [RUN, SUMMARY], nasty, known):
+    for lines in (LINES, [RUN], [RUN, SUMMARY], nasty):
         document = json.loads(FORMATS["sarif"].render(to_record(lines)))
         assert [error.message for error in validator.iter_errors(document)] == []
     document["runs"][0]["results"][0]["level"] = "possible"  # the validator does look
@@ -204,12 +203,12 @@ def test_sarif_points_to_the_picture_at_one_one_with_the_truth_in_properties(rec
     assert json.loads(FORMATS["sarif"].render(killed))["runs"][0]["invocations"][0]["executionSuccessful"] is False
 
 
-def test_what_a_baseline_has_is_suppressed_not_hidden() -> None:
+def test_what_a_baseline_has_opens_no_alert_and_is_counted() -> None:
     known = {**FOUND, "flagged": False, "reported": False, "known": True}
     record = to_record([RUN, known, SUMMARY])
     assert record.findings == []
-    (result,) = json.loads(FORMATS["sarif"].render(record))["runs"][0]["results"]
-    assert result["suppressions"][0]["kind"] == "external"
+    (run,) = json.loads(FORMATS["sarif"].render(record))["runs"]
+    assert (run["results"], run["properties"]["known"]) == ([], 1), "code scanning would open an alert, suppressed or not"
     assert "in the baseline" in FORMATS["html"].render(record)
     suite = ElementTree.fromstring(FORMATS["junit"].render(record))[0]
     assert suite.get("failures") == "0"
@@ -333,6 +332,20 @@ def test_a_record_is_read_back_and_what_is_none_is_refused(tmp_path: Path, recor
         write_report(record, path / "below-a-file.json")
 
 
+def test_a_folder_without_a_record_of_its_last_scan_names_the_files_there_are(tmp_path: Path) -> None:
+    """Nobody sees from the files whether a scan is still at work or was killed."""
+    whole, part = tmp_path / "results.jsonl", tmp_path / "results.jsonl.new"
+    assert record_in(tmp_path) == whole
+    part.touch()
+    for there in (False, True):
+        if there:
+            whole.touch()
+        with pytest.raises(InputError, match="a scan writes there or was killed") as refused:
+            record_in(tmp_path)
+        assert f"{part}, what it has so far" in str(refused.value)
+        assert (f"{whole}, of an earlier scan" in str(refused.value)) == there
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_boxes_turn_with_the_picture(orientation: int) -> None:
     """Paint the box, have Pillow turn the picture, and look where it is."""
@@ -371,8 +384,8 @@ def test_thumbnails_shrink_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         name = f"{number}.png"
         Image.fromarray(np.full((200, 400, 3), 90, np.uint8)).save(tmp_path / name)
         Image.fromarray(np.full((200, 400, 3), 200, np.uint8)).save(tmp_path / "overlays" / f"{name}.jpg")
-        digest = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
-        lines.append({**FOUND, "name": name, "path": str(tmp_path / name), "overlay": f"overlays/{name}.jpg", "sha256": digest})
+        files = {"path": str(tmp_path / name), "overlay": f"overlays/{name}.jpg", "sha256": _digest(tmp_path / name)}
+        lines.append({**FOUND, "name": name, **files, "overlay_sha256": _digest(tmp_path / "overlays" / f"{name}.jpg")})
     page = html.render(to_record([*lines, SUMMARY], tmp_path))
     assert page.count("data:image/jpeg") == 4
     assert "not shown" not in page
@@ -386,6 +399,12 @@ def test_thumbnails_shrink_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     changed = html.render(to_record([*lines, SUMMARY], tmp_path))
     assert changed.count("data:image/jpeg") == 3, "another picture at that path is not the one that was scanned"
     assert changed.count("The picture itself is not shown") == 1
+    Image.fromarray(np.full((200, 400, 3), 201, np.uint8)).save(tmp_path / "overlays" / "1.png.jpg")
+    (tmp_path / "overlays" / "2.png.jpg").unlink()
+    other = html.render(to_record([*lines, SUMMARY], tmp_path))
+    assert other.count("data:image/jpeg") == 1, "what another scan marked is not what this record says"
+    assert other.count("The overlay is not shown") == 2
+    assert "href='file:" not in other, "nor a link to it, or to nothing"
 
 
 def test_the_page_says_what_photographs_and_what_copies_of_them_reached() -> None:
@@ -407,6 +426,9 @@ def test_a_page_of_thousands_of_rows_stays_small() -> None:
         ("/a b/ü.jpg", "file:///a%20b/%C3%BC.jpg"),
         ("a/b.jpg", "a/b.jpg"),
         ("C:\\pictures\\a b.jpg", "file:///C:/pictures/a%20b.jpg"),
+        ("\\\\srv\\share\\x.jpg", "file://srv/share/x.jpg"),
+        ("//srv/share/x.jpg", "file:///srv/share/x.jpg"),
+        ("c:/x.jpg", "c%3A/x.jpg"),  # a folder of Linux
         ("z:\\\udcff.jpg", "z%3A%5C%FF.jpg"),  # a file of Linux whose name holds a byte that is not UTF-8
     ],
 )
@@ -419,8 +441,12 @@ def with_pictures(folder: Path, name: str, size: tuple[int, int], **facts: objec
     (folder / "overlays").mkdir(exist_ok=True)
     for path in (folder / "p.png", folder / "overlays" / "p.png.jpg"):
         Image.new("RGB", size, (90, 90, 90)).save(path)
-    digest = hashlib.sha256((folder / "p.png").read_bytes()).hexdigest()
-    return {**FOUND, "name": name, "path": str(folder / "p.png"), "overlay": "overlays/p.png.jpg", "sha256": digest, **facts}
+    digests = {"sha256": _digest(folder / "p.png"), "overlay_sha256": _digest(folder / "overlays" / "p.png.jpg")}
+    return {**FOUND, "name": name, "path": str(folder / "p.png"), "overlay": "overlays/p.png.jpg", **digests, **facts}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class _Attributes(HTMLParser):

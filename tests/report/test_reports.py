@@ -1,8 +1,10 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from imgscan.commands.scan import _tell
 from imgscan.judge import FailOn
 from imgscan.records import Skipped, Source
 from imgscan.report.human import evidence_text, finding_text, printable, summary_text
@@ -65,6 +67,16 @@ def test_any_file_name_is_valid_json_and_one_safe_line(tmp_path: Path) -> None:
 def test_printable_leaves_what_people_can_read() -> None:
     assert printable("Größe 5 (日本).jpg") == "Größe 5 (日本).jpg"
     assert printable("a\tb\x00") == "a\\tb\\x00"
+
+
+def test_no_name_is_a_command_of_githubs_runner(capsys: pytest.CaptureFixture[str]) -> None:
+    """It looks for `##[` anywhere in a line, and on stderr too."""
+    name = "x/###[stop-commands]q\n::error::.gif"
+    assert printable(name) == printable(printable(name)) == "x/##\\x23[stop-commands]q\\n::error::.gif"
+    _tell({"status": "skipped", "path": name, "reason": "broken ##[error]"}, quiet=False, options=SimpleNamespace())  # type: ignore[arg-type]
+    said = capsys.readouterr().err
+    assert "##[" not in said
+    assert said.count("\n") == 1
 
 
 def test_summary_counts() -> None:
