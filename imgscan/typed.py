@@ -57,7 +57,7 @@ def misfit(what: str, value: Any, wanted: Any) -> str:
         what: the value's name in the line: "side in [input]".
         value: as tomllib reads it.
         wanted: str, int, bool, float (takes whole numbers too), Any, a Literal of texts, one of them or None; list[...],
-            tuple[..., ...] (as a list) and dict[str, ...] of such.
+            tuple[..., ...] (or a list) and dict[str, ...] of such.
     """
     if get_origin(wanted) is UnionType:
         wanted = next(one for one in get_args(wanted) if one is not type(None))  # TOML has no None
@@ -81,4 +81,6 @@ def misfit(what: str, value: Any, wanted: Any) -> str:
 def _is(value: Any, kind: type) -> bool:
     if kind is float:
         return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is (list if kind is tuple else kind)  # no subclass: true is no whole number
+    if kind is tuple:
+        return type(value) in (list, tuple)
+    return type(value) is kind  # no subclass: true is no whole number

@@ -30,6 +30,7 @@ def read(**table: Any) -> Shelf:
 def test_what_fits_is_taken_as_it_stands() -> None:
     shelf = read(wood="oak", height=2, screws=[1, 2], owner="me")
     assert shelf == Shelf("oak", 3, 2, False, (1, 2), "me")
+    assert read(wood="oak", screws=(1, 2)).screws == (1, 2)
     assert type(shelf.height) is int  # a record of a run shows what the card says
 
 
