@@ -7,12 +7,13 @@ increasing inference time", ICML 2022 (arXiv 2203.05482), here with equal shares
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from imgscan.errors import InputError
+from imgscan.errors import InputError, OutputError
 from imgscan.networks import load_network, size_of
 from imgscan.training.card import keep
 from imgscan.weights import Card
@@ -36,7 +37,7 @@ def average(cards: Sequence[Card], out: Path) -> Path:
     Raises:
         InputError: fewer than two, or networks that differ.
         WeightsError: see load_network.
-        OutputError: it cannot be written.
+        OutputError: it cannot be written, or there are weights already.
     """
     if len(cards) < 2:
         raise InputError(f"{len(cards)} weights have no mean; wanted at least two of one network")
@@ -46,6 +47,9 @@ def average(cards: Sequence[Card], out: Path) -> Path:
             raise InputError(
                 f"{card.full_name} is another network than {first.full_name}; wanted weights of one network in one size"
             )
+    for file in (out / "weights.safetensors", out / "weights.toml"):
+        if os.path.lexists(file):
+            raise OutputError(f"{file} is there already; choose another --out, or remove it")
     states = [load_network(card).state_dict() for card in cards]
     mean = {}
     for name, tensor in states[0].items():

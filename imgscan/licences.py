@@ -46,10 +46,16 @@ def check_usable(cards: Sequence[Card], accepted: bool) -> None:
     for card in cards:
         if card.data.get("use") == INITIAL:
             raise WeightsError(
-                f"weights {card.full_name} were never trained to find forgeries, they only start trainings: imgscan train "
-                f"{'focal' if card.network.startswith('focal-') else card.network} --init {card.full_name}"
+                f"weights {card.full_name} were never trained to find forgeries, they only start trainings: {start_command(card)}"
             )
     check_licences(cards, accepted)
+
+
+def start_command(card: Card) -> str:
+    """The training that weights of the kind INITIAL start."""
+    method = "focal" if card.network.startswith("focal-") else card.network
+    method = {"focal-vit": "focal --size official-vit", "resnet50": "cfl-net", "resnet101": "ncl"}.get(card.network, method)
+    return f"imgscan train {method} --init {card.full_name}"
 
 
 def licence_facts(cards: Sequence[Card], accepted: bool) -> dict[str, dict[str, Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from imgscan.errors import InputError, WeightsError, unknown
+from imgscan.errors import WeightsError, unknown
 from imgscan.models import NETWORKS
+from imgscan.prepare import InputPlan
 from imgscan.weights import Card, file_sha256
 
 
@@ -39,36 +38,30 @@ def save_state(state: dict[str, Tensor], path: Path, header: dict[str, str] | No
 
 
 def size_of(card: Card) -> Any:
-    """[backbone] as the record of its network's sizes, with what the card leaves to the defaults; WeightsError: no such network."""
+    """[backbone] as the record of its network's sizes, with what the card leaves to the defaults; WeightsError: no such network,
+    or a size that it does not have."""
     if card.network not in NETWORKS:
         raise WeightsError(f"weights card {card.path}: {unknown('network', card.network, NETWORKS)}")
-    table = {k: tuple(v) if isinstance(v, list) else v for k, v in card.backbone.items()}
-    with _describing(card):
-        return NETWORKS[card.network].Size(**table)
+    return card.check("backbone", NETWORKS[card.network].Size, card.backbone)
 
 
 def build_network(card: Card) -> nn.Module:
     """The network that a card describes, freshly initialised; WeightsError when there is no such network."""
     size = size_of(card)
-    with _describing(card):
-        network: nn.Module = NETWORKS[card.network].build(size)
-    return network
-
-
-@contextmanager
-def _describing(card: Card) -> Iterator[None]:
-    """WeightsError for a [backbone] that its network cannot be made from."""
     try:
-        yield
-    except (TypeError, KeyError, InputError) as error:
-        raise WeightsError(f"weights card {card.path}: [backbone] does not describe a {card.network}: {error}") from error
+        network: nn.Module = NETWORKS[card.network].build(size)
+    except Exception as error:  # of sizes that do not go together torch and timm raise nearly anything
+        said = str(error).partition("\n")[0] or type(error).__name__
+        raise WeightsError(f"weights card {card.path}: [backbone] does not describe a {card.network}: {said}") from error
+    return network
 
 
 def load_network(card: Card) -> nn.Module:
     """The network of a card with its weights, in eval mode on the CPU.
 
     Raises:
-        WeightsError: the file is missing, is not the one the card describes, or does not fit key for key and shape for shape.
+        WeightsError: the file is missing, is not the one the card describes, or does not fit key for key and shape for shape; or
+            the card's [input] has sides that do not fit the network.
     """
     if not card.file.is_file():
         raise WeightsError(f"weights of {card.full_name}: {card.file} is missing; the card {card.path} names it")
@@ -78,6 +71,7 @@ def load_network(card: Card) -> nn.Module:
             f"weights {card.file}: sha256 is {digest[:12]}..., the card says {card.sha256[:12]}...; the file was altered"
         )
     network = build_network(card)
+    _check_step(card, network)
     state = load_state(card.file)
     wanted = network.state_dict()
     missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
@@ -88,3 +82,15 @@ def load_network(card: Card) -> nn.Module:
         raise WeightsError(f"weights {card.file}: not those of the network on the card ({problem}; first {first})")
     network.load_state_dict(state)
     return network.eval()
+
+
+def _check_step(card: Card, network: Any) -> None:
+    if not card.data.get("input"):
+        return
+    plan = card.section("input", InputPlan)
+    if plan.step % network.multiple:
+        name = "multiple" if plan.mode == "native" else "side"
+        raise WeightsError(
+            f"weights card {card.path}: {name} in [input] gives sides of {plan.step} pixels; "
+            f"wanted multiples of {network.multiple}, as its {card.network} takes"
+        )

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from imgscan.decode import SMALLEST_SIDE
+from imgscan.errors import InputError
 from imgscan.jpeg import MOST_SIDE
 from imgscan.opencv import resize_bilinear
 from imgscan.records import Picture, Placement, Tensor
@@ -28,7 +29,7 @@ CONTROL_SIDE = 256  # ... but its longest side as many pixels, where the picture
 
 @dataclass(frozen=True)
 class InputPlan:
-    """[input] of a weights card."""
+    """[input] of a weights card; InputError for a size that no picture can have."""
 
     mode: Literal["native", "resize"]  # resize: always to side x side, as the released FOCAL does
     side: int  # native: longest side in pixels of a tile; resize: the size
@@ -38,6 +39,16 @@ class InputPlan:
     overlap: int = 128  # pixels shared by neighbouring tiles
     resampler: Literal["torch", "opencv"] = "torch"  # resize: opencv to the bit, as the released code, or within a grey level of it
     control: int = 0  # native: JPEG quality of the control, a copy without traces (`_control`); 0: none
+
+    def __post_init__(self) -> None:
+        for name, least in (("side", 1), ("multiple", 1), ("whole", 0), ("overlap", 0), ("control", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}; wanted at least {least}")
+
+    @property
+    def step(self) -> int:
+        """Pixels, of which the sides of everything that the network sees are multiples."""
+        return self.multiple if self.mode == "native" else _up(self.side, self.multiple)
 
 
 def prepare(picture: Picture, plan: InputPlan) -> Tensor:

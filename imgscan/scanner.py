@@ -23,7 +23,8 @@ from imgscan.networks import load_network
 from imgscan.prepare import InputPlan
 from imgscan.records import Evidence, Picture, Timings
 from imgscan.shared import Shared
-from imgscan.weights import HEAD, NO_GRID, Card, Model, OperatingPoint, settings
+from imgscan.typed import settings
+from imgscan.weights import HEAD, NO_GRID, Card, Model, OperatingPoint
 
 REVISION = 5
 """It rises when the same weights and settings answer otherwise than before; then nothing that is remembered is taken."""

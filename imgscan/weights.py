@@ -1,23 +1,22 @@
 """Weights and their cards: what is known of a set of weights without importing torch; networks.py makes networks of them.
 
 `NAME@TAG` picks a card `NAME.TAG.toml` of the first folder of places.py that has one; without a tag the card marked
-`default = true`; `NAME@path/to/file` takes a card (.toml) or a .safetensors with its card beside it.  `a+b` names several networks
-to fuse.
+`default = true`; `NAME@path/to/file` takes a card (.toml), a .safetensors with its card beside it, or the folder of a training.
+`a+b` names several networks to fuse.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Literal
 
 from imgscan.errors import InputError, WeightsError, unknown
 from imgscan.places import Place, places
-
-if TYPE_CHECKING:
-    pass
+from imgscan.typed import Section, misfit, settings
 
 ALIASES = {
     "focal-fusion": "focal-hrnet+focal-vit",
@@ -29,14 +28,30 @@ COMPATS = ("official",)
 HEAD = "head"  # [clustering] method: in place of a clustering the mask heads of the networks decide
 NO_GRID = "--grid: mask heads decide here and nothing is clustered; leave it out, or add --cluster hdbscan"
 INITIAL = "init"  # `use` of a card whose weights only start trainings
-Section = TypeVar("Section")
+Table = dict[str, Any]
+# What a card must say, and of what type it is.
+REQUIRED: dict[str, Any] = {
+    **dict.fromkeys(("name", "tag", "network", "file", "sha256", "licence"), str),
+    "backbone": Table,
+}
+# The same of what it may leave out; of a combination's card this is all.
+OPTIONAL: dict[str, Any] = {
+    **dict.fromkeys(("size", "use"), str),
+    **dict.fromkeys(("commercial", "default", "bf16"), bool),
+    "bytes": int,
+    **dict.fromkeys(("input", "clustering", "localize", "fuse", "training"), Table),
+    **dict.fromkeys(("operating_points", "results"), list[Table]),
+    "features": dict[str, int],
+    "recipe": dict[str, Table],
+    "compat": dict[str, dict[str, Table]],
+}
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
     """A threshold with what was measured of it."""
 
-    level: str  # possible, likely, certain; or default: what counts where nobody names another
+    level: Literal["possible", "likely", "certain", "default"]  # default: what counts where nobody names another
     score: float  # pictures at or above it are findings of that level
     false_alarms: float  # measured share of untouched pictures at or above it
     pictures: int  # how many untouched pictures that is measured on
@@ -85,24 +100,12 @@ class Card:
         return replace(self, points=(), data=self.data | tables)
 
     def section(self, name: str, kind: type[Section]) -> Section:
-        """A table of the card as a settings record; WeightsError for a key that record does not have."""
+        """A table of the card as a settings record; WeightsError as `settings`."""
         return self.check(name, kind, self.data.get(name, {}))
 
     def check(self, name: str, kind: type[Section], table: dict[str, Any]) -> Section:
         """The same for a table that was put together from a card and flags."""
         return settings(name, kind, table, f"weights card {self.path}")
-
-
-def settings(name: str, kind: type[Section], table: dict[str, Any], origin: str) -> Section:
-    """A table as a settings record; WeightsError, which names the origin, for a key that the record does not have."""
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    for key in table:
-        if key not in known:
-            raise WeightsError(f"{origin}: {unknown(f'key in [{name}]', key, known)}")
-    try:
-        return kind(**table)
-    except TypeError as error:
-        raise WeightsError(f"{origin}: [{name}] is incomplete: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -144,23 +147,24 @@ class Model:
 
 
 def read_card(path: Path) -> Card:
-    """Read one card; WeightsError says what is missing."""
+    """Read one card; WeightsError says what is missing, or of another type than it must be."""
     try:
         data = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise WeightsError(f"weights card {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WeightsError(f"weights card {path}: not TOML: {error}") from error
-    missing = [k for k in ("name", "tag", "network", "file", "sha256", "licence", "backbone") if k not in data]
+    missing = [k for k in REQUIRED if k not in data]
     if missing:
         raise WeightsError(f"weights card {path}: lacks {', '.join(missing)}")
+    _check_types(data, path)
     return Card(
         name=data["name"],
         tag=data["tag"],
         network=data["network"],
         path=path,
         file=path.parent / data["file"],
-        sha256=data["sha256"],
+        sha256=data["sha256"].lower(),
         licence=data["licence"],
         backbone=data["backbone"],
         points=_points(data, path),
@@ -169,11 +173,16 @@ def read_card(path: Path) -> Card:
     )
 
 
+def _check_types(data: dict[str, Any], path: Path) -> None:
+    """WeightsError for the first value of a card that is of another type than declared."""
+    for key, wanted in (REQUIRED | OPTIONAL).items():
+        if key in data and (problem := misfit(key, data[key], wanted)):
+            raise WeightsError(f"weights card {path}: {problem}")
+
+
 def _points(data: dict[str, Any], path: Path) -> tuple[OperatingPoint, ...]:
-    try:
-        return tuple(OperatingPoint(**point) for point in data.get("operating_points", ()))
-    except TypeError as error:
-        raise WeightsError(f"weights card {path}: an operating point is incomplete: {error}") from error
+    points = data.get("operating_points", ())
+    return tuple(settings("operating_points", OperatingPoint, point, f"weights card {path}") for point in points)
 
 
 def shape_of(card: Card) -> dict[str, Any]:
@@ -187,17 +196,10 @@ class Installed:
 
     place: Place
     path: Path
+    full_name: str  # as on the card, or by its file's name where the card does not say
     card: Card | None  # None: it cannot be read
     problem: str  # why not; empty where it can
     hidden: bool  # an earlier place has weights of the same name and tag
-
-    @property
-    def full_name(self) -> str:
-        """As on the card, or by its file's name where the card is broken."""
-        if self.card is not None:
-            return self.card.full_name
-        name, _, tag = self.path.stem.partition(".")
-        return f"{name}@{tag}"
 
 
 def _tables() -> list[tuple[Place, Path, dict[str, Any]]]:
@@ -219,12 +221,14 @@ def installed() -> list[Installed]:
     for place, path, data in _tables():
         if "fuses" in data:
             continue
+        name, _, tag = path.stem.partition(".")
+        full_name = f"{data.get('name', name)}@{data.get('tag', tag)}"
         try:
-            one = Installed(place, path, read_card(path), "", False)
+            card, problem = read_card(path), ""
         except WeightsError as error:
-            one = Installed(place, path, None, str(error), False)
-        found.append(replace(one, hidden=one.full_name in seen))
-        seen.add(one.full_name)
+            card, problem = None, str(error)
+        found.append(Installed(place, path, full_name, card, problem, hidden=full_name in seen))
+        seen.add(full_name)
     return found
 
 
@@ -249,7 +253,7 @@ def find_model(text: str, compat: str | None = None) -> Model:
 
     if compat is not None and compat not in COMPATS:
         raise InputError(f"--compat: {unknown('release', compat, COMPATS)}")
-    parts = [part for named in text.split("+") for part in _expanded(named, compat)]
+    parts = [part for named in _split(text) for part in _expanded(named, compat)]
     detectors = tuple(part for part in parts if part in DETECTORS)
     finders = tuple(name for name, one in DETECTORS.items() if one.adds and name in detectors)
     if finders and len(parts) > len(finders):
@@ -273,6 +277,22 @@ def find_model(text: str, compat: str | None = None) -> Model:
     return Model(name, found, (), settings, detectors=detectors)
 
 
+def _split(text: str) -> list[str]:
+    """What a + separates; a path that is there may have some in it."""
+    pieces, parts = text.split("+"), []
+    while pieces:
+        joined = ["+".join(pieces[:count]) for count in range(len(pieces), 0, -1)]
+        parts.append(next((one for one in joined if _is_there(one)), joined[-1]))
+        del pieces[: parts[-1].count("+") + 1]
+    return parts
+
+
+def _is_there(part: str) -> bool:
+    """Whether it is one network with a path that is there."""
+    name, _, tag = part.partition("@")
+    return "+" not in name and _is_path(tag) and os.path.exists(tag)  # noqa: PTH110 - Path.exists raises where it may not look
+
+
 def _expanded(text: str, compat: str | None) -> list[str]:
     """The parts of an alias; focal-fusion@open: the tag goes to every part."""
     alias, at, tag = text.partition("@")
@@ -288,7 +308,8 @@ def _combination(
 ) -> tuple[Path, dict[str, Any], tuple[OperatingPoint, ...]] | None:
     """The card of a combination: its file, its tables and its thresholds; None: there is none."""
     for _, path, data in _tables():
-        if data.get("fuses") == [card.full_name for card in found] and tuple(data.get("finders", ())) == finders:
+        if data.get("fuses") == [card.full_name for card in found] and data.get("finders", []) == list(finders):
+            _check_types(data, path)
             wanted = {card.full_name: card.sha256 for card in found}
             # Measured with other weights than those installed: its settings hold, its thresholds do not.
             return path, data, _points(data, path) if data.get("weights") == wanted else ()
@@ -320,33 +341,45 @@ def _as_released(name: str, found: tuple[Card, ...], detectors: tuple[str, ...],
 
 def _find_card(text: str) -> Card:
     name, at, tag = text.partition("@")
-    if at and (tag.endswith((".toml", ".safetensors")) or "/" in tag):
-        path = Path(tag)
-        card = read_card(path if path.suffix == ".toml" else path.with_suffix(".toml"))
+    if at and _is_path(tag):
+        card = read_card(_card_of(Path(tag)))
         if card.network != name and card.name != name:
-            raise WeightsError(f"{path}: weights of {card.network}, not of {name}; use {card.network}@{tag}")
+            raise WeightsError(f"{tag}: weights of {card.network}, not of {name}; use {card.network}@{tag}")
         return card
     there = [one for one in installed() if not one.hidden]
-    broken = next((one for one in there if one.card is None and one.full_name == text), None)
-    if broken is not None:
-        raise WeightsError(broken.problem)
-    usable = [one.card for one in there if one.card is not None]
-    names = {card.name for card in usable}
-    if at and not any(card.name == name and card.tag == tag for card in usable):
-        from imgscan.releases.table import RELEASES
+    named = [one.card for one in there if one.card is not None and one.card.name == name]
+    tagged = [card for card in named if (card.tag == tag if at else card.data.get("default"))]
+    if tagged:
+        return tagged[0]
+    for one in there:
+        if one.card is None and (one.full_name == text if at else one.full_name.startswith(f"{name}@")):
+            raise WeightsError(one.problem)
+    from imgscan.releases.table import RELEASES
 
-        if name in RELEASES and tag == RELEASES[name].tag:
-            source = f"get {RELEASES[name].file} from {RELEASES[name].url}"
-            raise WeightsError(f"no weights {text!r} here; {source}, then: imgscan models import {name} FILE")
-    if name not in names:
+    if at and name in RELEASES and tag == RELEASES[name].tag:
+        source = f"get {RELEASES[name].file} from {RELEASES[name].url}"
+        raise WeightsError(f"no weights {text!r} here; {source}, then: imgscan models import {name} FILE")
+    if not named:
         from imgscan.detectors import DETECTORS
 
+        names = {one.card.name for one in there if one.card is not None}
         raise WeightsError(unknown("model", text, [*ALIASES, *sorted(names), *DETECTORS]))
-    tagged = [card for card in usable if card.name == name and (card.tag == tag if at else card.data.get("default"))]
-    if not tagged:
-        tags = [card.full_name for card in usable if card.name == name]
-        raise WeightsError(f"no weights {text!r}; there are: {', '.join(tags)}, and {name}@path/to/file.safetensors")
-    return tagged[0]
+    tags = ", ".join(card.full_name for card in named)
+    raise WeightsError(f"no weights {text!r}; there are: {tags}, and {name}@path/to/file.safetensors")
+
+
+def _is_path(tag: str) -> bool:
+    """Whether what stands behind an @ is no tag."""
+    return "/" in tag or tag.endswith((".toml", ".safetensors"))
+
+
+def _card_of(path: Path) -> Path:
+    """The card that a path means: itself, that beside the weights, or that in the folder of a training."""
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where it may not look
+        return path / "weights.toml"
+    if path.suffix not in (".toml", ".safetensors"):
+        raise WeightsError(f"{path}: wanted .toml or .safetensors, or a folder with weights.toml; see imgscan models import")
+    return path.with_suffix(".toml")
 
 
 def check_side(model: Model, side: int | None) -> None:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from imgscan.average import average
 from imgscan.commands.models import average_command
-from imgscan.errors import ExitCode, InputError
+from imgscan.errors import ExitCode, InputError, OutputError
 from imgscan.networks import load_network, size_of
 from imgscan.weights import Card, file_sha256, read_card
 
@@ -36,6 +36,21 @@ def test_the_mean_by_hand(cards: tuple[Card, Card], tmp_path: Path) -> None:
     assert "recipe" not in made.data
     assert made.data["input"] == cards[0].data["input"]
     assert list(made.data["training"]["mean_of"].values()) == [str(cards[0].file), f"2 x {cards[1].file}"]
+
+
+@pytest.mark.parametrize("name", ["weights.toml", "weights.safetensors"])
+def test_a_mean_replaces_nothing(cards: tuple[Card, Card], tmp_path: Path, name: str) -> None:
+    """Not what it is the mean of, either: what was measured of that would be gone with it."""
+    first = average([cards[0], cards[0]], tmp_path / "first")
+    before = {path.name: path.read_bytes() for path in first.parent.iterdir()}
+    with pytest.raises(OutputError, match=r"first/weights.safetensors is there already; choose another --out"):
+        average([read_card(first), cards[1]], first.parent)
+    assert {path.name: path.read_bytes() for path in first.parent.iterdir()} == before
+    (tmp_path / "mean").mkdir()
+    (tmp_path / "mean" / name).write_text("precious")
+    with pytest.raises(OutputError, match=rf"mean/{name} is there already"):
+        average(cards, tmp_path / "mean")
+    assert [path.read_text() for path in (tmp_path / "mean").iterdir()] == ["precious"]
 
 
 def test_what_has_no_mean(cards: tuple[Card, Card], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,25 @@ def test_onnx_of_a_mask_head_gives_its_probability_too(network: str, size: str, 
     np.testing.assert_allclose(features, ours.features.numpy(), atol=1e-4)
     np.testing.assert_allclose(probability, ours.logits.softmax(1)[:, 1:].numpy(), atol=1e-4)
     assert {one.key: one.value for one in onnx.load(str(done.file)).metadata_props}["imgscan.outputs"] == "features, probability"
+
+
+@pytest.fixture
+def grid_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Card:
+    """Of a tiny ViT that attends to a grid of tokens."""
+    from imgscan.models import focal_vit
+    from imgscan.training import loop
+    from imgscan.training.card import write_weights
+    from imgscan.training.recipe import Recipe, with_settings
+
+    monkeypatch.setitem(focal_vit.SIZES, "tiny-grid", replace(focal_vit.SIZES["tiny"], most_keys=16))
+    recipe = with_settings(Recipe(), {"model": {"network": "focal-vit", "size": "tiny-grid"}}, "test")
+    torch.manual_seed(3)
+    return read_card(write_weights(loop.start(recipe, torch.device("cpu")), tmp_path / "grid", "synth", [tmp_path], 4))
+
+
+def test_torchscript_of_a_vit_that_samples_its_tokens(grid_card: Card, tmp_path: Path) -> None:
+    """A trace attended to all tokens."""
+    assert export(grid_card, "torchscript", tmp_path / "out").file.exists()
 
 
 def test_torchscript_agrees_with_torch_at_its_size(card: Card, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The licence gate: nobody uses restricted weights without having said so, and every report tells."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,25 @@ def test_what_starts_trainings_is_not_scanned_with(tiny_weights: dict[str, Path]
     card = card_with('use = "init"', tiny_weights, tmp_path)
     with pytest.raises(WeightsError, match=r"never trained to find forgeries.*imgscan train focal --init focal-hrnet@mine"):
         check_usable([card], True)
+
+
+@pytest.mark.parametrize(
+    ("network", "training"),
+    [
+        ("resnet50", "cfl-net"),  # a part is no network of its own
+        ("resnet101", "ncl"),
+        ("focal-vit", "focal --size official-vit"),
+        ("focal-hrnet", "focal"),
+        ("ncl", "ncl"),
+    ],
+)
+def test_the_training_that_is_named_exists(network: str, training: str, tiny_weights: dict[str, Path], tmp_path: Path) -> None:
+    card = replace(card_with('use = "init"', tiny_weights, tmp_path), name=network, network=network, tag="official")
+    with pytest.raises(WeightsError, match=rf"only start trainings: imgscan train {training} --init {network}@official$"):
+        check_usable([card], True)
+
+
+@pytest.mark.parametrize("said", ["0", '"no"', '""', "[]"])
+def test_nothing_but_true_or_false_opens_the_gate(said: str, tiny_weights: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"weights\.toml: commercial is .*; wanted true or false"):
+        card_with(f"commercial = {said}", tiny_weights, tmp_path)

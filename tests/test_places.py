@@ -80,6 +80,45 @@ def test_a_broken_card_disturbs_only_who_asks_for_it(
         find_model("focal-vit@short")
 
 
+def test_a_card_of_other_types_disturbs_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended every scan by name, and `models list`, with an internal error."""
+    keys = 'network = "ncl"\nsha256 = "0"\nlicence = ""\nbackbone = {}\n'
+    put(
+        tmp_path,
+        {
+            "mine.open.toml": f'name = "mine"\ntag = "open"\nfile = 3\n{keys}'.encode(),
+            "theirs.toml": f'name = "theirs"\ntag = "open"\nfile = "x"\ncommercial = "no"\n{keys}'.encode(),
+            "fused.toml": b'fuses = ["focal-hrnet@open", "focal-vit@open"]\nfinders = 3\n',
+        },
+    )
+    monkeypatch.setenv("IMGSCAN_WEIGHTS", str(tmp_path))
+    assert find_model("focal-fusion").name == "focal-hrnet@open+focal-vit@open"
+    broken = {one.full_name: one.problem for one in installed() if one.card is None}
+    assert broken == {
+        "mine@open": f"weights card {tmp_path}/mine.open.toml: file is 3; wanted a text",
+        "theirs@open": f"weights card {tmp_path}/theirs.toml: commercial is 'no'; wanted true or false",
+    }
+    with pytest.raises(WeightsError, match=r"theirs.toml: commercial is 'no'"):
+        find_model("theirs@open")
+
+
+def test_a_combination_of_other_types_names_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, {"fused.toml": b'fuses = ["focal-hrnet@open", "focal-vit@open"]\nclustering = "head"\n'})
+    monkeypatch.setenv("IMGSCAN_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsError, match=r"fused.toml: clustering is 'head'; wanted a table"):
+        find_model("focal-fusion")
+
+
+def test_a_broken_card_that_hides_the_default_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the answer was that there are no such weights."""
+    put(tmp_path, {"focal-hrnet.open.toml": b"name = "})
+    monkeypatch.setenv("IMGSCAN_WEIGHTS", str(tmp_path))
+    for name in ("focal-hrnet", "focal-hrnet@open", "focal-fusion"):
+        with pytest.raises(WeightsError, match=r"focal-hrnet.open.toml: not TOML"):
+            find_model(name)
+    assert find_model("focal-vit").name == "focal-vit@open"
+
+
 def test_a_release_that_is_not_here_says_where_to_get_it() -> None:
     with pytest.raises(
         WeightsError, match=r"get FOCAL_ViT_weights.pth from https://github.com/HighwayWu/FOCAL, then: imgscan models"

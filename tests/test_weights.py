@@ -98,6 +98,91 @@ def test_an_incomplete_card_says_what_it_lacks(card: Path, line: str) -> None:
         read_card(card)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('network = "focal-hrnet"', "network = 7", "network is 7; wanted a text"),
+        ('file = "weights.safetensors"', "file = 3", "file is 3; wanted a text"),
+        ('\nlicence = "', '\nlicence = []\nwas = "', r"licence is \[\]; wanted a text"),
+        ("default = false", 'default = "no"', "default is 'no'; wanted true or false"),
+        ("default = false", "default = false\ncommercial = 0", "commercial is 0; wanted true or false"),
+        ("bf16 = true", 'bf16 = "no"', "bf16 is 'no'; wanted true or false"),
+        ("[backbone]", 'backbone = "x"\n[was]', "backbone is 'x'; wanted a table"),
+        ("[training]", "[training]\n[[results]]\n[compat]\nofficial = 3\n[was]", "official of compat is 3; wanted a table"),
+        ("[training]", '[[operating_points]]\nlevel = "posible"\n[training]', "level in .* 'posible'; did you mean possible"),
+        ("[training]", '[[operating_points]]\nscore = "0.9"\n[training]', r"score in \[operating_points\] is '0.9'; wanted a fin"),
+        ("[training]", "[[operating_points]]\nscore = 0.9\n[training]", r"\[operating_points\] is incomplete"),
+    ],
+)
+def test_a_value_of_another_type_is_named_with_its_card(card: Path, old: str, new: str, message: str) -> None:
+    change(card, old, new)
+    with pytest.raises(WeightsError, match=rf"weights card {card}: .*{message}"):
+        read_card(card)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('mode = "native"', 'mode = "nativ"', r"unknown mode in \[input\] 'nativ'; did you mean native"),
+        ('mode = "native"', 'mode = "native"\nbeyond = "bth"', r"unknown beyond in \[input\] 'bth'; did you mean both"),
+        ('mode = "native"', 'mode = "native"\nresampler = "cv"', r"unknown resampler in \[input\] 'cv'; .*known: opencv, torch"),
+        ('mode = "native"', 'mode = "native"\ncontrol = "30"', r"control in \[input\] is '30'; wanted a whole number"),
+        ("multiple = 32", "multiple = 0", r"\[input\]: multiple is 0; wanted at least 1"),
+        (
+            "multiple = 32",
+            "multiple = 8",
+            "multiple in .* gives sides of 8 pixels; wanted multiples of 32, as its focal-hrnet takes",
+        ),
+        ("dim = 16", 'dim = "16"', r"dim in \[backbone\] is '16'; wanted a whole number"),
+        ("dim = 16", "dim = -1", r"\[backbone\] does not describe a focal-hrnet: "),
+    ],
+)
+def test_an_input_that_does_not_fit_is_refused_before_anything_is_scanned(card: Path, old: str, new: str, message: str) -> None:
+    """It changed what the network sees, and the thresholds were applied all the same."""
+    change(card, old, new)
+    with pytest.raises(WeightsError, match=rf"weights card {card}: .*{message}") as caught:
+        load_network(read_card(card))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_resized_has_the_side_that_counts(card: Path) -> None:
+    """A side of 64 is not padded, whatever the multiple; one of 65 is, to 72 with a multiple of 8."""
+    text = card.read_text().replace('mode = "native"', 'mode = "resize"').replace("multiple = 32", "multiple = 8")
+    sides = [line for line in text.splitlines() if line.startswith("side = ")]
+    card.write_text(text.replace(sides[0], "side = 64"))
+    load_network(read_card(card))
+    card.write_text(text.replace(sides[0], "side = 65"))
+    with pytest.raises(WeightsError, match=r"side in \[input\] gives sides of 72 pixels; wanted multiples of 32"):
+        load_network(read_card(card))
+
+
+def test_a_hash_in_capitals_is_the_same_hash(card: Path) -> None:
+    digest = file_sha256(card.with_suffix(".safetensors"))
+    change(card, digest, digest.upper())
+    load_network(read_card(card))
+
+
+def test_the_folder_of_a_training_stands_for_its_card(card: Path) -> None:
+    assert find_model(f"focal-hrnet@{card.parent}") == find_model(f"focal-hrnet@{card}")
+    assert find_model(f"focal-hrnet@{card.parent}/") == find_model(f"focal-hrnet@{card}")
+    with pytest.raises(WeightsError, match=r"w\.pth: wanted \.toml or \.safetensors, .*; see imgscan models import"):
+        find_model(f"focal-hrnet@{card.parent}/w.pth")
+    (card.parent / "empty").mkdir()
+    with pytest.raises(WeightsError, match=r"empty/weights\.toml: No such file"):
+        find_model(f"focal-hrnet@{card.parent}/empty")
+
+
+def test_a_folder_may_have_a_plus_in_its_name(card: Path) -> None:
+    other = card.parent / "clone+platform" / "b+ela"
+    other.mkdir(parents=True)
+    for path in (card, card.with_suffix(".safetensors")):
+        (other / path.name).write_bytes(path.read_bytes())
+    given = [f"focal-hrnet@{other}/weights.toml", f"focal-hrnet@{card}", f"focal-hrnet@{other}"]
+    assert [one.path.parent for one in find_model("+".join(given)).cards] == [other, card.parent, other]
+    assert find_model(f"{given[0]}+noi1").detectors == ("noi1",)
+    assert find_model(f"copy-move+{given[0]}").finders == ("copy-move",)
+
+
 def test_weights_of_another_network_by_name(card: Path) -> None:
     with pytest.raises(WeightsError, match="weights of focal-hrnet, not of focal-vit"):
         find_model(f"focal-vit@{card}")

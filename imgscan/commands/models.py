@@ -10,7 +10,7 @@ from typing import Any
 
 from imgscan.detectors import DETECTORS
 from imgscan.errors import ExitCode, InputError, WeightsError
-from imgscan.licences import VARIABLE, check_licences
+from imgscan.licences import VARIABLE, check_licences, start_command
 from imgscan.weights import ALIASES, INITIAL, Card, Installed, file_sha256, find_model, installed
 
 HASHED = 500_000_000  # bytes; `list` hashes files up to this, larger ones take seconds: `verify`
@@ -83,7 +83,7 @@ def _hash_state(card: Card, most: float = inf) -> str:
 
 def _results(card: Card) -> str:
     """The first measured set with its pixel AUC, and how many more there are."""
-    results = [one for one in card.data.get("results", ()) if isinstance(one, dict) and "pixel_auc" in one]
+    results = [one for one in card.data.get("results", ()) if isinstance(one.get("pixel_auc"), (int, float))]
     if not results:
         return "none measured"
     return f"AUC {results[0]['pixel_auc']:.3f} {results[0].get('set', '')}" + (f", +{len(results) - 1}" if len(results) > 1 else "")
@@ -155,8 +155,7 @@ def import_command(name: str, file: Path, *, tag: str | None, force: bool, accep
 def _next(card: Card) -> str:
     """The command that uses what was imported."""
     if card.data.get("use") == INITIAL:
-        started = {"focal-vit": "focal --size official-vit", "resnet50": "cfl-net", "resnet101": "ncl"}.get(card.network, "focal")
-        return f"imgscan train {started} --init {card.full_name}"
+        return start_command(card)
     compat = " --compat official" if "compat" in card.data else ""
     return f"imgscan scan PICTURES --model {card.full_name}{compat}"
 

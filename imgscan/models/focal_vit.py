@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer_sam import Attention, VisionTransformerSAM
 from torch import Tensor, nn
@@ -75,6 +76,9 @@ class GridAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, rows, columns, width = x.shape
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            # Then a shape holds tensors; a trace is of one size anyway.
+            batch, rows, columns, width = (int(length) for length in x.shape)
         step, known = 1, isinstance(rows, int) and isinstance(columns, int)
         while known and math.ceil(rows / step) * math.ceil(columns / step) > self.most:
             step += 1

@@ -12,6 +12,7 @@ from torch import Tensor
 from imgscan.errors import WeightsError
 from imgscan.releases.read import StateFile
 from imgscan.releases.table import RELEASES, Release
+from imgscan.report.human import printable
 
 WRAPPING = ("module.", "net.", "model.", "_orig_mod.")  # DataParallel, FOCAL's class, trainers, torch.compile; in any order
 COUNTER = "num_batches_tracked"  # of batch norm; files from before 2018 do not have it, and nothing of ours reads it
@@ -100,7 +101,7 @@ def _misfit(state: StateFile, release: Release, missing: list[str], unknown: lis
     if missing:
         problems.append(f"{len(missing)} of {count} keys missing, first {missing[0].removeprefix(release.part)}")
     if unknown:
-        problems.append(f"{len(unknown)} unknown, first {unknown[0]}")
+        problems.append(f"{len(unknown)} unknown, first {printable(unknown[0])}")
     return f"weights {state.path}: {expectation(state, release)}: {'; '.join(problems)}{_advice(state, release)}"
 
 
@@ -160,6 +161,7 @@ _RESNETS: dict[tuple[int, ...], str] = {
     (2, 2, 2, 2): "ResNet-18",
 }
 _SAM = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
+_HRNET = "stage4.0.branches.0.0.conv1.weight"  # as wide as the finest branch, from which the network has its name
 
 
 def looks_like(tensors: Mapping[str, Tensor]) -> str:
@@ -167,12 +169,12 @@ def looks_like(tensors: Mapping[str, Tensor]) -> str:
     keys = {bare(key): tensor for key, tensor in tensors.items()}
     sam = {key.removeprefix("image_encoder."): tensor for key, tensor in keys.items()}
     if "neck.0.weight" in sam and "patch_embed.proj.weight" in sam:
-        width = sam["patch_embed.proj.weight"].shape[0]
+        width = _width(sam, "patch_embed.proj.weight")
         return f"the image encoder of Segment Anything's {_SAM.get(width, f'ViT of width {width}')}"
     if any(key.startswith("encoder_srm.") for key in keys):
         return "CFL-Net"
     if any(key.startswith("stage4.0.branches.0.") for key in keys):
-        return f"HRNet-W{keys['stage4.0.branches.0.0.conv1.weight'].shape[0]}" if _is_hrnet(keys) else "an HRNet"
+        return f"HRNet-W{width}" if (width := _width(keys, _HRNET)) else "an HRNet"
     if "backbone.conv1.weight" in keys and any(key.startswith("decoder.last_conv.") for key in keys):
         return "DeepLabV3+, the base of NCL"
     depth = _depth(keys)
@@ -186,7 +188,7 @@ def looks_like(tensors: Mapping[str, Tensor]) -> str:
     if "cls_token" in keys:
         return "a plain ViT"
     first = next(iter(tensors))
-    return f"nothing known ({len(tensors)} tensors, first {first})"
+    return f"nothing known ({len(tensors)} tensors, first {printable(first)})"
 
 
 def recognise(tensors: Mapping[str, Tensor]) -> str | None:
@@ -197,14 +199,10 @@ def recognise(tensors: Mapping[str, Tensor]) -> str | None:
     keys = {bare(key): tensor for key, tensor in tensors.items()}
     if any(key.startswith("encoder_srm.") for key in keys):
         return "cfl-net"
-    if (
-        _is_hrnet(keys)
-        and keys["stage4.0.branches.0.0.conv1.weight"].shape[0] == 32
-        and "stage4.2.fuse_layers.0.3.0.weight" in keys
-    ):
+    if _width(keys, _HRNET) == 32 and "stage4.2.fuse_layers.0.3.0.weight" in keys:
         return "focal-hrnet"
     sam = {key.removeprefix("image_encoder."): tensor for key, tensor in keys.items()}
-    if "neck.0.weight" in sam and "patch_embed.proj.weight" in sam and sam["patch_embed.proj.weight"].shape[0] == 1024:
+    if "neck.0.weight" in sam and _width(sam, "patch_embed.proj.weight") == 1024:
         return "sam-vit-l" if is_sams(tensors) else "focal-vit"
     depth = _depth(keys)
     if depth is not None and "layer1.0.conv3.weight" in keys:
@@ -217,8 +215,9 @@ def is_sams(tensors: Mapping[str, Tensor]) -> bool:
     return any(key.startswith("image_encoder.") for key in tensors)
 
 
-def _is_hrnet(keys: Mapping[str, Tensor]) -> bool:
-    return "stage4.0.branches.0.0.conv1.weight" in keys
+def _width(keys: Mapping[str, Tensor], name: str) -> int:
+    """Channels that a convolution gives; 0: it is not there, or a single number."""
+    return keys[name].shape[0] if name in keys and keys[name].ndim else 0
 
 
 def _depth(keys: Mapping[str, Tensor]) -> tuple[int, ...] | None:

@@ -99,6 +99,8 @@ def _free(name: str, tag: str, force: bool) -> None:
         if one.full_name == f"{name}@{tag}" and not one.hidden:
             if one.place.what == "packaged":
                 raise InputError(f"--tag {tag}: {one.full_name} ships with imgscan; choose another tag")
+            if one.path.resolve() != (user_folder() / f"{name}.{tag}.toml").resolve():  # it would go before what is written
+                raise InputError(f"{one.full_name} is there already, {one.path}; choose another --tag, or remove that card")
             if not force:
                 raise InputError(f"{one.full_name} is there already, {one.path}; choose another --tag, or replace it with --force")
 

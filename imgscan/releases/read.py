@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from pickletools import genops
+from typing import IO, Any
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from imgscan.errors import WeightsError
+from imgscan.report.human import printable
 
 # Where trainers put the state dictionary when they save more than that.
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state", "net", "network", "weights", "params", "extractor")
@@ -30,6 +34,9 @@ _OTHERS = {
     b"\xff\xd8\xff": "is a picture",
     b"\x1f\x8b": "is compressed; unpack it first",
 }
+# What a state dictionary is put together from; all else that a pickle asks for is somebody's code.
+_PLAIN = re.compile(r"collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.(storage\.)?\w*Storage|torch\.[a-z]+\d*")
+_PICKLES = 5  # one after the other in a file of torch's older form, before the numbers
 _SAFETENSORS_LIMIT = 100_000_000  # bytes; a longer header is refused by the format itself
 
 
@@ -82,21 +89,57 @@ def _pickled(path: Path) -> Any:
             warnings.simplefilter("ignore")  # torch on its own old formats
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # broken files make torch raise nearly anything
-        raise WeightsError(f"weights {path}: {_reason(error)}") from error
+        raise WeightsError(f"weights {path}: {_reason(error, path)}") from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, path: Path) -> str:
     """Why torch did not read a file, in one line."""
     text = str(error)
-    asked = re.search(r"GLOBAL (\S+)", text) or re.search(r"Trying to instantiate (\S+)", text)
+    found = re.search(r"GLOBAL (\S+)", text) or re.search(r"Trying to instantiate (\S+)", text)
+    names = _imported(path) if not found and "Unsupported operand" in text else []
+    asked = found[1] if found else next((name for name in names if not _PLAIN.fullmatch(name)), None)
+    wanted = "wanted what torch.save(network.state_dict(), FILE) writes, or safetensors"
     if asked:
         return (
-            f"its pickle asks for {asked[1]}: a pickled module or another object, not a state dictionary; reading it would run "
-            "code, and imgscan never does; wanted what torch.save(network.state_dict(), FILE) writes, or safetensors"
+            f"its pickle asks for {printable(asked)}: a pickled module or another object, not a state dictionary; reading it would "
+            f"run code, and imgscan never does; {wanted}"
         )
+    if names:
+        return f"is a pickle of a kind that is not read safely; {wanted}"
     if "TorchScript" in text:
         return "is a TorchScript archive; wanted a state dictionary (.pth) or safetensors"
     return f"is cut off, damaged or no weights at all ({_line(error)}); download it again"
+
+
+def _imported(path: Path) -> list[str]:
+    """What a pickle would import, by name: its instructions are read one by one, and none is followed."""
+    names: list[str] = []
+    with suppress(Exception):  # broken files make pickletools raise nearly anything
+        if is_zipfile(path):
+            with ZipFile(path) as held, held.open(next(one for one in held.namelist() if one.endswith("data.pkl"))) as file:
+                names += _named(file)
+        else:
+            with path.open("rb") as file:
+                for _ in range(_PICKLES):
+                    names += _named(file)
+    return names
+
+
+def _named(file: IO[bytes]) -> Iterator[str]:
+    """The names in the next pickle of a file."""
+    pushed: list[str] = ["", ""]  # texts that were put on the stack
+    memo: list[str] = []
+    for code, value, _ in genops(file):
+        if code.name == "GLOBAL":
+            yield str(value).replace(" ", ".", 1)
+        elif code.name == "STACK_GLOBAL":
+            yield ".".join(pushed[-2:])
+        elif code.name == "MEMOIZE":
+            memo.append(pushed[-1])
+        elif code.name in ("BINGET", "LONG_BINGET"):
+            pushed.append(memo[int(value or 0)])
+        elif isinstance(value, str):
+            pushed.append(value)
 
 
 def _line(error: Exception) -> str:
@@ -112,14 +155,14 @@ def _unwrapped(path: Path, held: Any) -> StateFile:
             raise WeightsError(f"weights {path}: holds a {type(held).__name__}; wanted a state dictionary, names to tensors")
         if not held:
             raise WeightsError(f"weights {path}: holds nothing; wanted a state dictionary, names to tensors")
-        if any(isinstance(value, Tensor) for value in held.values()):
-            break
         inner = [key for key in held if key in WRAPPERS and isinstance(held[key], Mapping)]
+        if not inner and any(isinstance(value, Tensor) for value in held.values()):
+            break  # with one, the tensors beside it are a trainer's: the best score so far
         if len(inner) != 1:
-            found = ", ".join(map(str, list(held)[:6]))
+            found = ", ".join(printable(str(key)) for key in list(held)[:6])
             several = f"has {' and '.join(inner)}, and which is meant is not clear" if inner else "has no state dictionary"
             raise WeightsError(f"weights {path}: {several} (it holds: {found}); save the one that is meant with torch.save")
-        beside += [str(key) for key in held if key != inner[0]]
+        beside += [printable(str(key)) for key in held if key != inner[0]]
         held = held[inner[0]]
     odd = [key for key, value in held.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
     if odd:

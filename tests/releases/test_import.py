@@ -11,14 +11,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from imgscan import weights
+from imgscan.average import average
+from imgscan.commands.calibrate import LEVEL_RATES
 from imgscan.errors import InputError, OutputError, WeightsError
+from imgscan.export import export
 from imgscan.networks import load_network
 from imgscan.releases import install
 from imgscan.releases.convert import looks_like, match, recognise
 from imgscan.releases.install import import_weights, wanted_by
 from imgscan.releases.read import StateFile
 from imgscan.releases.table import RELEASES
-from imgscan.weights import file_sha256, find_model
+from imgscan.scanner import build_scanner
+from imgscan.weights import Model, file_sha256, find_model
 from tests.releases.conftest import released, save
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
@@ -118,6 +122,14 @@ def add(state: State) -> None:
     state["module.net.conv9.weight"] = torch.zeros(1)
 
 
+def two_lines(state: State) -> None:
+    state["module.conv9\n\x1b[2Jweight"] = torch.zeros(1)
+
+
+def single(state: State) -> None:
+    state["module.net.stage4.0.branches.0.0.conv1.weight"] = torch.tensor(1.0)
+
+
 def twice(state: State) -> None:
     state["net.conv1.weight"] = state[FIRST]
 
@@ -161,6 +173,8 @@ REFUSALS = {
     "infinity": (broken(infinite), "module.net.bn1.running_var holds NaN or infinity"),
     "a counter in floats": (broken(counted_in_floats), "num_batches_tracked holds float32; wanted whole numbers"),
     "sparse": (broken(sparse), "is torch.sparse_coo on cpu; wanted plain dense tensors"),
+    "an extra key of two lines": (broken(two_lines), r"1 unknown, first module\.conv9\\n\\x1b\[2Jweight"),
+    "a single number": (broken(single), "branches.0.0.conv1.weight is a single number, wanted"),
     "another network": (
         lambda tmp_path: ("focal-hrnet", save(released("cfl-net"), tmp_path / "w.pth")),
         "looks like CFL-Net; wanted FOCAL's HRNet-W32.*; try: imgscan models import cfl-net .*w.pth",
@@ -249,6 +263,22 @@ def test_a_tag_that_is_taken_wants_force(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small")
+def test_force_does_not_write_what_another_card_would_hide(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It said that it had, and the old weights went on answering."""
+    file = save(released("focal-hrnet"), tmp_path / "w.pth")
+    card = import_weights("focal-hrnet", file).card.path
+    chosen = tmp_path / "chosen"
+    home.rename(chosen)
+    monkeypatch.setenv("IMGSCAN_WEIGHTS", str(chosen))
+    with pytest.raises(InputError, match=rf"is there already, {chosen / card.name}; choose another --tag, or remove that card"):
+        import_weights("focal-hrnet", file, force=True)
+    assert not home.exists()
+    monkeypatch.setenv("IMGSCAN_WEIGHTS", str(home))  # the user's folder itself
+    import_weights("focal-hrnet", file)
+    import_weights("focal-hrnet", file, force=True)
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
     ("tag", "message"),
     [
@@ -279,6 +309,30 @@ def test_segment_anythings_own_file_is_an_initialisation(tmp_path: Path) -> None
     assert any("if it is that, it finds no forgeries" in remark for remark in named.remarks)
 
 
+@pytest.mark.usefixtures("small")
+def test_every_card_that_imgscan_writes_can_be_read(tiny_weights: dict[str, Path], headed_model: str, tmp_path: Path) -> None:
+    """Of trainings, imports, exports, means, and one with what `calibrate` prints pasted into it; as records too."""
+    trained = [*tiny_weights.values(), *(Path(part.partition("@")[2]) for part in headed_model.split("+"))]
+    cards = [weights.read_card(path) for path in trained]
+    cards += [
+        import_weights(name, save(released(name), tmp_path / "w.pth")).card for name in ("focal-hrnet", "focal-vit", "cfl-net")
+    ]
+    cards += [one.as_released("official") for one in cards[-3:]]
+    cards.append(import_weights("cfl-net", tmp_path / "w.pth", tag="mine", accept=True).card)
+    cards.append(weights.read_card(export(cards[0], "safetensors", tmp_path / "out").file.with_suffix(".toml")))
+    cards.append(weights.read_card(average([cards[0], cards[0]], tmp_path / "mean")))
+    points = "".join(
+        f'\n[[operating_points]]\nlevel = "{level}"\nscore = 1\nfalse_alarms = 0.0100\npictures = 9\n' for level in LEVEL_RATES
+    )
+    measured = cards[-1].path
+    measured.write_text(measured.read_text() + points + "as_is = 0.0000\nphotographs = 1\n")
+    cards.append(weights.read_card(measured))
+    assert [point.level for point in cards[-1].points] == list(LEVEL_RATES)
+    for card in cards:
+        model = Model(card.full_name, (card,), card.points, card.data, compat="official" if card in cards[7:10] else None)
+        build_scanner(model, device=torch.device("cpu"), jobs=0, accept_licence=True)
+
+
 def test_own_trainings_find_a_home_too(tiny_weights: dict[str, Path], home: Path) -> None:
     done = import_weights("focal-hrnet", tiny_weights["focal-hrnet"], tag="monday")
     assert done.card.sha256 == weights.read_card(tiny_weights["focal-hrnet"]).sha256
@@ -306,6 +360,9 @@ def test_an_altered_training_is_not_taken(tiny_weights: dict[str, Path], tmp_pat
         ({"backbone.conv1.weight": (64,), "decoder.last_conv.0.weight": (1,)}, "DeepLabV3+, the base of NCL", None),
         ({"cls_token": (1,)}, "a plain ViT", None),
         ({"something": (1,)}, r"nothing known (1 tensors, first something)", None),
+        ({"two\nlines\x1b[2J": (1,)}, r"first two\nlines\x1b[2J)", None),
+        ({"stage4.0.branches.0.0.conv1.weight": ()}, "an HRNet", None),
+        ({"patch_embed.proj.weight": (), "neck.0.weight": ()}, "Segment Anything's ViT of width 0", None),
     ],
 )
 def test_a_file_is_recognised_by_its_keys(keys: dict[str, tuple[int, ...]], looks: str, name: str | None) -> None:

@@ -44,9 +44,25 @@ def test_a_malicious_pickle_is_refused_and_not_run(
     assert trap.exists(), "the trap works"
 
 
-def test_a_plain_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
-    (tmp_path / "w.pth").write_bytes(pickle.dumps(Bomb(tmp_path / "trap")))
-    with pytest.raises(WeightsError):
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_plain_pickle_is_refused_and_not_run(tmp_path: Path, protocol: int) -> None:
+    """By the name of what it asks for, also where torch knows nothing of the pickle's instructions."""
+    bomb = Bomb(tmp_path / "trap")
+    (tmp_path / "w.pth").write_bytes(pickle.dumps({"mkdir": [os.name, "mkdir"], "a": bomb, "b": bomb}, protocol))
+    with pytest.raises(WeightsError, match=rf"w\.pth: its pickle asks for {os.name}\.mkdir: a pickled module or another object"):
+        read_state(tmp_path / "w.pth")
+    assert not (tmp_path / "trap").exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_tensors_in_a_newer_pickle_are_told_how_to_come(tmp_path: Path, zipped: bool) -> None:
+    """torch does not read protocol 4, whatever is in it."""
+    state = {"a": torch.zeros(2), "b": torch.zeros(3, dtype=torch.float16)}
+    torch.save(state, tmp_path / "w.pth", pickle_protocol=4, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(WeightsError, match=r"a pickle of a kind that is not read safely; wanted what torch\.save\(network"):
+        read_state(tmp_path / "w.pth")
+    torch.save({**state, "c": Bomb(tmp_path / "trap")}, tmp_path / "w.pth", pickle_protocol=4)
+    with pytest.raises(WeightsError, match=r"its pickle asks for \S*mkdir: "):
         read_state(tmp_path / "w.pth")
     assert not (tmp_path / "trap").exists()
 
@@ -91,7 +107,7 @@ def test_plain_wrapped_and_safetensors_hold_the_same(tmp_path: Path) -> None:
     state = {"conv1.weight": torch.arange(6.0).reshape(2, 3)}
     save_file(state, tmp_path / "a.safetensors")
     (tmp_path / "b.bin").write_bytes((tmp_path / "a.safetensors").read_bytes())  # by content, not by name
-    wrapped = {"epoch": 3, "best": 0.5, "optimizer": {"lr": 1}, "state_dict": collections.OrderedDict(state)}
+    wrapped = {"epoch": 3, "best": torch.tensor(0.5), "optimizer": {"lr": 1}, "state_dict": collections.OrderedDict(state)}
     files = [
         save(state, tmp_path / "plain.pth"),
         save(wrapped, tmp_path / "wrapped.pth"),
@@ -168,6 +184,11 @@ BAD = {
     "nothing": (_saved({}), "holds nothing"),
     "no weights": (_saved({"epoch": 3, "optimizer": {}}), r"has no state dictionary \(it holds: epoch, optimizer\)"),
     "two": (_saved({"model": {"a": torch.zeros(1)}, "state_dict": {"a": torch.zeros(1)}}), "has model and state_dict, and which"),
+    "two, beside a tensor": (
+        _saved({"best": torch.zeros(1), "model": {"a": torch.zeros(1)}, "net": {"a": torch.zeros(1)}}),
+        "has model and net, and which",
+    ),
+    "a name of two lines": (_saved({"two\nlines": 3}), r"\(it holds: two\\nlines\)"),
     "a number among tensors": (_saved({"a": torch.zeros(1), "b": 3}), "'b' holds a int; wanted a tensor under every name"),
     "missing": (lambda tmp_path: tmp_path / "none.pth", "cannot be read: No such file"),
     "a folder": (lambda tmp_path: tmp_path, "is a folder"),
