@@ -158,6 +158,15 @@ def test_original_masks_of_nist16_are_not_called_inverted(tmp_path: Path) -> Non
     assert "inverted-polarity" in found(check("nist16", tmp_path))
 
 
+def test_the_other_masks_of_columbia_are_no_strays(tmp_path: Path) -> None:
+    TREES["columbia"](tmp_path)
+    (tmp_path / "4cam_splc/edgemask/000000_edgemask.jpg").unlink()
+    shutil.rmtree(tmp_path / "4cam_auth")
+    for path in sorted((tmp_path / "4cam_splc/edgemask").iterdir()):
+        shutil.copy(path, path.with_name(f"{path.stem}_3.jpg"))
+    assert list(found(check("columbia", tmp_path))) == ["counts"]
+
+
 def test_a_set_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="columbia is not found"):
         check("columbia", tmp_path)
