@@ -340,6 +340,15 @@ def test_the_mask_of_casia_with_another_ending(tmp_path: Path) -> None:
     assert [e.mask and e.mask.name for e in data_set("casia-v2").entries(tmp_path)] == [f"{stem}_gt3.png"]
 
 
+def test_probes_of_nist16_without_the_file_that_pairs_them(tmp_path: Path) -> None:
+    """Not forgeries whose masks are lost, nor pairs by numbers that two files share by chance."""
+    nist16(tmp_path)
+    mask(tmp_path / "reference/manipulation/mask/NC2016_0136.png", "black")
+    (tmp_path / "reference/manipulation/NC2016-manipulation-ref.csv").unlink()
+    with pytest.raises(InputError, match=r"probe/ and masks, but no reference/manipulation/NC2016-manipulation-ref\.csv"):
+        data_set("nist16").entries(tmp_path)
+
+
 def test_a_forgery_without_its_mask_stays_a_forgery(tmp_path: Path) -> None:
     casia_v2(tmp_path)
     lost = next(tmp_path.rglob(f"{V2[0]}_gt.png"))
