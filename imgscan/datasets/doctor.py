@@ -2,7 +2,8 @@
 
 Every picture and mask is opened.  What it looks for has each cost somebody's results (issue threads of IML-ViT, IMDLBenCo, Mesorch,
 TruFor, FOCAL): pictures and masks without each other, sizes that differ, masks on their side, empty or full masks, masks in the
-other polarity, unreadable files, one file in two splits, files known to be bad, and counts that are not those of the papers.
+other polarity, unreadable files, one file in two splits or as forged and as untouched, files known to be bad, and counts that are
+not those of the papers.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "rotated-mask": ("error", "masks rotated by 90 degrees"),
     "wrong-size": ("error", "masks of another size than their picture"),
     "inverted-polarity": ("error", "most masks mark over half of the picture: the other polarity is meant"),
+    "both-truths": ("error", "the same file as forged and as untouched"),
     "across-splits": ("error", "the same file in two splits"),
     "known-bad": ("warning", "files known to be bad"),
     "unpaired-mask": ("warning", "files in a folder of masks that belong to no picture"),
@@ -207,13 +209,23 @@ def _misfit(entry: Entry) -> bool:
 
 
 def _duplicates(entries: Sequence[Entry], rule: SplitRule) -> Iterable[Finding]:
-    """Byte-identical pictures, within a split and across splits."""
+    """Byte-identical pictures: within a split, across splits, and those of which one is forged and another is not."""
     within: list[Path] = []
     across: list[Path] = []
     splits = {entry.image: rule.of(entry) for entry in entries}
+    truths: dict[Path, set[bool]] = {}  # a list may name one file twice
+    for entry in entries:
+        truths.setdefault(entry.image, set()).add(entry.mask is None)
+    both = {path: None for path, truth in truths.items() if len(truth) > 1}
     for files in identical(list(splits)):
-        (across if len({splits[path] for path in files}) > 1 else within).extend(files)
-    for kind, paths in (("across-splits", across), ("duplicate", within)):
+        unlike = len(set[bool]().union(*(truths[path] for path in files))) > 1
+        if unlike:
+            both |= dict.fromkeys(files)
+        if len({splits[path] for path in files}) > 1:
+            across += files
+        elif not unlike:
+            within += files
+    for kind, paths in (("both-truths", [*both]), ("across-splits", across), ("duplicate", within)):
         if paths:
             yield Finding(kind, KINDS[kind][1], tuple(paths))
 

@@ -56,6 +56,12 @@ def plant_duplicate(root: Path) -> list[str]:
     return ["00.png", f"{other:02d}.png"]
 
 
+def plant_both_truths(root: Path) -> list[str]:
+    (root / "authentic").mkdir()
+    shutil.copy(root / "images/00.png", root / "authentic/00.png")
+    return ["00.png", "00.png"]
+
+
 def plant_polarity(root: Path) -> list[str]:
     for k in range(COUNT):
         mask(root / f"masks/{k:02d}.png", "black")
@@ -81,6 +87,7 @@ PLANTS: dict[str, Callable[[Path], list[str]]] = {
     "full-mask": planted("08.png", lambda root: mask(root / "masks/08.png", forged=FORGED | True)),
     "faint-mask": planted("09.png", lambda root: Image.fromarray(FORGED.astype(np.uint8)).save(root / "masks/09.png")),
     "inverted-polarity": plant_polarity,
+    "both-truths": plant_both_truths,
     "across-splits": plant_across,
     "duplicate": plant_duplicate,
 }
@@ -105,6 +112,11 @@ def test_a_list_may_name_a_part_of_a_folder(root: Path) -> None:
     assert diagnosis.forged == 5
     (root / "masks/03.png").unlink()
     assert found(check(str(root / "some.csv"))) == {"unpaired-image": ["03.png"]}
+
+
+def test_a_list_may_name_a_picture_as_forged_and_as_untouched(root: Path) -> None:
+    (root / "train.txt").write_text("images/00.png masks/00.png 1\nimages/01.png masks/01.png 1\nimages/00.png None 0\n")
+    assert found(check(str(root / "train.txt"))) == {"both-truths": ["00.png"]}
 
 
 def test_a_truncated_picture_is_unreadable(root: Path) -> None:
