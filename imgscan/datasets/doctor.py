@@ -47,6 +47,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "full-mask": ("warning", "masks that mark the whole picture"),
     "faint-mask": ("warning", "masks that mark nothing by their rule but hold levels above 0"),
     "counts": ("warning", "counts that are not those of the literature"),
+    "mostly-forged": ("note", "masks that mark over half of their picture; look whether they are in the other polarity"),
     "duplicate": ("note", "the same file twice within a split"),
     "counts-agree": ("note", "counts are those of the literature"),
 }
@@ -117,6 +118,7 @@ def check(name_or_path: str, root: Path | None = None, step: Callable[[int, int]
     if info is not None:
         _known_bad(entries, info, root, notes)
     if notes.forged and np.mean(np.array(notes.forged) > 0.5) > 0.5:
+        notes.files.pop("mostly-forged", None)  # nearly all of them
         notes.add("inverted-polarity", *[e.mask for e in entries if e.mask is not None][:1])
     findings = [Finding(kind, KINDS[kind][1], tuple(paths)) for kind, paths in notes.files.items()]
     findings += _duplicates(entries, rule)
@@ -165,6 +167,8 @@ def _examine(entry: Entry, notes: _Notes) -> None:
         notes.add("faint-mask" if faint else "empty-mask", entry.mask)
     elif share == 1:
         notes.add("full-mask", entry.mask)
+    elif share > 0.5:
+        notes.add("mostly-forged", entry.mask)
     if share > 0:
         notes.forged.append(share)
 

@@ -87,6 +87,7 @@ PLANTS: dict[str, Callable[[Path], list[str]]] = {
     "full-mask": planted("08.png", lambda root: mask(root / "masks/08.png", forged=FORGED | True)),
     "faint-mask": planted("09.png", lambda root: Image.fromarray(FORGED.astype(np.uint8)).save(root / "masks/09.png")),
     "inverted-polarity": plant_polarity,
+    "mostly-forged": planted("02.png", lambda root: mask(root / "masks/02.png", "black")),
     "both-truths": plant_both_truths,
     "across-splits": plant_across,
     "duplicate": plant_duplicate,
