@@ -85,6 +85,30 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
+MADE = ("image", "mask", "kind", "forged_share", "seed", "number")  # columns of the manifest.csv that `imgscan data synth` writes
+
+
+def without_made(paths: Iterable[Path]) -> list[Path]:
+    """The paths but those of forgeries and masks that `imgscan data synth` wrote: a photograph is what nobody forged."""
+    made: dict[Path, bool] = {}
+    kept = []
+    for path in paths:
+        folder = path.parent
+        if folder not in made:
+            made[folder] = folder.name in ("images", "masks") and _is_made(folder.parent / "manifest.csv")
+        if not made[folder]:
+            kept.append(path)
+    return kept
+
+
+def _is_made(manifest: Path) -> bool:
+    try:
+        with manifest.open("rb") as file:
+            return file.readline(200).rstrip() == ",".join(MADE).encode()
+    except OSError:
+        return False
+
+
 def pictures(folder: Path) -> list[Path]:
     """The picture files directly in a folder, in stable order; hidden files (macOS' `._x.jpg`) are none."""
     return sorted(p for p in folder.iterdir() if is_picture(p))
