@@ -368,6 +368,19 @@ def test_backgrounds_and_series_are_groups(tmp_path: Path) -> None:
     assert series == {"nc2016_5555"}
 
 
+def test_forgeries_of_one_coco_picture_stay_in_one_split_of_defacto(tmp_path: Path) -> None:
+    folders = {"splicing_1": "probe_mask", "copymove": "probe_mask", "inpainting": "inpaint_mask"}
+    names = [(kind, f"{k}_000000000260") for kind in folders for k in range(10)]
+    make(tmp_path, {f"{kind}_img/img/{n}.tif": f"{kind}_annotations/{folders[kind]}/{n}.tif" for kind, n in names}, "white")
+    module = data_set("defacto")
+    assert len({module.INFO.splits.of(entry) for entry in module.entries(tmp_path)}) == 1
+    lines = [f"{kind}_img/img/{n}.tif {kind}_annotations/{folders[kind]}/{n}.tif 1" for kind, n in names]
+    (tmp_path / "defacto_84k.txt").write_text("\n".join(lines) + "\n")
+    listed = module.entries(tmp_path)
+    assert {entry.source for entry in listed} == {"defacto-84k"}
+    assert len({module.INFO.splits.of(entry) for entry in listed}) == 1
+
+
 def test_defacto_lists_are_its_splits(tmp_path: Path) -> None:
     for stem in ("a", "b", "c"):
         picture(tmp_path / f"img/{stem}.jpg")
