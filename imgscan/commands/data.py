@@ -15,7 +15,7 @@ from imgscan.datasets.doctor import Diagnosis, check
 from imgscan.datasets.entries import read_rgb
 from imgscan.datasets.families import Families, forge_as, parse_families
 from imgscan.datasets.forge import KINDS, Rgb, forge
-from imgscan.datasets.trees import is_picture
+from imgscan.datasets.trees import MADE, is_picture, without_made
 from imgscan.errors import ExitCode, InputError, OutputError, unknown
 from imgscan.find import find
 from imgscan.progress import bar
@@ -91,7 +91,10 @@ def synth_command(*, roots: list[Path], count: int, side: int, kinds: list[str],
         raise InputError("forgeries need pristine photographs: give --data-root DIR (repeatable)")
     if (out / "images").exists() or (out / "manifest.csv").exists():
         raise InputError(f"--out {out} holds a data set already; choose another folder")
-    photos = [source.path for source in find(roots) if is_picture(source.path)]
+    found = [source.path for source in find(roots) if is_picture(source.path)]
+    photos = without_made(found)
+    if len(photos) < len(found):
+        print(f"imgscan: passed over {len(found) - len(photos):,} pictures that imgscan data synth wrote", file=sys.stderr)
     if not photos:
         raise InputError(f"{', '.join(str(root) for root in roots)}: no pictures; wanted .jpg, .png, .tif, .webp or .bmp files")
     try:
@@ -105,12 +108,14 @@ def synth_command(*, roots: list[Path], count: int, side: int, kinds: list[str],
 def _write(photos: list[Path], count: int, side: int, kinds: list[str], families: Families, seed: int, out: Path) -> None:
     read = lru_cache(maxsize=16)(read_rgb)
     areas = np.array([_area(path) for path in photos])
+    if not areas.any():
+        raise InputError(f"none of {len(photos)} photographs can be opened, {photos[0]} for one; wanted pristine pictures")
     edges = np.cumsum(areas)
     for name in ("images", "masks"):
         (out / name).mkdir(parents=True)
     with bar("forging", count) as progress, (out / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["image", "mask", "kind", "forged_share", "seed", "number"])
+        table.writerow(MADE)
         for number in range(count):
             rng = np.random.default_rng((seed, number))
 

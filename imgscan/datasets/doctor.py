@@ -2,7 +2,8 @@
 
 Every picture and mask is opened.  What it looks for has each cost somebody's results (issue threads of IML-ViT, IMDLBenCo, Mesorch,
 TruFor, FOCAL): pictures and masks without each other, sizes that differ, masks on their side, empty or full masks, masks in the
-other polarity, unreadable files, one file in two splits, files known to be bad, and counts that are not those of the papers.
+other polarity, unreadable files, one file in two splits or as forged and as untouched, files known to be bad, and counts that are
+not those of the papers.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "rotated-mask": ("error", "masks rotated by 90 degrees"),
     "wrong-size": ("error", "masks of another size than their picture"),
     "inverted-polarity": ("error", "most masks mark over half of the picture: the other polarity is meant"),
+    "both-truths": ("error", "the same file as forged and as untouched"),
     "across-splits": ("error", "the same file in two splits"),
     "known-bad": ("warning", "files known to be bad"),
     "unpaired-mask": ("warning", "files in a folder of masks that belong to no picture"),
@@ -45,6 +47,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "full-mask": ("warning", "masks that mark the whole picture"),
     "faint-mask": ("warning", "masks that mark nothing by their rule but hold levels above 0"),
     "counts": ("warning", "counts that are not those of the literature"),
+    "mostly-forged": ("note", "masks that mark over half of their picture; look whether they are in the other polarity"),
     "duplicate": ("note", "the same file twice within a split"),
     "counts-agree": ("note", "counts are those of the literature"),
 }
@@ -115,6 +118,7 @@ def check(name_or_path: str, root: Path | None = None, step: Callable[[int, int]
     if info is not None:
         _known_bad(entries, info, root, notes)
     if notes.forged and np.mean(np.array(notes.forged) > 0.5) > 0.5:
+        notes.files.pop("mostly-forged", None)  # nearly all of them
         notes.add("inverted-polarity", *[e.mask for e in entries if e.mask is not None][:1])
     findings = [Finding(kind, KINDS[kind][1], tuple(paths)) for kind, paths in notes.files.items()]
     findings += _duplicates(entries, rule)
@@ -163,6 +167,8 @@ def _examine(entry: Entry, notes: _Notes) -> None:
         notes.add("faint-mask" if faint else "empty-mask", entry.mask)
     elif share == 1:
         notes.add("full-mask", entry.mask)
+    elif share > 0.5:
+        notes.add("mostly-forged", entry.mask)
     if share > 0:
         notes.forged.append(share)
 
@@ -207,13 +213,23 @@ def _misfit(entry: Entry) -> bool:
 
 
 def _duplicates(entries: Sequence[Entry], rule: SplitRule) -> Iterable[Finding]:
-    """Byte-identical pictures, within a split and across splits."""
+    """Byte-identical pictures: within a split, across splits, and those of which one is forged and another is not."""
     within: list[Path] = []
     across: list[Path] = []
     splits = {entry.image: rule.of(entry) for entry in entries}
+    truths: dict[Path, set[bool]] = {}  # a list may name one file twice
+    for entry in entries:
+        truths.setdefault(entry.image, set()).add(entry.mask is None)
+    both = {path: None for path, truth in truths.items() if len(truth) > 1}
     for files in identical(list(splits)):
-        (across if len({splits[path] for path in files}) > 1 else within).extend(files)
-    for kind, paths in (("across-splits", across), ("duplicate", within)):
+        unlike = len(set[bool]().union(*(truths[path] for path in files))) > 1
+        if unlike:
+            both |= dict.fromkeys(files)
+        if len({splits[path] for path in files}) > 1:
+            across += files
+        elif not unlike:
+            within += files
+    for kind, paths in (("both-truths", [*both]), ("across-splits", across), ("duplicate", within)):
         if paths:
             yield Finding(kind, KINDS[kind][1], tuple(paths))
 

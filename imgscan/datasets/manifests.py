@@ -92,7 +92,7 @@ Read = tuple[list[Row], MaskRule, list[str]]  # rows, the rule of their masks, f
 
 def _json(path: Path) -> Read:
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(path.read_text("utf-8-sig"))
     except UnicodeDecodeError:
         raise
     except ValueError as error:
@@ -126,7 +126,7 @@ def _forensichub_mask(path: Path, number: int, item: dict[str, Any]) -> str:
 
 
 def _text(path: Path) -> Read:
-    lines = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     rows: list[Row] = []
     rule: MaskRule = "white"
     for number, line in enumerate(lines, 1):

@@ -21,7 +21,7 @@ from imgscan.datasets import DATASETS, data_set
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.manifests import READERS, read_manifest
 from imgscan.datasets.splits import DEFAULT, HashSplit, SplitRule
-from imgscan.datasets.trees import generic, subfolders
+from imgscan.datasets.trees import below, generic, subfolders
 from imgscan.errors import InputError, unknown
 
 Wanted = Literal["train", "val", "test", "all"]
@@ -147,10 +147,8 @@ def _named(name: str, roots: Sequence[Path], alone: bool) -> list[Entry]:
 
 def _is_plain_tree(place: Path, entries: Sequence[Entry]) -> bool:
     """Whether the entries lie directly in images/ or Tp/ of the place with masks/ or Gt/ beside."""
-    return any(
-        entry.mask is not None and entry.mask.parent.name.lower() in ("masks", "gt") and entry.mask.parent.parent == place
-        for entry in entries
-    )
+    plain = {below(place, ("masks",)), below(place, ("Gt",))}
+    return any(entry.mask is not None and entry.mask.parent in plain for entry in entries)
 
 
 def _plain(name: str) -> str:

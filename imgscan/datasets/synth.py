@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from imgscan.datasets.entries import read_rgb
 from imgscan.datasets.families import Families, forge_as, parse_families, untouched_as
 from imgscan.datasets.forge import Photo, Rgb, forge, untouched
-from imgscan.datasets.trees import is_picture
+from imgscan.datasets.trees import is_picture, without_made
 from imgscan.errors import InputError
 
 CACHE_BYTES = 1_500_000_000  # of decoded photographs that a loader process keeps
@@ -42,7 +42,10 @@ def read_photo(path: Path) -> Rgb:
 
 
 def find_photos(roots: list[Path]) -> list[Path]:
-    """Every picture file below the folders, in stable order; InputError when a folder is missing or holds none."""
+    """Every picture file below the folders, in stable order; InputError when a folder is missing or holds none.
+
+    What `imgscan data synth` wrote there is left out.
+    """
     photos: list[Path] = []
     for root in roots:
         if not root.is_dir():
@@ -52,7 +55,10 @@ def find_photos(roots: list[Path]) -> list[Path]:
         found = sorted(p for p in root.rglob("*") if is_picture(p))
         if not found:
             raise InputError(f"{root}: no pictures below it; wanted .jpg, .png, .tif or .webp files")
-        photos += found
+        photographs = without_made(found)
+        if not photographs:
+            raise InputError(f"{root}: only forgeries that imgscan data synth wrote; wanted pristine pictures (--data-root DIR)")
+        photos += photographs
     return photos
 
 

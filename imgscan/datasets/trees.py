@@ -51,8 +51,13 @@ GENERIC = (
 )
 
 
+def beside(repository: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The names, and the same in a repository that was cloned, or unpacked from GitHub's archive, beside the pictures."""
+    return tuple(f"{folder}{name}" for folder in ("", f"{repository}/", f"{repository}-master/") for name in names)
+
+
 def below(root: Path, names: Sequence[str]) -> Path | None:
-    """The first of the folders `a/b` that exists below root, whatever the case of its letters."""
+    """The first of the folders `a/b` that exists below root, whatever the case of its letters, or what was unpacked into it."""
     for name in names:
         here: Path | None = root
         for step in name.split("/"):
@@ -62,17 +67,46 @@ def below(root: Path, names: Sequence[str]) -> Path | None:
     return None
 
 
+def _unpacked(folder: Path) -> Path:
+    """The folder, or `a/a` for `a`: an archive that holds a folder of its own name was unpacked into a folder of that name."""
+    return folder / folder.name if (folder / folder.name).is_dir() else folder
+
+
 def _child(folder: Path, name: str) -> Path | None:
     if (folder / name).is_dir():
-        return folder / name
+        return _unpacked(folder / name)
     if not folder.is_dir():
         return None
-    return next((p for p in sorted(folder.iterdir()) if p.name.lower() == name.lower() and p.is_dir()), None)
+    return next((_unpacked(p) for p in sorted(folder.iterdir()) if p.name.lower() == name.lower() and p.is_dir()), None)
 
 
 def is_picture(path: Path) -> bool:
     """Whether a path is a picture file by its name; hidden files (macOS' `._x.jpg`) are none."""
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+MADE = ("image", "mask", "kind", "forged_share", "seed", "number")  # columns of the manifest.csv that `imgscan data synth` writes
+
+
+def without_made(paths: Iterable[Path]) -> list[Path]:
+    """The paths but those of forgeries and masks that `imgscan data synth` wrote: a photograph is what nobody forged."""
+    made: dict[Path, bool] = {}
+    kept = []
+    for path in paths:
+        folder = path.parent
+        if folder not in made:
+            made[folder] = folder.name in ("images", "masks") and _is_made(folder.parent / "manifest.csv")
+        if not made[folder]:
+            kept.append(path)
+    return kept
+
+
+def _is_made(manifest: Path) -> bool:
+    try:
+        with manifest.open("rb") as file:
+            return file.readline(200).rstrip() == ",".join(MADE).encode()
+    except OSError:
+        return False
 
 
 def pictures(folder: Path) -> list[Path]:

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from imgscan.datasets import DATASETS
 from imgscan.datasets.resolve import resolve
-from imgscan.errors import ExitCode
+from imgscan.datasets.synth import find_photos
+from imgscan.errors import ExitCode, InputError
 from tests.cli.test_cli import run
 from tests.conftest import PHOTOS
 
@@ -141,3 +143,30 @@ def test_synth_passes_over_what_it_cannot_read(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out" / "images").iterdir())) == 6
     said = sorted(line for line in done.stderr.splitlines() if "passed over" in line)
     assert [name in line for name, line in zip(("cut.jpg", "text.jpg"), said, strict=True)] == [True, True]
+
+
+def test_synth_takes_no_forgeries_for_photographs(tmp_path: Path) -> None:
+    """Those of an earlier call, which lie in the working directory by default; the masks beside them neither."""
+    for path in sorted(PHOTOS.glob("*.jpg"))[:2]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    call = ("data", "synth", "--data-root", tmp_path, "--count", 4, "--side", 64, "--out")
+    assert run(*call, tmp_path / "first").returncode == ExitCode.CLEAN
+    done = run(*call, tmp_path / "second")
+    assert "passed over 8 pictures that imgscan data synth wrote" in done.stderr
+    for name in ("images/000003.png", "masks/000003.png", "manifest.csv"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    assert len(find_photos([tmp_path])) == 2
+    with pytest.raises(InputError, match="only forgeries that imgscan data synth wrote"):
+        find_photos([tmp_path / "first"])
+
+
+def test_synth_leaves_nothing_where_no_photograph_can_be_read(tmp_path: Path) -> None:
+    """So that the same call goes through once there are some."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    call = ("data", "synth", "--data-root", photos, "--count", 1, "--side", 64, "--out", tmp_path / "out")
+    done = run(*call)
+    assert done.returncode == ExitCode.INCOMPLETE
+    assert "none of 1 photographs can be opened" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -56,6 +56,12 @@ def plant_duplicate(root: Path) -> list[str]:
     return ["00.png", f"{other:02d}.png"]
 
 
+def plant_both_truths(root: Path) -> list[str]:
+    (root / "authentic").mkdir()
+    shutil.copy(root / "images/00.png", root / "authentic/00.png")
+    return ["00.png", "00.png"]
+
+
 def plant_polarity(root: Path) -> list[str]:
     for k in range(COUNT):
         mask(root / f"masks/{k:02d}.png", "black")
@@ -81,6 +87,8 @@ PLANTS: dict[str, Callable[[Path], list[str]]] = {
     "full-mask": planted("08.png", lambda root: mask(root / "masks/08.png", forged=FORGED | True)),
     "faint-mask": planted("09.png", lambda root: Image.fromarray(FORGED.astype(np.uint8)).save(root / "masks/09.png")),
     "inverted-polarity": plant_polarity,
+    "mostly-forged": planted("02.png", lambda root: mask(root / "masks/02.png", "black")),
+    "both-truths": plant_both_truths,
     "across-splits": plant_across,
     "duplicate": plant_duplicate,
 }
@@ -105,6 +113,11 @@ def test_a_list_may_name_a_part_of_a_folder(root: Path) -> None:
     assert diagnosis.forged == 5
     (root / "masks/03.png").unlink()
     assert found(check(str(root / "some.csv"))) == {"unpaired-image": ["03.png"]}
+
+
+def test_a_list_may_name_a_picture_as_forged_and_as_untouched(root: Path) -> None:
+    (root / "train.txt").write_text("images/00.png masks/00.png 1\nimages/01.png masks/01.png 1\nimages/00.png None 0\n")
+    assert found(check(str(root / "train.txt"))) == {"both-truths": ["00.png"]}
 
 
 def test_a_truncated_picture_is_unreadable(root: Path) -> None:
@@ -156,6 +169,15 @@ def test_original_masks_of_nist16_are_not_called_inverted(tmp_path: Path) -> Non
     shutil.rmtree(tmp_path / "reference")
     make(tmp_path, {f"Tp/{k}.png": f"Gt/{k}.png" for k in range(3)}, "black")  # converted, but not turned to white
     assert "inverted-polarity" in found(check("nist16", tmp_path))
+
+
+def test_the_other_masks_of_columbia_are_no_strays(tmp_path: Path) -> None:
+    TREES["columbia"](tmp_path)
+    (tmp_path / "4cam_splc/edgemask/000000_edgemask.jpg").unlink()
+    shutil.rmtree(tmp_path / "4cam_auth")
+    for path in sorted((tmp_path / "4cam_splc/edgemask").iterdir()):
+        shutil.copy(path, path.with_name(f"{path.stem}_3.jpg"))
+    assert list(found(check("columbia", tmp_path))) == ["counts"]
 
 
 def test_a_set_that_is_not_there(tmp_path: Path) -> None:

@@ -78,6 +78,13 @@ def test_lists_of_pictures_alone(root: Path) -> None:
     assert names(read_manifest(root / "x.txt"), root) == [("t/u_0.jpg", "t/u_0_mask.png"), ("img/c.jpg", None)]
 
 
+@pytest.mark.parametrize("name", ["x.txt", "x.json", "x.csv"])
+def test_the_mark_that_windows_puts_first_is_no_part_of_a_name(root: Path, name: str) -> None:
+    text = {"x.txt": "img/a.jpg gt/a.png 1\n", "x.json": '[["img/a.jpg", "gt/a.png"]]', "x.csv": "image,mask\nimg/a.jpg,gt/a.png\n"}
+    (root / name).write_text(text[name], encoding="utf-8-sig")
+    assert names(read_manifest(root / name), root) == PAIRS[:1]
+
+
 def test_csv(root: Path) -> None:
     (root / "manifest.csv").write_text("image,mask,kind\nimg/a.jpg,gt/a.png,splicing\nimg/c.jpg,,\n")
     assert names(read_manifest(root / "manifest.csv"), root) == [PAIRS[0], PAIRS[2]]

@@ -305,6 +305,50 @@ def test_both_casias_with_masks_in_folders_of_one_name(tmp_path: Path) -> None:
         assert all(entry.mask.exists() for entry in data_set(name).entries(tmp_path) if entry.mask)
 
 
+GT2, NEW = "CASIA2.0_revised/CASIA 2 Groundtruth", "CASIA 1.0 dataset"
+
+
+@pytest.mark.parametrize(
+    ("name", "tree", "moves"),
+    [
+        ("casia-v2", casia_v2, [(GT2, "CASIA2.0_Groundtruth")]),
+        ("casia", casia_v2, [(GT2, "casia2groundtruth-master/CASIA2.0_Groundtruth")]),
+        ("casia-v2", casia_v2, [(GT2, "CASIA 2 Groundtruth"), ("CASIA2.0_revised", "CASIA 2.0")]),
+        ("casia-v1", casia_v1, [("Tp", f"{NEW}/Tp"), ("Au", f"{NEW}/Au")]),
+        ("casia-v1", casia_v1, [("Tp", f"{NEW}/Modified Tp/Tp"), ("Au", f"{NEW}/x/Au"), (f"{NEW}/x", f"{NEW}/Au")]),
+        (
+            "columbia",
+            columbia,
+            [("4cam_splc", "x/4cam_splc"), ("4cam_auth", "y/4cam_auth"), ("x", "4cam_splc"), ("y", "4cam_auth")],
+        ),
+    ],
+)
+def test_as_the_archives_unpack(tmp_path: Path, name: str, tree: Callable[[Path], Expected], moves: list[tuple[str, str]]) -> None:
+    """In folders of their own names, the masks beside the pictures' folder: the same pairs."""
+    wanted = {(Path(i).name, m and Path(m).name) for i, m in tree(tmp_path).items()}
+    for folder, to in moves:
+        (tmp_path / to).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder).rename(tmp_path / to)
+    found = data_set(name).entries(tmp_path)
+    assert {(e.image.name, e.mask and e.mask.name) for e in found} == wanted
+    assert all(mask.exists() for e in found for mask in masks_of(e))
+
+
+def test_the_mask_of_casia_with_another_ending(tmp_path: Path) -> None:
+    stem = "Tp_D_NRD_S_N_cha10002_cha10001_20094"
+    make(tmp_path, {f"Tp/{stem}.jpg": f"CASIA2.0_Groundtruth/{stem}_gt3.png"}, "any")
+    assert [e.mask and e.mask.name for e in data_set("casia-v2").entries(tmp_path)] == [f"{stem}_gt3.png"]
+
+
+def test_probes_of_nist16_without_the_file_that_pairs_them(tmp_path: Path) -> None:
+    """Not forgeries whose masks are lost, nor pairs by numbers that two files share by chance."""
+    nist16(tmp_path)
+    mask(tmp_path / "reference/manipulation/mask/NC2016_0136.png", "black")
+    (tmp_path / "reference/manipulation/NC2016-manipulation-ref.csv").unlink()
+    with pytest.raises(InputError, match=r"probe/ and masks, but no reference/manipulation/NC2016-manipulation-ref\.csv"):
+        data_set("nist16").entries(tmp_path)
+
+
 def test_a_forgery_without_its_mask_stays_a_forgery(tmp_path: Path) -> None:
     casia_v2(tmp_path)
     lost = next(tmp_path.rglob(f"{V2[0]}_gt.png"))
@@ -322,6 +366,19 @@ def test_backgrounds_and_series_are_groups(tmp_path: Path) -> None:
     nist16(tmp_path / "nist")
     series = {e.group for e in data_set("nist16").entries(tmp_path / "nist")}
     assert series == {"nc2016_5555"}
+
+
+def test_forgeries_of_one_coco_picture_stay_in_one_split_of_defacto(tmp_path: Path) -> None:
+    folders = {"splicing_1": "probe_mask", "copymove": "probe_mask", "inpainting": "inpaint_mask"}
+    names = [(kind, f"{k}_000000000260") for kind in folders for k in range(10)]
+    make(tmp_path, {f"{kind}_img/img/{n}.tif": f"{kind}_annotations/{folders[kind]}/{n}.tif" for kind, n in names}, "white")
+    module = data_set("defacto")
+    assert len({module.INFO.splits.of(entry) for entry in module.entries(tmp_path)}) == 1
+    lines = [f"{kind}_img/img/{n}.tif {kind}_annotations/{folders[kind]}/{n}.tif 1" for kind, n in names]
+    (tmp_path / "defacto_84k.txt").write_text("\n".join(lines) + "\n")
+    listed = module.entries(tmp_path)
+    assert {entry.source for entry in listed} == {"defacto-84k"}
+    assert len({module.INFO.splits.of(entry) for entry in listed}) == 1
 
 
 def test_defacto_lists_are_its_splits(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ Dong, Wang, Tan, "CASIA Image Tampering Detection Evaluation Database", ChinaSIP
 https://doi.org/10.1109/ChinaSIP.2013.6625374; masks by N. T. Pham, https://github.com/namtpham/casia1groundtruth.  The set was
 distributed without masks.
 
-Layout: `Tp/CM/`, `Tp/Sp/`, `Au/`, `CASIA 1.0 groundtruth/CM/<stem>_gt.png`, `CASIA 1.0 groundtruth/Sp/<stem>_gt.png`; forged is
-what is not black.  One splice has no mask, so that 920 (459 copy-move, 461 splices) can be used.
+Layout: `Tp/CM/`, `Tp/Sp/`, `Au/`, `CASIA 1.0 groundtruth/CM/<stem>_gt.png`, `CASIA 1.0 groundtruth/Sp/<stem>_gt.png`, all in one
+folder, or the pictures in `CASIA 1.0 dataset/` beside the masks; `Modified Tp/Tp/` stands for `Tp/` (`Original Tp/` has other names
+than the masks).  Forged is what is not black.  One splice has no mask, so that 920 (459 copy-move, 461 splices) can be used.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from pathlib import Path
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.info import SetInfo
 from imgscan.datasets.splits import TestOnly
-from imgscan.datasets.trees import Part, collect
+from imgscan.datasets.trees import Part, beside, collect
 
+_FOLDERS = ("CASIA1", "CASIA1.0", "CASIA 1.0", "CASIA 1.0 dataset", "CASIAv1")
 INFO = SetInfo(
     name="casia-v1",
     title="CASIA 1.0: splicing and copy-move, 384 x 256 JPEG",
@@ -25,7 +27,7 @@ INFO = SetInfo(
     forged=(920,),
     authentic=(800,),
     splits=TestOnly(),
-    folders=("CASIA1", "CASIA1.0", "CASIA 1.0", "CASIA 1.0 dataset", "CASIAv1"),
+    folders=_FOLDERS,
     left_out={"Sp_D_NRN_A_cha0011_sec0011_0542": "has no mask in any distribution"},
     remark="Au/ overlaps CASIA 2.0's Au/: after training on casia-v2, false alarms must be counted on other untouched pictures",
 )
@@ -36,10 +38,16 @@ def _gt(stem: str) -> tuple[str, ...]:
     return (f"{stem}_gt", stem)
 
 
-PARTS = (
-    *(Part((f"Tp/{kind}",), tuple(f"{folder}/{kind}" for folder in _MASKS), _gt, "any") for kind in ("CM", "Sp")),
-    Part(("Au",), optional=True),
-)
+def _images(name: str) -> tuple[str, ...]:
+    return (name, *(f"{folder}/{name}" for folder in _FOLDERS))
+
+
+def _tampered(kind: str) -> Part:
+    images = (*_images(f"Tp/{kind}"), *_images(f"Modified Tp/Tp/{kind}"), *_images(f"Modified Tp/{kind}"))
+    return Part(images, beside("casia1groundtruth", tuple(f"{folder}/{kind}" for folder in _MASKS)), _gt, "any")
+
+
+PARTS = (_tampered("CM"), _tampered("Sp"), Part(_images("Au"), optional=True))
 
 
 def entries(root: Path) -> list[Entry]:

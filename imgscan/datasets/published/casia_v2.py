@@ -3,10 +3,12 @@
 Dong, Wang, Tan, "CASIA Image Tampering Detection Evaluation Database", ChinaSIP 2013,
 https://doi.org/10.1109/ChinaSIP.2013.6625374; masks by N. T. Pham, https://github.com/namtpham/casia2groundtruth.
 
-Layout: `Tp/`, `Au/`, `CASIA 2 Groundtruth/<stem>_gt.png`.  `Tp_D_*` has two sources (splicing), `Tp_S_*` one (copy-move);
-https://github.com/namtpham/casia2groundtruth says which names its authors got wrong.  17 masks have the wrong size or are rotated:
-`imgscan data check casia-v2 ROOT` names them, https://github.com/SunnyHaze/CASIA2.0-Corrected-Groundtruth has them corrected.
-5,123 forgeries are distributed; 5,105 (FOCAL's paper, CAT-Net's lists) and 5,063 (MVSS-Net's index) are those with a usable mask.
+Layout: `Tp/`, `Au/`, `CASIA 2 Groundtruth/<stem>_gt.png`, all in one folder, or as the archives unpack: `CASIA2.0_revised/Tp/`,
+`CASIA2.0_revised/Au/` and beside them `CASIA2.0_Groundtruth/`; one mask ends in `_gt3.png`.  `Tp_D_*` has two sources (splicing),
+`Tp_S_*` one (copy-move); https://github.com/namtpham/casia2groundtruth says which names its authors got wrong.  17 masks have the
+wrong size or are rotated: `imgscan data check casia-v2 ROOT` names them,
+https://github.com/SunnyHaze/CASIA2.0-Corrected-Groundtruth has them corrected. 5,123 forgeries are distributed; 5,105 (FOCAL's
+paper, CAT-Net's lists) and 5,063 (MVSS-Net's index) are those with a usable mask.
 
 The sets' own split does not exist and everyone's differs; here 90 % train, 10 % val by the hash of the picture that the forgery
 was pasted into (the second name in the file name), with its untouched original, so that one background is never in both.
@@ -20,8 +22,9 @@ from pathlib import Path
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.info import SetInfo
 from imgscan.datasets.splits import HashSplit
-from imgscan.datasets.trees import Part, collect
+from imgscan.datasets.trees import Part, beside, collect
 
+_FOLDERS = ("CASIA2", "CASIA2.0", "CASIA 2.0", "CASIA2.0_revised", "CASIAv2")
 INFO = SetInfo(
     name="casia-v2",
     title="CASIA 2.0: splicing and copy-move, JPEG and TIFF",
@@ -30,18 +33,19 @@ INFO = SetInfo(
     forged=(5123, 5105, 5063),
     authentic=(7491,),
     splits=HashSplit(0.1, 0.0, "target picture in the file name, as nat00041"),
-    folders=("CASIA2", "CASIA2.0", "CASIA 2.0", "CASIA2.0_revised", "CASIAv2"),
+    folders=_FOLDERS,
     remark="17 distributed masks have the wrong size or are rotated; use the corrected ones",
 )
 
 
 def _gt(stem: str) -> tuple[str, ...]:
-    return (f"{stem}_gt", stem)
+    return (f"{stem}_gt", stem, f"{stem}_gt3")
 
 
+_MASKS = ("CASIA 2 Groundtruth", "CASIA2 Groundtruth", "CASIA2.0_Groundtruth", "groundtruth")
 PARTS = (
-    Part(("Tp",), ("CASIA 2 Groundtruth", "CASIA2 Groundtruth", "groundtruth"), _gt, "any"),
-    Part(("Au",), optional=True),
+    Part(("Tp", *(f"{folder}/Tp" for folder in _FOLDERS)), beside("casia2groundtruth", _MASKS), _gt, "any"),
+    Part(("Au", *(f"{folder}/Au" for folder in _FOLDERS)), optional=True),
 )
 _FORGED = re.compile(r"Tp_[DS]_.*_[a-z]{3}\d+_([a-z]{3}\d+)_\d+$", re.IGNORECASE)
 _AUTHENTIC = re.compile(r"Au_([a-z]{3})_(\d+)$", re.IGNORECASE)

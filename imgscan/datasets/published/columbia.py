@@ -3,9 +3,9 @@
 Hsu, Chang, "Detecting Image Splicing Using Geometry Invariants and Camera Characteristics Consistency", ICME 2006,
 https://www.ee.columbia.edu/ln/dvmm/downloads/authsplcuncmp/.
 
-Pictures are 757 x 568 to 1,152 x 768 pixels.  Layout: `4cam_auth/`, `4cam_splc/`, `4cam_splc/edgemask/<stem>_edgemask.jpg`.  The
-masks are colour JPEG: green is spliced.  JPEG leaves noise in the green channel, hence the threshold at 127 where others take
-every level above 0.  FOCAL tests on 160 of the 180.
+Pictures are 757 x 568 to 1,152 x 768 pixels.  Layout: `4cam_auth/`, `4cam_splc/`, `4cam_splc/edgemask/<stem>_edgemask.jpg`
+(`<stem>_edgemask_3.jpg` is a variant with a third colour and not used).  The masks are colour JPEG: green is spliced.  JPEG leaves
+noise in the green channel, hence the threshold at 127 where others take every level above 0.  FOCAL tests on 160 of the 180.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ INFO = SetInfo(
     forged=(180, 160),
     authentic=(183,),
     splits=TestOnly(),
-    folders=("Columbia Uncompressed", "authsplcuncmp"),
+    folders=("Columbia Uncompressed", "Columbia Uncompressed Image Splicing Detection", "authsplcuncmp"),
+    beside_masks=("*_edgemask_3.*",),
 )
 
 

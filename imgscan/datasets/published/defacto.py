@@ -8,18 +8,23 @@ split (train and a tenth of it val; test).  Without lists the original layout is
 `splicing_<k>_img/img/`, `splicing_<k>_annotations/probe_mask/`, `copymove_img/img/`, `copymove_annotations/probe_mask/`,
 `inpainting_img/img/`, `inpainting_annotations/inpaint_mask/`. That layout is given from memory of the distribution, and so
 uncertain; images/ and masks/ are taken too.  White is forged; its JPEG masks are not exact at their edges.
+
+Up to ten forgeries a kind are of one COCO picture, `0_000000000260.tif` to `9_000000000260.tif`: its number is what is hashed.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.info import SetInfo
 from imgscan.datasets.manifests import read_manifest
-from imgscan.datasets.splits import DEFAULT, BySource, HashSplit, TestOnly
+from imgscan.datasets.published.sp_coco import background
+from imgscan.datasets.splits import BySource, HashSplit, TestOnly
 from imgscan.datasets.trees import Part, collect, pair, subfolders
 
+_KEY = "number of the COCO picture that was forged, else lower-case stem"
 INFO = SetInfo(
     name="defacto",
     title="DEFACTO (MVSS-Net's 84k and 12k lists): splicing, copy-move, inpainting on COCO",
@@ -27,7 +32,7 @@ INFO = SetInfo(
     where="https://defactodataset.github.io; lists: https://github.com/dong03/MVSS-Net",
     forged=(),
     authentic=(),
-    splits=BySource({"defacto-84k": HashSplit(0.1, 0.0), "defacto-12k": TestOnly(), "defacto": DEFAULT}),
+    splits=BySource({"defacto-84k": HashSplit(0.1, 0.0, _KEY), "defacto-12k": TestOnly(), "defacto": HashSplit(0.1, 0.1, _KEY)}),
     folders=("DEFACTO",),
     remark="always name the subset; 12k is 6,000 forged and 6,000 untouched pictures",
 )
@@ -40,12 +45,12 @@ def entries(root: Path) -> list[Entry]:
     lists = {part: sorted(root.glob(f"*{part}*.txt")) for part in SUBSETS} if root.is_dir() else {}
     listed = [e for part, files in lists.items() for f in files for e in read_manifest(f, [root], source=f"defacto-{part}")]
     if listed:
-        return listed
+        return [replace(entry, group=background(entry.image)) for entry in listed]
     made: list[Entry] = []
     for place in (root, *subfolders(root)):
         for folder in subfolders(place):
             for kind, masks in _KINDS:
                 if folder.name.lower().startswith(kind) and folder.name.lower().endswith("_img"):
                     notes = f"{folder.name[:-4]}_annotations/{masks}"
-                    made += pair(place, Part((f"{folder.name}/img", folder.name), (notes,)), INFO.name)
-    return made or collect(INFO, root, (Part(("splicing_1_img/img",), ("splicing_1_annotations/probe_mask",)),))
+                    made += pair(place, Part((f"{folder.name}/img", folder.name), (notes,)), INFO.name, background)
+    return made or collect(INFO, root, (Part(("splicing_1_img/img",), ("splicing_1_annotations/probe_mask",)),), background)

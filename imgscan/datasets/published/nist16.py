@@ -22,7 +22,7 @@ from pathlib import Path
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.info import SetInfo
 from imgscan.datasets.splits import HashSplit
-from imgscan.datasets.trees import Part, below, collect, pictures, subfolders
+from imgscan.datasets.trees import Part, below, collect, home, pictures, subfolders
 from imgscan.errors import InputError
 
 INFO = SetInfo(
@@ -38,6 +38,7 @@ INFO = SetInfo(
     remark="black is forged in the original masks; series of near-duplicates are kept in one split",
 )
 _REFERENCE = "NC2016-manipulation-ref.csv"
+_LAYOUT = (Part(("probe",), ("reference/manipulation/mask",)),)
 _COLUMNS = ("ProbeFileName", "ProbeMaskFileName", "IsTarget", "BaseFileName")
 
 
@@ -47,10 +48,12 @@ def entries(root: Path) -> list[Entry]:
         folder = below(place, ("reference/manipulation",))
         if folder is not None and (folder / _REFERENCE).is_file():
             return _referenced(place, folder / _REFERENCE)
-    try:
-        return collect(INFO, root, (Part(("probe",), ("reference/manipulation/mask",)),))
-    except InputError as error:
-        raise InputError(f"{error}; the original layout needs reference/manipulation/{_REFERENCE}, which pairs them") from error
+    unpaired = home(root, _LAYOUT)
+    if unpaired is not None:
+        raise InputError(
+            f"nist16: {unpaired} has probe/ and masks, but no reference/manipulation/{_REFERENCE}, and nothing else pairs them"
+        )
+    return collect(INFO, root, _LAYOUT)
 
 
 def _referenced(root: Path, reference: Path) -> list[Entry]:
