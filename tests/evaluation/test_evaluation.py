@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imgscan.commands.calibrate import AS_IS, threshold, threshold_of_forms
+from imgscan.commands.calibrate import AS_IS, LEVEL_RATES, threshold, threshold_of_forms, thresholds
 from imgscan.datasets.entries import Entry
 from imgscan.decode import decode
 from imgscan.detectors import DETECTORS
@@ -484,6 +484,16 @@ def test_copies_do_not_hide_what_pictures_as_they_are_raise() -> None:
     assert threshold_of_forms({AS_IS: copies, "q75": as_is}, 0.05) == pytest.approx(0.35)
     assert threshold_of_forms({AS_IS: as_is[:9], "q75": copies}, 0.05) == pytest.approx(0.7), "9 pictures cannot show 5 %"
     assert threshold_of_forms({AS_IS: as_is, "q75": copies}, 0.01) is None
+
+
+def test_a_rarer_level_is_never_below_a_more_frequent_one() -> None:
+    """200 pictures as they are show 2 % and ask for 0.5; 0.1 % they cannot show, and of all 1,200 together one may pass 0.2."""
+    forms = {AS_IS: [0.0] * 200, "q75": [0.0] * 980 + [0.1] * 18 + [0.2, 0.3]}
+    assert [threshold_of_forms(forms, rate) for rate in LEVEL_RATES.values()] == [0.5, 0.5, 0.5, 0.25]
+    assert thresholds(forms, LEVEL_RATES) == dict.fromkeys(LEVEL_RATES, 0.5)
+    assert thresholds(forms, {"default": 0.001}) == {"default": 0.25}
+    few = thresholds({AS_IS: [0.1] * 20}, LEVEL_RATES)
+    assert few == {"possible": 0.55, "default": None, "likely": None, "certain": None}
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.01, 0.37])
