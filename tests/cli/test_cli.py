@@ -334,6 +334,10 @@ def test_evaluate_counts_a_set_once_and_tells_models_of_one_name_apart(tmp_path:
     assert [line["model"] for line in lines] == ["ela|noi1", "ela"] * 3
     assert [line["data"] for line in lines[-2:]] == ["all together"] * 2
     assert len((tmp_path / "all.csv").read_text().splitlines()) == 1 + 4
+    (tmp_path / "untouched" / "broken.png").write_bytes(b"nothing")
+    done = run("evaluate", "ela", *data, "--attack", "jpeg-50", "--json", "--out", tmp_path / "out")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["skipped"] for line in lines if line["attack"] == "none"] == [0, 1, 1], "the last is of both sets together"
     done = run("evaluate", "ela", *data, "--csv", tmp_path, "--out", tmp_path / "other")
     assert (done.returncode, (tmp_path / "other").exists()) == (int(ExitCode.INCOMPLETE), False)
     assert "cannot be written there" in done.stderr
