@@ -121,10 +121,12 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
         raise InputError(f"{', '.join(options.models) or '--masks'}: nothing is clustered; leave --cluster and --grid out")
     counts = Counter(Path(name).stem for one in sets for name in one.names)
     ambiguous = {stem for stem, count in counts.items() if count > 1}
+    plain_names = Counter(str(Path(name).with_suffix("")) for one in sets for name in one.names)
+    alike = {name for name, count in plain_names.items() if count > 1}
     if options.masks:
         _refuse_shared_names(sets)
     for folder in dict.fromkeys(options.masks):
-        contestants.append(of_masks(folder, ambiguous))
+        contestants.append(of_masks(folder, ambiguous, alike))
         if said := faint_predictions(folder):
             print(f"imgscan: {said}", file=sys.stderr)
     for one in sets:

@@ -149,34 +149,38 @@ def combined(name: str, parts: Sequence[Contestant], operation: Literal["union",
 class _FromFiles:
     folder: Path
     ambiguous: frozenset[str]
+    alike: frozenset[str]
 
     def __call__(self, pictures: Sequence[Picture]) -> Iterator[Answer | Skipped]:
-        return (_read_prediction(picture, self.folder, self.ambiguous) for picture in pictures)
+        return (_read_prediction(picture, self) for picture in pictures)
 
 
-def of_masks(folder: Path, ambiguous: Collection[str] = ()) -> Contestant:
+def of_masks(folder: Path, ambiguous: Collection[str] = (), alike: Collection[str] = ()) -> Contestant:
     """Another tool's predictions: for a/b.jpg a file a/b.jpg.png, a/b.png or a/b.npz (its first array) in the folder; where only
-    one picture has that name also b.jpg.png, b.png or b.npz.
+    one picture has that name also b.jpg.png, b.png or b.npz; where a/b.png is a picture too, only a/b.jpg.png or a/b.jpg.npz.
 
     PNG levels, 0 to 255 or to 65,535, are probabilities 0..1, as are the floats of an npz; the protocol's threshold decides.
 
     Args:
         folder: of the predictions.
-        ambiguous: stems that several pictures in different folders have.
+        ambiguous: stems that several pictures have, in one folder or in several.
+        alike: names less their suffix that several pictures in one folder have.
 
     Raises:
         InputError: no such folder.
     """
     if not folder.is_dir():
         raise InputError(f"--masks {folder}: is not a folder; wanted a folder of PNG or npz maps named after the pictures")
-    return Contestant(f"masks:{folder}", _FromFiles(folder, frozenset(ambiguous)), fixed=True)
+    return Contestant(f"masks:{folder}", _FromFiles(folder, frozenset(ambiguous), frozenset(alike)), fixed=True)
 
 
-def _read_prediction(picture: Picture, folder: Path, ambiguous: Collection[str]) -> Answer | Skipped:
+def _read_prediction(picture: Picture, files: _FromFiles) -> Answer | Skipped:
     """The map of one picture; a Skipped says what was looked for, or what is wrong with it."""
-    name = Path(picture.source.name)
-    bare = [] if name.stem in ambiguous else [Path(name.name)]
+    name, folder = Path(picture.source.name), files.folder
+    bare = [] if name.stem in files.ambiguous else [Path(name.name)]
     names = [text for one in [name, *bare] for text in (f"{one}.png", f"{one.with_suffix('.png')}", f"{one.with_suffix('.npz')}")]
+    if str(name.with_suffix("")) in files.alike:
+        names = [f"{name}.png", f"{name}.npz"]
     path = next((folder / one for one in names if (folder / one).is_file()), None)
     if path is None:
         return Skipped(picture.source, f"no prediction in {folder}: looked for {', '.join(dict.fromkeys(names))}")

@@ -387,6 +387,11 @@ def test_evaluate_names_masks_that_mark_nothing_and_predictions_of_two_sets(tmp_
     done = run("evaluate", "--masks", tmp_path / "two" / "masks", *both, "--out", tmp_path / "out")
     assert done.returncode == ExitCode.INCOMPLETE
     assert "both have a picture x.png" in done.stderr
+    (tmp_path / "alike").mkdir()
+    for name in ("x.png", "x.jpg"):
+        Image.fromarray(photos[0][:96, :128]).save(tmp_path / "alike" / name)
+    done = run("evaluate", "--masks", tmp_path / "two" / "masks", "--data", tmp_path / "alike", "--out", tmp_path / "out")
+    assert "looked for x.jpg.png, x.jpg.npz" in done.stderr, "x.png may be the answer on either"
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,30 @@ def test_predictions_of_equal_names_are_told_apart_by_their_folders(tmp_path: Pa
     assert strengths(of_masks(tmp_path / "maps")) == [0.5, 0.5]
 
 
+def test_a_prediction_is_not_measured_for_two_pictures_that_differ_in_their_suffix(
+    tmp_path: Path, photos: list[np.ndarray]
+) -> None:
+    """x.png in the folder of predictions may be the answer on x.jpg or on x.png."""
+    for folder in ("set", "maps"):
+        (tmp_path / folder).mkdir()
+    for name in ("x.jpg", "x.png", "y.jpg"):
+        Image.fromarray(photos[0][:96, :128]).save(tmp_path / "set" / name)
+    for name, level in (("x.png", 255), ("y.png", 51)):
+        Image.fromarray(np.full((96, 128), level, np.uint8)).save(tmp_path / "maps" / name)
+    maps = of_masks(tmp_path / "maps", {"x"}, {"x"})
+
+    def strengths() -> list[object]:
+        return [round(one.strength or 0, 3) if isinstance(one, PictureScores) else one.reason for one in ask(maps, entries)]
+
+    entries = read_set(str(tmp_path / "set"))
+    folder = tmp_path / "maps"
+    without = [f"no prediction in {folder}: looked for {name}.png, {name}.npz" for name in ("x.jpg", "x.png")]
+    assert strengths() == [*without, 0.2]
+    Image.fromarray(np.full((96, 128), 102, np.uint8)).save(folder / "x.jpg.png")
+    np.savez(folder / "x.png.npz", np.full((96, 128), 0.6, np.float32))
+    assert strengths() == [0.4, 0.6, 0.2]
+
+
 def test_a_mask_of_another_size_is_skipped_and_named(benchmark: Path) -> None:
     Image.fromarray(np.zeros((128, 96), np.uint8)).save(benchmark / "masks" / "x.png")
     assert "96 x 128" in skipped(of_model("ela", HOW), read_set(str(benchmark))).reason
