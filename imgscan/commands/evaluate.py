@@ -119,6 +119,9 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
         raise InputError("--attack: predictions were made of the pictures as they are; wanted a model, or no attack")
     if (options.cluster is not None or options.grid is not None) and not any(one.clusters for one in contestants):
         raise InputError(f"{', '.join(options.models) or '--masks'}: nothing is clustered; leave --cluster and --grid out")
+    if (options.side is not None or options.beyond is not None) and not any(one.networks for one in contestants):
+        text = "no network that could see more or less at once; leave --side and --beyond out"
+        raise InputError(f"{', '.join(options.models) or '--masks'}: {text}")
     counts = Counter(Path(name).stem for one in sets for name in one.names)
     ambiguous = {stem for stem, count in counts.items() if count > 1}
     plain_names = Counter(str(Path(name).with_suffix("")) for one in sets for name in one.names)

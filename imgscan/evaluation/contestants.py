@@ -61,6 +61,7 @@ class Contestant:
     fixed: bool = False  # True: its answers are files, made for the pictures as they were; no attack can be tried on it
     trained_on: frozenset[Path] = frozenset()  # folders and lists that its cards name as training data, as far as they are here
     clusters: bool = False  # whether there is something to cluster, so that another clustering can be asked for
+    networks: bool = False  # whether there are any, so that --side and --beyond say something
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def combined(name: str, parts: Sequence[Contestant], operation: Literal["union",
         weights="+".join(part.weights for part in parts),
         trained_on=frozenset(path for part in parts for path in part.trained_on),
         clusters=any(part.clusters for part in parts),
+        networks=any(part.networks for part in parts),
         identity=digest_of({"operation": operation, "parts": [part.identity for part in parts]}) if known else "",
     )
 
@@ -273,7 +275,7 @@ def of_model(text: str, options: ModelOptions) -> Contestant:
     digests = "+".join(card.sha256 for card in model.cards)
     contestant = of_scanner(model.name, scanner, digests, [shape_of(card) for card in model.cards])
     trained_on = frozenset(path for card in model.cards for path in _trained_on(card))
-    return replace(contestant, trained_on=trained_on, clusters=model.clusters)
+    return replace(contestant, trained_on=trained_on, clusters=model.clusters, networks=bool(model.cards))
 
 
 def training_sets(card: Card) -> list[str]:

@@ -407,6 +407,8 @@ def test_evaluate_names_masks_that_mark_nothing_and_predictions_of_two_sets(tmp_
         (["--table", "focal-1", "--protocol", "ncl"], "--table brings its own data, protocol"),
         (["--table", "focal-1", "--runs", "/no/such"], "--runs /no/such"),
         (["ela", "--runs", "/no/such"], "without it give MODELs"),
+        (["ela", "noi1|cfa1", "--side", "256"], "ela, noi1|cfa1: no network that could see more or less at once"),
+        (["ela", "--beyond", "shrink"], "leave --side and --beyond out"),
     ],
 )
 def test_what_evaluate_refuses(args: list[object], message: str, tmp_path: Path) -> None:
