@@ -62,6 +62,19 @@ def threshold_of_forms(forms: Mapping[str, list[float]], rate: float) -> float |
     return together if together is None or as_is is None else max(together, as_is)
 
 
+def thresholds(forms: Mapping[str, list[float]], rates: Mapping[str, float]) -> dict[str, float | None]:
+    """`threshold_of_forms` of every level, a rarer one never below a more frequent one; None where the pictures are too few.
+
+    For a rare level all forms may decide where those as they are were enough for the level before, and demanded more.
+    """
+    found: dict[str, float | None] = {}
+    least = 0.0
+    for level, rate in sorted(rates.items(), key=lambda pair: -pair[1]):
+        score = threshold_of_forms(forms, rate)
+        found[level] = None if score is None else (least := max(score, least))
+    return found
+
+
 def calibrate_command(
     models: list[str],
     *,
@@ -81,7 +94,7 @@ def calibrate_command(
     `false_alarms` is a rate, 0..1, for which alone a threshold is wanted; None: those of all levels.
 
     What models have in common is computed once on a CPU.  With `copies` the pictures count in the forms of datasets.resaved too,
-    smaller and saved once more: see `threshold_of_forms`.  `csv_file` receives every score.
+    smaller and saved once more: see `thresholds`.  `csv_file` receives every score.
     """
     if false_alarms is not None and not 0 < false_alarms < 1:
         raise InputError(f"--false-alarms {false_alarms:g}: wanted a share of the untouched pictures, between 0 and 1: 0.01 is 1 %")
@@ -179,9 +192,9 @@ def _show(model: str, forms: dict[str, list[float]], rates: Mapping[str, float],
         complete = len(scores) == photographs * (1 + len(COPIES))  # all could be read, and none was too small
         many = f"{'' if complete else 'at most '}{len(COPIES)} copies of each"
         print(f"# {len(scores)} pictures: {photographs} photographs and {many} ({', '.join(COPIES)})")
-    for level, rate in rates.items():
-        score = threshold_of_forms(forms, rate)
+    for level, score in thresholds(forms, rates).items():
         if score is None:
+            rate = rates[level]
             few = f"{len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {math.ceil(round(1 / rate, 6))}"
             print(f"imgscan: {model}: {level}: {few}", file=sys.stderr)
             continue

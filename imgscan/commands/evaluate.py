@@ -119,12 +119,17 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
         raise InputError("--attack: predictions were made of the pictures as they are; wanted a model, or no attack")
     if (options.cluster is not None or options.grid is not None) and not any(one.clusters for one in contestants):
         raise InputError(f"{', '.join(options.models) or '--masks'}: nothing is clustered; leave --cluster and --grid out")
+    if (options.side is not None or options.beyond is not None) and not any(one.networks for one in contestants):
+        text = "no network that could see more or less at once; leave --side and --beyond out"
+        raise InputError(f"{', '.join(options.models) or '--masks'}: {text}")
     counts = Counter(Path(name).stem for one in sets for name in one.names)
     ambiguous = {stem for stem, count in counts.items() if count > 1}
+    plain_names = Counter(str(Path(name).with_suffix("")) for one in sets for name in one.names)
+    alike = {name for name, count in plain_names.items() if count > 1}
     if options.masks:
         _refuse_shared_names(sets)
     for folder in dict.fromkeys(options.masks):
-        contestants.append(of_masks(folder, ambiguous))
+        contestants.append(of_masks(folder, ambiguous, alike))
         if said := faint_predictions(folder):
             print(f"imgscan: {said}", file=sys.stderr)
     for one in sets:
@@ -139,6 +144,7 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
     found: dict[str, list[SetScores]] = {name: [] for name in attacks}
     everything: list[tuple[Contestant, PictureSet, str, list[PictureScores]]] = []
     drawn: list[tuple[PictureSet, Results]] = []
+    missing = [0] * len(contestants)  # answers on the pictures as they are that could not be had, of all sets
     total = sum(len(one.entries) for one in sets) * sum(1 if c.fixed else len(attacks) for c in contestants)
     with Ledger(options.out / "measured.jsonl", force=options.force) as ledger, bar("evaluating", total) as progress:
         for pictures in sets:
@@ -152,10 +158,12 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
                 ordered = [rows[number] for number in sorted(rows)]
                 scores = summarise(contestant, pictures.name, ordered, results.skipped[question], protocol)
                 found[question.attack].append(scores)
+                missing[question.contestant] += scores.skipped if question.attack == UNATTACKED else 0
                 everything.append((contestant, pictures, question.attack, ordered))
                 if options.as_json:
                     print(json.dumps(line_of(scores, contestant, pictures, protocol, question.attack)), flush=True)
-    together = [_together(one, everything, protocol) for one in contestants] if len(sets) > 1 else []
+    everyone = zip(contestants, missing, strict=True)
+    together = [_together(one, everything, skipped, protocol) for one, skipped in everyone] if len(sets) > 1 else []
     if options.as_json:
         everywhere = PictureSet(TOGETHER, [], [one for pictures in sets for one in pictures.hashes], [])
         for scores, contestant in zip(together, contestants, strict=False):
@@ -355,8 +363,9 @@ def _draw(
 def _together(
     contestant: Contestant,
     everything: Sequence[tuple[Contestant, PictureSet, str, list[PictureScores]]],
+    skipped: int,
     protocol: Protocol,
 ) -> SetScores:
     """All sets as one, for the image level: many a folder has forged pictures only, or untouched ones."""
     rows = [row for one, _, attack, some in everything if one is contestant and attack == UNATTACKED for row in some]
-    return summarise(contestant, TOGETHER, rows, 0, protocol)
+    return summarise(contestant, TOGETHER, rows, skipped, protocol)

@@ -61,6 +61,7 @@ class Contestant:
     fixed: bool = False  # True: its answers are files, made for the pictures as they were; no attack can be tried on it
     trained_on: frozenset[Path] = frozenset()  # folders and lists that its cards name as training data, as far as they are here
     clusters: bool = False  # whether there is something to cluster, so that another clustering can be asked for
+    networks: bool = False  # whether there are any, so that --side and --beyond say something
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def combined(name: str, parts: Sequence[Contestant], operation: Literal["union",
         weights="+".join(part.weights for part in parts),
         trained_on=frozenset(path for part in parts for path in part.trained_on),
         clusters=any(part.clusters for part in parts),
+        networks=any(part.networks for part in parts),
         identity=digest_of({"operation": operation, "parts": [part.identity for part in parts]}) if known else "",
     )
 
@@ -149,34 +151,38 @@ def combined(name: str, parts: Sequence[Contestant], operation: Literal["union",
 class _FromFiles:
     folder: Path
     ambiguous: frozenset[str]
+    alike: frozenset[str]
 
     def __call__(self, pictures: Sequence[Picture]) -> Iterator[Answer | Skipped]:
-        return (_read_prediction(picture, self.folder, self.ambiguous) for picture in pictures)
+        return (_read_prediction(picture, self) for picture in pictures)
 
 
-def of_masks(folder: Path, ambiguous: Collection[str] = ()) -> Contestant:
+def of_masks(folder: Path, ambiguous: Collection[str] = (), alike: Collection[str] = ()) -> Contestant:
     """Another tool's predictions: for a/b.jpg a file a/b.jpg.png, a/b.png or a/b.npz (its first array) in the folder; where only
-    one picture has that name also b.jpg.png, b.png or b.npz.
+    one picture has that name also b.jpg.png, b.png or b.npz; where a/b.png is a picture too, only a/b.jpg.png or a/b.jpg.npz.
 
     PNG levels, 0 to 255 or to 65,535, are probabilities 0..1, as are the floats of an npz; the protocol's threshold decides.
 
     Args:
         folder: of the predictions.
-        ambiguous: stems that several pictures in different folders have.
+        ambiguous: stems that several pictures have, in one folder or in several.
+        alike: names less their suffix that several pictures in one folder have.
 
     Raises:
         InputError: no such folder.
     """
     if not folder.is_dir():
         raise InputError(f"--masks {folder}: is not a folder; wanted a folder of PNG or npz maps named after the pictures")
-    return Contestant(f"masks:{folder}", _FromFiles(folder, frozenset(ambiguous)), fixed=True)
+    return Contestant(f"masks:{folder}", _FromFiles(folder, frozenset(ambiguous), frozenset(alike)), fixed=True)
 
 
-def _read_prediction(picture: Picture, folder: Path, ambiguous: Collection[str]) -> Answer | Skipped:
+def _read_prediction(picture: Picture, files: _FromFiles) -> Answer | Skipped:
     """The map of one picture; a Skipped says what was looked for, or what is wrong with it."""
-    name = Path(picture.source.name)
-    bare = [] if name.stem in ambiguous else [Path(name.name)]
+    name, folder = Path(picture.source.name), files.folder
+    bare = [] if name.stem in files.ambiguous else [Path(name.name)]
     names = [text for one in [name, *bare] for text in (f"{one}.png", f"{one.with_suffix('.png')}", f"{one.with_suffix('.npz')}")]
+    if str(name.with_suffix("")) in files.alike:
+        names = [f"{name}.png", f"{name}.npz"]
     path = next((folder / one for one in names if (folder / one).is_file()), None)
     if path is None:
         return Skipped(picture.source, f"no prediction in {folder}: looked for {', '.join(dict.fromkeys(names))}")
@@ -269,7 +275,7 @@ def of_model(text: str, options: ModelOptions) -> Contestant:
     digests = "+".join(card.sha256 for card in model.cards)
     contestant = of_scanner(model.name, scanner, digests, [shape_of(card) for card in model.cards])
     trained_on = frozenset(path for card in model.cards for path in _trained_on(card))
-    return replace(contestant, trained_on=trained_on, clusters=model.clusters)
+    return replace(contestant, trained_on=trained_on, clusters=model.clusters, networks=bool(model.cards))
 
 
 def training_sets(card: Card) -> list[str]:

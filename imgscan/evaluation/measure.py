@@ -141,41 +141,46 @@ def measure(
 
 
 def _answer_one(task: Task, contestants: Sequence[Contestant], protocol: Protocol, figures: bool) -> list[Measured]:
-    """All contestants under one attack before the next: what they share is held for one picture."""
-    shown = _show(task)
+    """All contestants under one attack before the next is made: what they share is held for one picture, and so are its pixels."""
     found: dict[Question, Measured] = {}
-    for name in shown:
+    for name, shown in _each_shown(task):
         part = replace(task, questions=tuple(one for one in task.questions if one.attack == name))
-        found |= {one.question: one for one in _answer([(part, shown)], contestants, protocol, figures)[0]}
+        found |= {one.question: one for one in _answer([(part, {name: shown})], contestants, protocol, figures)[0]}
     return [found[question] for question in task.questions]
 
 
 def _show(task: Task) -> dict[str, _Shown | Skipped]:
     """The picture under every attack that a question is about."""
+    return dict(_each_shown(task))
+
+
+def _each_shown(task: Task) -> Iterator[tuple[str, _Shown | Skipped]]:
+    """The same, one attack after the other."""
     entry, names = task.entry, dict.fromkeys(question.attack for question in task.questions)
     source = Source(entry.image, task.name or entry.image.name)
     picture = decode(source)
     if isinstance(picture, Skipped):
-        return dict.fromkeys(names, picture)
+        yield from ((name, picture) for name in names)
+        return
     try:
         truth = read_truth(entry, picture.rgb.shape[:2])
     except InputError as error:
-        return dict.fromkeys(names, Skipped(source, str(error)))
-    shown: dict[str, _Shown | Skipped] = {}
+        unread = Skipped(source, str(error))
+        yield from ((name, unread) for name in names)
+        return
     for name in names:
         if name == UNATTACKED:
-            shown[name] = _Shown(picture, truth)
+            yield name, _Shown(picture, truth)
             continue
         try:
             rgb, moved = attack(name, picture.rgb, truth, seed=task.number)
         except ValueError as error:
-            shown[name] = Skipped(source, f"{name}: {error}")
+            yield name, Skipped(source, f"{name}: {error}")
         else:  # nothing is left of the file it was
             pixels = np.ascontiguousarray(rgb)
             inside = within_frame(pixels)
             seen = replace(picture, rgb=pixels, drawn=drawn(cut(pixels, inside)), inside=inside)
-            shown[name] = _Shown(replace(seen, format="attacked", jpeg_quality=None, jpeg=None), moved)
-    return shown
+            yield name, _Shown(replace(seen, format="attacked", jpeg_quality=None, jpeg=None), moved)
 
 
 def _answer(

@@ -334,6 +334,10 @@ def test_evaluate_counts_a_set_once_and_tells_models_of_one_name_apart(tmp_path:
     assert [line["model"] for line in lines] == ["ela|noi1", "ela"] * 3
     assert [line["data"] for line in lines[-2:]] == ["all together"] * 2
     assert len((tmp_path / "all.csv").read_text().splitlines()) == 1 + 4
+    (tmp_path / "untouched" / "broken.png").write_bytes(b"nothing")
+    done = run("evaluate", "ela", *data, "--attack", "jpeg-50", "--json", "--out", tmp_path / "out")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["skipped"] for line in lines if line["attack"] == "none"] == [0, 1, 1], "the last is of both sets together"
     done = run("evaluate", "ela", *data, "--csv", tmp_path, "--out", tmp_path / "other")
     assert (done.returncode, (tmp_path / "other").exists()) == (int(ExitCode.INCOMPLETE), False)
     assert "cannot be written there" in done.stderr
@@ -383,6 +387,11 @@ def test_evaluate_names_masks_that_mark_nothing_and_predictions_of_two_sets(tmp_
     done = run("evaluate", "--masks", tmp_path / "two" / "masks", *both, "--out", tmp_path / "out")
     assert done.returncode == ExitCode.INCOMPLETE
     assert "both have a picture x.png" in done.stderr
+    (tmp_path / "alike").mkdir()
+    for name in ("x.png", "x.jpg"):
+        Image.fromarray(photos[0][:96, :128]).save(tmp_path / "alike" / name)
+    done = run("evaluate", "--masks", tmp_path / "two" / "masks", "--data", tmp_path / "alike", "--out", tmp_path / "out")
+    assert "looked for x.jpg.png, x.jpg.npz" in done.stderr, "x.png may be the answer on either"
 
 
 @pytest.mark.parametrize(
@@ -398,6 +407,8 @@ def test_evaluate_names_masks_that_mark_nothing_and_predictions_of_two_sets(tmp_
         (["--table", "focal-1", "--protocol", "ncl"], "--table brings its own data, protocol"),
         (["--table", "focal-1", "--runs", "/no/such"], "--runs /no/such"),
         (["ela", "--runs", "/no/such"], "without it give MODELs"),
+        (["ela", "noi1|cfa1", "--side", "256"], "ela, noi1|cfa1: no network that could see more or less at once"),
+        (["ela", "--beyond", "shrink"], "leave --side and --beyond out"),
     ],
 )
 def test_what_evaluate_refuses(args: list[object], message: str, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from imgscan.commands.calibrate import AS_IS, threshold, threshold_of_forms
+from imgscan.commands.calibrate import AS_IS, LEVEL_RATES, threshold, threshold_of_forms, thresholds
 from imgscan.datasets.entries import Entry
 from imgscan.decode import decode
 from imgscan.detectors import DETECTORS
 from imgscan.errors import InputError
+from imgscan.evaluation import measure as measuring
 from imgscan.evaluation.contestants import (
     Answer,
     Contestant,
@@ -200,6 +201,30 @@ def test_predictions_of_equal_names_are_told_apart_by_their_folders(tmp_path: Pa
         (tmp_path / "maps" / folder / "x.npz").unlink()
     assert strengths(of_masks(tmp_path / "maps", {"x"})) == ["skipped", "skipped"], "x.npz could be either's"
     assert strengths(of_masks(tmp_path / "maps")) == [0.5, 0.5]
+
+
+def test_a_prediction_is_not_measured_for_two_pictures_that_differ_in_their_suffix(
+    tmp_path: Path, photos: list[np.ndarray]
+) -> None:
+    """x.png in the folder of predictions may be the answer on x.jpg or on x.png."""
+    for folder in ("set", "maps"):
+        (tmp_path / folder).mkdir()
+    for name in ("x.jpg", "x.png", "y.jpg"):
+        Image.fromarray(photos[0][:96, :128]).save(tmp_path / "set" / name)
+    for name, level in (("x.png", 255), ("y.png", 51)):
+        Image.fromarray(np.full((96, 128), level, np.uint8)).save(tmp_path / "maps" / name)
+    maps = of_masks(tmp_path / "maps", {"x"}, {"x"})
+
+    def strengths() -> list[object]:
+        return [round(one.strength or 0, 3) if isinstance(one, PictureScores) else one.reason for one in ask(maps, entries)]
+
+    entries = read_set(str(tmp_path / "set"))
+    folder = tmp_path / "maps"
+    without = [f"no prediction in {folder}: looked for {name}.png, {name}.npz" for name in ("x.jpg", "x.png")]
+    assert strengths() == [*without, 0.2]
+    Image.fromarray(np.full((96, 128), 102, np.uint8)).save(folder / "x.jpg.png")
+    np.savez(folder / "x.png.npz", np.full((96, 128), 0.6, np.float32))
+    assert strengths() == [0.4, 0.6, 0.2]
 
 
 def test_a_mask_of_another_size_is_skipped_and_named(benchmark: Path) -> None:
@@ -449,6 +474,23 @@ def test_attacks_move_the_truth_with_the_picture(benchmark: Path) -> None:
     assert (row.container, row.quality) == ("attacked", None)
 
 
+def test_one_attack_is_held_at_a_time(benchmark: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All 30 of a photograph of 24 megapixels are 3 GB, in every worker process."""
+    events = []
+    made = measuring.attack
+    monkeypatch.setattr(measuring, "attack", lambda name, *rest, **seed: (events.append(name), made(name, *rest, **seed))[1])
+
+    def says(pictures: Sequence[Picture]) -> Iterator[Answer | Skipped]:
+        events.append("asked")
+        yield from Says(0, 9, 0.5)(pictures)
+
+    attacks = ("jpeg-50", "blur-3", "noise-3")
+    asked = [Task(entry, 0, tuple(Question(name, 0) for name in attacks)) for entry in read_set(str(benchmark))]
+    (answers,) = measure(asked, [Contestant("says", says)], NATIVE, jobs=0, device=CPU)
+    assert [one.question.attack for one in answers] == list(attacks)
+    assert events == ["jpeg-50", "asked", "blur-3", "asked", "noise-3", "asked"]
+
+
 def test_mean_features_of_the_two_regions_by_hand() -> None:
     """Two cells by two, the left ones forged: means over columns; a cell that is half forged is not."""
     vectors = torch.tensor([[[1.0, 3.0], [2.0, 4.0]], [[0.0, 1.0], [0.0, 1.0]]])
@@ -484,6 +526,16 @@ def test_copies_do_not_hide_what_pictures_as_they_are_raise() -> None:
     assert threshold_of_forms({AS_IS: copies, "q75": as_is}, 0.05) == pytest.approx(0.35)
     assert threshold_of_forms({AS_IS: as_is[:9], "q75": copies}, 0.05) == pytest.approx(0.7), "9 pictures cannot show 5 %"
     assert threshold_of_forms({AS_IS: as_is, "q75": copies}, 0.01) is None
+
+
+def test_a_rarer_level_is_never_below_a_more_frequent_one() -> None:
+    """200 pictures as they are show 2 % and ask for 0.5; 0.1 % they cannot show, and of all 1,200 together one may pass 0.2."""
+    forms = {AS_IS: [0.0] * 200, "q75": [0.0] * 980 + [0.1] * 18 + [0.2, 0.3]}
+    assert [threshold_of_forms(forms, rate) for rate in LEVEL_RATES.values()] == [0.5, 0.5, 0.5, 0.25]
+    assert thresholds(forms, LEVEL_RATES) == dict.fromkeys(LEVEL_RATES, 0.5)
+    assert thresholds(forms, {"default": 0.001}) == {"default": 0.25}
+    few = thresholds({AS_IS: [0.1] * 20}, LEVEL_RATES)
+    assert few == {"possible": 0.55, "default": None, "likely": None, "certain": None}
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.01, 0.37])
