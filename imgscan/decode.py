@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from torch.utils.data import DataLoader, Dataset
 
 from imgscan.drawn import drawn
@@ -27,6 +27,11 @@ SMALLEST_SIDE = 64  # pixels; a smaller picture has too few 8x8 blocks to compar
 BROKEN = "broken picture"  # how the reason begins where the file is at fault
 RAW_SUFFIXES = frozenset({".dng", ".nef", ".nrw", ".cr2", ".arw", ".sr2", ".orf", ".pef", ".rw2", ".3fr", ".iiq"})
 _DNG_VERSION = 0xC612  # a TIFF tag
+
+# Pillow imports its decoders with the first picture.  A worker that is forked while another thread does so finds the lock of that
+# import held, for ever: here they are imported with this module.
+Image.preinit()
+_DECODERS = (MpoImagePlugin, TiffImagePlugin, WebPImagePlugin)  # those that preinit leaves out
 
 
 def estimate_quality(tables: dict[int, list[int]] | None) -> int | None:

@@ -56,7 +56,8 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
         except Exception as error:
             # An import that Ctrl-C cut short can end in any error: numpy and scipy import more when they are asked for it.
             code = _interrupted() if interrupted else _internal(error)
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        processes = os.environ.get("WORLD_SIZE", "")
+        if processes.isdecimal() and int(processes) > 1:  # others than torchrun set it, too
             _leave_at_once(int(code))
         raise typer.Exit(int(code))
 

@@ -1,5 +1,7 @@
 import hashlib
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -264,3 +266,18 @@ def test_floats_that_overshoot_are_still_a_picture_of_0_to_1(tmp_path: Path) -> 
     assert ok(tmp_path / "x.tif").rgb[40, 0, 0] in (127, 128)
     Image.fromarray(2 * grey).save(tmp_path / "y.tif")
     assert ok(tmp_path / "y.tif").rgb.max() <= 2
+
+
+def test_decoding_imports_nothing_so_that_a_worker_forked_beside_other_threads_never_waits(tmp_path: Path, rgb: np.ndarray) -> None:
+    image = Image.fromarray(rgb)
+    for name in ("a.jpg", "b.png", "c.tif", "d.webp", "e.bmp"):
+        image.save(tmp_path / name, exif=Image.Exif())
+    image.save(tmp_path / "f.jpg", format="MPO", save_all=True, append_images=[image])  # as phones do
+    code = (
+        "import sys, pathlib; from imgscan.decode import decode; from imgscan.records import Source\n"
+        "before = set(sys.modules)\n"
+        f"found = [decode(Source(path, path.name)).format for path in sorted(pathlib.Path({str(tmp_path)!r}).iterdir())]\n"
+        "print(found, sorted(set(sys.modules) - before))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert said == "['JPEG', 'PNG', 'TIFF', 'WEBP', 'BMP', 'MPO'] []\n"

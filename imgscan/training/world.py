@@ -57,13 +57,13 @@ def join(device: torch.device) -> Iterator[World]:
     Under torchrun every process takes the GPU of its local rank, or all share the CPU (gloo).
 
     Raises:
-        InputError: fewer GPUs than processes on this machine.
+        InputError: fewer GPUs than processes on this machine; WORLD_SIZE or LOCAL_RANK is no number.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    size = _number("WORLD_SIZE", 1)
+    if size <= 1:
         yield World(0, 1, device)
         return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+    local = _number("LOCAL_RANK", 0)
     if device.type == "cuda":
         if local >= torch.cuda.device_count():
             raise InputError(f"process {local} has no GPU: torchrun --nproc-per-node {torch.cuda.device_count()} at most here")
@@ -74,3 +74,11 @@ def join(device: torch.device) -> Iterator[World]:
         yield World(dist.get_rank(), size, device)
     finally:
         dist.destroy_process_group()
+
+
+def _number(variable: str, default: int) -> int:
+    """A variable of torchrun; one that is empty is not set."""
+    text = os.environ.get(variable) or str(default)
+    if not text.isdecimal():
+        raise InputError(f"{variable} is {text!r}; wanted a number, as torchrun sets it, or no such variable")
+    return int(text)

@@ -54,6 +54,11 @@ def test_nobody_who_fails_answers_as_one_with_findings(tmp_path: Path, monkeypat
     with pytest.raises(typer.Exit) as ended:
         exits(failing)()
     assert ended.value.exit_code == ExitCode.INCOMPLETE
+    for of_no_torchrun in ("", "many"):
+        monkeypatch.setenv("WORLD_SIZE", of_no_torchrun)
+        with pytest.raises(typer.Exit) as ended:
+            exits(failing)()
+        assert ended.value.exit_code == ExitCode.INCOMPLETE
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run([*IMGSCAN, "scan", str(tmp_path / "missing")], stderr=writer, stdout=subprocess.DEVNULL, check=False)

@@ -44,6 +44,11 @@ def test_a_flag_goes_before_a_variable_before_a_file_before_the_default(tmp_path
     assert found["batch"] == ("not set", "default")
 
 
+def test_a_file_may_begin_with_the_mark_of_editors_on_windows(below: Path) -> None:
+    (below / "imgscan.toml").write_text("jobs = 3\n", "utf-8-sig")
+    assert shown()["jobs"] == ("3", str(below / "imgscan.toml"))
+
+
 def test_the_nearest_file_decides_alone(tmp_path: Path, below: Path) -> None:
     (tmp_path / "imgscan.toml").write_text("jobs = 3\nmin-area = 0.5")
     (below.parent / "pyproject.toml").write_text("[tool.imgscan]\njobs = 2\n")

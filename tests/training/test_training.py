@@ -43,7 +43,7 @@ from imgscan.training.recipe import (
 from imgscan.training.schedule import Plateau, rate_at
 from imgscan.training.sequence import EntryDataset, _order, _Shares, batches, fit
 from imgscan.training.validation import ValidationEntries, validation_samples
-from imgscan.training.world import World
+from imgscan.training.world import World, join
 from imgscan.weights import find_model
 from tests.conftest import PHOTOS
 
@@ -872,3 +872,13 @@ def test_the_same_batch_twice_is_the_step_of_that_batch(tmp_path: Path, network:
 def test_nothing_is_validated_on_untouched_pictures_alone() -> None:
     with pytest.raises(InputError, match="the validation split has no forged pictures"):
         validation_samples(tiny("ncl"), [], [])
+
+
+def test_variables_of_torchrun_that_somebody_else_has_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for alone in ("", "0", "1"):
+        monkeypatch.setenv("WORLD_SIZE", alone)
+        with join(CPU) as world:
+            assert world == ALONE
+    monkeypatch.setenv("WORLD_SIZE", "many")
+    with pytest.raises(InputError, match="WORLD_SIZE is 'many'; wanted a number"), join(CPU):
+        pass
