@@ -64,10 +64,11 @@ def scan(
 
     Raises:
         imgscan.errors.ImgscanError: no such path, model or device; weights that are not what their card says; a grid that is not of
-            8 to 256 cells, fewer than 0 jobs.
+            8 to 256 cells, fewer than 0 jobs, or some in a process of multiprocessing.Pool, which may not start others.
     """
     from collections.abc import Iterable
     from dataclasses import replace
+    from multiprocessing import current_process
     from os import PathLike
 
     from imgscan.devices import choose_device
@@ -82,6 +83,10 @@ def scan(
         parse_grid(str(grid))
     if jobs is not None and jobs < 0:
         raise InputError(f"jobs is {jobs}; wanted 0 (this process) or more")
+    if jobs and current_process().daemon:
+        raise InputError(
+            f"jobs is {jobs}; wanted 0 here: a daemonic process, as those of multiprocessing.Pool, may start no others"
+        )
     if hasattr(pictures, "read"):  # its lines would be taken for paths
         raise InputError(f"pictures is {pictures!r}, an open file; wanted a path, or the bytes in it")
     one = isinstance(pictures, (str, bytes, bytearray, memoryview, PathLike)) or not isinstance(pictures, Iterable)

@@ -6,6 +6,7 @@ import doctest
 import hashlib
 import inspect
 import io
+import multiprocessing
 import subprocess
 import sys
 from dataclasses import fields
@@ -89,6 +90,18 @@ def test_bytes_of_every_kind_are_one_picture(folder: Path, kind: type) -> None:
         [found] = imgscan.scan(given, model="ela")
         assert isinstance(found, imgscan.Finding)
         assert found.picture.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def _scan_with_jobs(folder: Path) -> str:
+    try:
+        return str(len(list(imgscan.scan(folder, model="ela", jobs=1))))
+    except InputError as error:
+        return str(error)
+
+
+def test_a_daemonic_process_is_told_that_it_may_start_no_others(folder: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(_scan_with_jobs, (folder,)).startswith("jobs is 1; wanted 0 here: a daemonic process")
 
 
 def test_nothing_is_scanned_before_it_is_asked_for(tmp_path: Path) -> None:
