@@ -6,7 +6,7 @@ at work.  Everything else is the tool's own and may change with any version.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from imgscan.records import Finding, Skipped
 
-    Picture = str | PathLike[str] | bytes
+    Picture = str | PathLike[str] | bytes | bytearray | memoryview
 
 __version__ = "0.1.0"
 DEFAULT_MODEL = "focal-fusion+copy-move+adq"  # what a scan uses where nobody names a model; see weights.ALIASES
@@ -64,9 +64,11 @@ def scan(
 
     Raises:
         imgscan.errors.ImgscanError: no such path, model or device; weights that are not what their card says; a grid that is not of
-            8 to 256 cells, fewer than 0 jobs.
+            8 to 256 cells, fewer than 0 jobs, or some in a process of multiprocessing.Pool, which may not start others.
     """
+    from collections.abc import Iterable
     from dataclasses import replace
+    from multiprocessing import current_process
     from os import PathLike
 
     from imgscan.devices import choose_device
@@ -81,9 +83,14 @@ def scan(
         parse_grid(str(grid))
     if jobs is not None and jobs < 0:
         raise InputError(f"jobs is {jobs}; wanted 0 (this process) or more")
+    if jobs and current_process().daemon:
+        raise InputError(
+            f"jobs is {jobs}; wanted 0 here: a daemonic process, as those of multiprocessing.Pool, may start no others"
+        )
     if hasattr(pictures, "read"):  # its lines would be taken for paths
         raise InputError(f"pictures is {pictures!r}, an open file; wanted a path, or the bytes in it")
-    several = [pictures] if isinstance(pictures, (str, bytes, PathLike)) else pictures
+    one = isinstance(pictures, (str, bytes, bytearray, memoryview, PathLike)) or not isinstance(pictures, Iterable)
+    several = cast("Iterable[Picture]", [pictures] if one else pictures)
     sources = find_all(several)
     chosen = find_model(model, compat).with_clustering(cluster, grid)
     scanner = build_scanner(

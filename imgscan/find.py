@@ -211,7 +211,7 @@ def find(
     return list(found.values())
 
 
-def find_all(pictures: Iterable[str | os.PathLike[str] | bytes]) -> list[Source]:
+def find_all(pictures: Iterable[str | os.PathLike[str] | bytes | bytearray | memoryview]) -> list[Source]:
     """Files and folders as `find` does, and pictures that are bytes, called 0, 1, ... after their place.
 
     Raises:
@@ -219,8 +219,8 @@ def find_all(pictures: Iterable[str | os.PathLike[str] | bytes]) -> list[Source]
     """
     sources: list[Source] = []
     for number, one in enumerate(pictures):
-        if isinstance(one, bytes):
-            sources.append(Source(Path(f"<{number}>"), str(number), one))
+        if isinstance(one, bytes | bytearray | memoryview):
+            sources.append(Source(Path(f"<{number}>"), str(number), bytes(one)))
         elif not isinstance(one, str | os.PathLike) or not os.fspath(one):
             raise InputError(f"picture {number} is {one!r}; wanted a path, or the bytes of a picture")
         else:

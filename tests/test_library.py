@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import doctest
+import hashlib
 import inspect
 import io
+import multiprocessing
 import subprocess
 import sys
 from dataclasses import fields
@@ -58,8 +60,9 @@ def test_what_is_no_picture_is_refused(wrong: object, tmp_path: Path) -> None:
     given = io.BytesIO(wrong) if isinstance(wrong, bytes) else [wrong]  # an open file would be taken for its lines
     with pytest.raises(InputError, match="wanted a path, or the bytes"):
         next(imgscan.scan(given))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="wanted a path"):
-        next(imgscan.scan(""))
+    for alone in ("", None, 3):
+        with pytest.raises(InputError, match="wanted a path"):
+            next(imgscan.scan(alone))  # type: ignore[arg-type]
     assert repr(Source(tmp_path, "x", b"secret")).count("secret") == 0
 
 
@@ -78,6 +81,27 @@ def test_results_are_those_of_the_command_and_in_order(folder: Path, tiny_model:
     np.testing.assert_array_equal(first.mask.forged, last.mask.forged)
     with Image.open(folder / "tall.webp") as file:
         assert first.mask.forged.shape == file.size[::-1]
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_bytes_of_every_kind_are_one_picture(folder: Path, kind: type) -> None:
+    content = (folder / "forged.png").read_bytes()
+    for given in (kind(content), [kind(content)]):
+        [found] = imgscan.scan(given, model="ela")
+        assert isinstance(found, imgscan.Finding)
+        assert found.picture.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def _scan_with_jobs(folder: Path) -> str:
+    try:
+        return str(len(list(imgscan.scan(folder, model="ela", jobs=1))))
+    except InputError as error:
+        return str(error)
+
+
+def test_a_daemonic_process_is_told_that_it_may_start_no_others(folder: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(_scan_with_jobs, (folder,)).startswith("jobs is 1; wanted 0 here: a daemonic process")
 
 
 def test_nothing_is_scanned_before_it_is_asked_for(tmp_path: Path) -> None:
