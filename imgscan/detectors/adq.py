@@ -205,11 +205,19 @@ def estimate_steps(blocks: Array) -> npt.NDArray[np.float64]:
         counted = weights * (tables <= STEPS[-1])  # of a larger step only divisors can have been found
         agreement = ((tables == steps) * counted).sum(1) / np.maximum(counted.sum(1), LEAST_GAIN)
         if agreement.max() > ALIKE:
-            steps = _standard_tables()[agreement.argmax()].copy()
-            steps[0] = 1
+            steps = _likeliest(blocks, tables[agreement == agreement.max()])
         elif _stretched(blocks, steps):
             steps = np.ones(64)
     return steps
+
+
+def _likeliest(blocks: Array, tables: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Of T x 64 tables that share the steps which are known, the one that explains the other coefficients of N x 64 best."""
+    unlike = np.flatnonzero((tables != tables[0]).any(0) & (np.arange(64) > 0))
+    gains = [sum(mixture_gain(np.exp(_periodicity(blocks[:, at], table[at]))) for at in unlike) for table in tables]
+    chosen = tables[int(np.argmax(gains))].copy()
+    chosen[0] = 1
+    return np.asarray(chosen)
 
 
 def _stretched(blocks: Array, steps: Numbers) -> bool:
