@@ -199,9 +199,9 @@ def not_there(name: str, root: Path, parts: Sequence[Part]) -> InputError:
         return InputError(f"{name}: {root} is not a folder; wanted one with {', '.join(dict.fromkeys(wanted))}")
     found = sorted(f"{p.name}/" if p.is_dir() else p.name for p in root.iterdir())
     shown = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
+    others = "".join(f", nor {a} and {b}" for a, b in (("images/", "masks/"), ("Tp/", "Gt/")) if not {a, b} <= set(wanted))
     return InputError(
-        f"{name}: {root} has not the folders {', '.join(dict.fromkeys(wanted))} with pictures, nor images/ and masks/, "
-        f"nor Tp/ and Gt/; found {shown or 'nothing'}"
+        f"{name}: {root} has not the folders {', '.join(dict.fromkeys(wanted))} with pictures{others}; found {shown or 'nothing'}"
     )
 
 
