@@ -183,6 +183,16 @@ def test_the_peak_of_a_region_is_a_share_of_the_picture() -> None:
     assert [region.strength for region in mask.regions] == pytest.approx([0.9, 0.6 * 30 / 40])
 
 
+def suspecting(
+    height: int, width: int, *parts: tuple[float, tuple[int, int, int, int]], ground: float = 0.1
+) -> tuple[Features, Clusters]:
+    """A network that gives parts (top, left, height, width) their probability, and the rest `ground`."""
+    probability = np.full((height, width), ground, np.float32)
+    for value, (top, left, high, wide) in parts:
+        probability[top : top + high, left : left + wide] = value
+    return flat(probability)
+
+
 def twins(score: float, *boxes: tuple[int, int, int, int]) -> Twins:
     """Two equal rectangles: top, left, height, width."""
     one, other = (Part((slice(y, y + h), slice(x, x + w)), np.ones((h, w), bool)) for y, x, h, w in boxes)
@@ -197,9 +207,7 @@ def flat(probability: np.ndarray) -> tuple[Features, Clusters]:
 
 def test_what_was_found_only_adds() -> None:
     """A network's region of 100 pixels of 0.9, a weaker one of 0.6, and small twins elsewhere."""
-    probability = np.full((40, 60), 0.1, np.float32)
-    probability[5:15, 5:15], probability[5:15, 40:50] = 0.9, 0.6
-    features, clusters = flat(probability)
+    features, clusters = suspecting(40, 60, (0.9, (5, 5, 10, 10)), (0.6, (5, 40, 10, 10)))
     settings = LocalizeSettings(peak=100 / 2400, strength=0.8)
     plain = localize(features, clusters, 40, 60, settings)
     assert [region.strength for region in plain.regions] == pytest.approx([0.9])
@@ -216,9 +224,7 @@ def test_what_was_found_only_adds() -> None:
 @pytest.mark.parametrize(("strongest", "score", "seen"), [(0.9, 0.85, False), (0.9, 0.79, True), (0.96, 0.85, True)])
 def test_beside_a_copy_the_network_has_to_be_surer(strongest: float, score: float, seen: bool) -> None:
     """0.9 counts from 0.8 on, but from 0.95 on where a copy of 0.8 or more is marked; then the weaker region is marked with it."""
-    probability = np.full((40, 60), 0.1, np.float32)
-    probability[5:15, 5:15], probability[5:15, 40:50] = strongest, 0.6
-    features, clusters = flat(probability)
+    features, clusters = suspecting(40, 60, (strongest, (5, 5, 10, 10)), (0.6, (5, 40, 10, 10)))
     settings = LocalizeSettings(strength=0.8, beside=0.95, together=True)
     mask = localize(features, clusters, 40, 60, settings, Sought((twins(score, (30, 10, 4, 4), (30, 40, 4, 4)),)))
     boxes = {region.box for region in mask.regions}
@@ -228,9 +234,7 @@ def test_beside_a_copy_the_network_has_to_be_surer(strongest: float, score: floa
 
 
 def test_what_touches_is_one_region() -> None:
-    probability = np.full((40, 60), 0.1, np.float32)
-    probability[5:15, 5:15] = 0.9
-    features, clusters = flat(probability)
+    features, clusters = suspecting(40, 60, (0.9, (5, 5, 10, 10)))
     mask = localize(
         features, clusters, 40, 60, LocalizeSettings(strength=0.8), Sought((twins(0.95, (10, 10, 10, 10), (30, 40, 9, 9)),))
     )
@@ -258,9 +262,7 @@ def test_what_was_found_beside_clusters_is_marked() -> None:
 
 def test_a_region_says_what_it_equals() -> None:
     """The network sees the first part of the second pair too, and doubts its twin: that is outlined as a source and no region."""
-    probability = np.full((40, 60), 0.1, np.float32)
-    probability[5:15, 5:15] = 0.95
-    features, clusters = flat(probability)
+    features, clusters = suspecting(40, 60, (0.95, (5, 5, 10, 10)))
     found = Sought((twins(0.9, (30, 10, 4, 4), (30, 40, 4, 4)), twins(0.9, (5, 5, 10, 10), (5, 40, 10, 10))))
     mask = localize(features, clusters, 40, 60, LocalizeSettings(strength=0.8), found)
     said = {region.box: (region.evidence, region.twin) for region in mask.regions}
@@ -295,9 +297,7 @@ def test_what_is_there_twice_is_marked_however_small() -> None:
     inside = np.zeros((5, 9), bool)
     inside[:, :5] = inside[2, 7] = True
     parts = tuple(Part((slice(5, 10), slice(x, x + 9)), inside) for x in (10, 50))
-    heads = np.full((40, 80), 0.1, np.float32)
-    heads[25:30, 10:15] = 0.95
-    features, clusters = flat(heads)
+    features, clusters = suspecting(40, 80, (0.95, (25, 10, 5, 5)))
     settings = LocalizeSettings(strength=0.8, smallest=0.01)
     mask = localize(features, clusters, 40, 80, settings, Sought((Twins(0.9, (parts[0], parts[1])),)))
     assert {region.box for region in mask.regions} == {(10, 5, 15, 10), (50, 5, 55, 10)}
@@ -349,9 +349,7 @@ def test_blocks_may_start_late() -> None:
 
 def test_several_things_may_speak_for_a_region() -> None:
     """0.6 of a network, some nats of its blocks; where the network says 0.4 its word would not do."""
-    probability = np.full((40, 64), 0.05, np.float32)
-    probability[8:32, 8:32], probability[8:32, 40:64] = 0.6, 0.4
-    features, clusters = flat(probability)
+    features, clusters = suspecting(40, 64, (0.6, (8, 8, 24, 24)), (0.4, (8, 40, 24, 24)), ground=0.05)
     blocks = np.full((5, 8), -2.0)
     blocks[1:4, 1:4] = blocks[1:4, 5:8] = 4.0
     mask = localize(features, clusters, 40, 64, LocalizeSettings(strength=0.5), odds(blocks))
@@ -385,9 +383,7 @@ def test_a_region_of_just_the_smallest_size_is_marked() -> None:
 @pytest.mark.parametrize(("blocks", "said"), [(1, ("pixels",)), (2, ("pixels", "jpeg"))])
 def test_the_jpeg_history_of_a_tenth_of_a_region_speaks_for_it(blocks: int, said: tuple[str, ...]) -> None:
     """Of 25 blocks one has gained some nats, or two: with what lies half-way to their neighbours 6 % of the pixels, or 12 %."""
-    probability = np.full((56, 64), 0.05, np.float32)
-    probability[8:48, 8:48] = 0.9
-    features, clusters = flat(probability)
+    features, clusters = suspecting(56, 64, (0.9, (8, 8, 40, 40)), ground=0.05)
     values = np.zeros((7, 8))
     values[3, 3 : 3 + blocks] = 4.0
     mask = localize(features, clusters, 56, 64, LocalizeSettings(strength=0.5), odds(values))
@@ -397,9 +393,7 @@ def test_the_jpeg_history_of_a_tenth_of_a_region_speaks_for_it(blocks: int, said
 @pytest.mark.parametrize(("left", "said"), [(18, ("pixels",)), (16, ("pixels", "copy"))])
 def test_a_copy_speaks_for_a_region_that_holds_most_of_it(left: int, said: tuple[str, ...]) -> None:
     """A copy too weak to be marked itself, of 4 columns, reaches into a region that ends at column 19."""
-    probability = np.full((40, 60), 0.1, np.float32)
-    probability[5:15, 9:19] = 0.95
-    features, clusters = flat(probability)
+    features, clusters = suspecting(40, 60, (0.95, (5, 9, 10, 10)))
     found = Sought((twins(0.6, (8, left, 4, 4), (30, 40, 4, 4)),))
     mask = localize(features, clusters, 40, 60, LocalizeSettings(strength=0.8), found)
     assert [(region.box, region.evidence) for region in mask.regions] == [((9, 5, 19, 15), said)]
@@ -407,9 +401,7 @@ def test_a_copy_speaks_for_a_region_that_holds_most_of_it(left: int, said: tuple
 
 def test_a_region_equals_what_its_largest_copy_equals() -> None:
     """A network's region holds parts of two pairs; the smaller is named first."""
-    probability = np.full((60, 90), 0.1, np.float32)
-    probability[5:25, 5:25] = 0.95
-    features, clusters = flat(probability)
+    features, clusters = suspecting(60, 90, (0.95, (5, 5, 20, 20)))
     found = Sought((twins(0.9, (6, 6, 4, 4), (40, 10, 4, 4)), twins(0.9, (12, 6, 8, 8), (40, 50, 8, 8))))
     mask = localize(features, clusters, 60, 90, LocalizeSettings(strength=0.8), found)
     assert {region.box: region.twin for region in mask.regions}[5, 5, 25, 25] == (50, 40, 58, 48)
