@@ -306,6 +306,7 @@ def calibrate(
     ],
     pristine: Annotated[list[Path], typer.Option(help="Untouched pictures, like those that will be scanned; repeatable.")],
     copies: Annotated[bool, typer.Option("--copies", help="Also count seven copies of each: smaller, saved once more.")] = False,
+    cluster: Cluster = None,
     device: Device = "auto",
     jobs: Jobs = None,
     batch: Batch = None,
@@ -333,6 +334,7 @@ def calibrate(
         accept_licence=accept_licence,
         csv_file=csv,
         false_alarms=false_alarms,
+        cluster=cluster,
     )
 
 

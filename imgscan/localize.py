@@ -32,8 +32,7 @@ class LocalizeSettings:
     smallest: float = 0.002  # regions smaller than this share of the picture are not marked, but for what is there twice
     share: float = 0.5  # forged clusters that together cover more of the picture than this are content, not forgery: not marked
     grey: bool = False  # mark a pixel as the released FOCAL code does, whose enlarged map of 0 and 255 must exceed 127
-    # Of a mask head only:
-    threshold: float = 0.5  # of its probability: where regions begin
+    threshold: float = 0.5  # of a mask head's probability: where regions begin
     peak: float = 0.0  # a region is as strong as its strongest pixels, as many as this share of the picture; 0: as all of them
     together: bool = False  # where one region is strong enough, the weaker ones are marked too
     drawn: float = 1.0  # pictures that look drawn by so much or more (drawn.py) are not marked; 1: all are judged
@@ -76,7 +75,7 @@ def localize(
     if features.probability is not None:
         probability = _weighed(features.probability, odds, height, width)
         verdict = None if features.verdict is None else _weighed(features.verdict, odds, height, width)
-        part, peak, together = probability > settings.threshold, settings.peak, settings.together
+        part = probability > settings.threshold
     else:
         pristine = torch.from_numpy(clusters.labels == 0)
         # What was fused as the released code fuses is longer than 1.
@@ -85,11 +84,11 @@ def localize(
         distance = ((1 - torch.einsum("dhw,d->hw", vectors, centre)) / 2).clamp(0, 1)
         probability = enlarge(distance, features.cell, height, width)
         outside = clusters.labels > 0
-        part, peak, together = np.zeros((height, width), bool), 0.0, False
+        part = np.zeros((height, width), bool)
         if 0 < outside.mean() <= settings.share:
             level = 127 / 255 if settings.grey else 0.5
             part = enlarge(torch.from_numpy(outside).float(), features.cell, height, width) > level
-    most = round(peak * height * width)
+    most = round(settings.peak * height * width)
 
     def strength(values: npt.NDArray[np.float32]) -> float:
         return region_strength(values, most)
@@ -110,7 +109,7 @@ def localize(
     alone = _regions(scores > FOUND, scores, settings, lambda values: float(values.max()), enough)
     added = _strong(alone, settings.strength, together=False)
     # `strength` is for pictures of which nothing else is known; what a detector marked says already why this one is suspect.
-    marked = _strong(regions, max(settings.strength, settings.beside) if added else settings.strength, together)
+    marked = _strong(regions, max(settings.strength, settings.beside) if added else settings.strength, settings.together)
     seen = marked
     if odds is not None and features.probability is not None:  # what the heads alone say of it
         own = _weighed(features.verdict or features.probability, None, height, width)

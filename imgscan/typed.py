@@ -6,7 +6,7 @@ import math
 from dataclasses import fields
 from reprlib import repr as short
 from types import UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from imgscan.errors import InputError, WeightsError, unknown
 
@@ -59,7 +59,7 @@ def misfit(what: str, value: Any, wanted: Any) -> str:
         wanted: str, int, bool, float (takes whole numbers too), Any, a Literal of texts, one of them or None; list[...],
             tuple[..., ...] (or a list) and dict[str, ...] of such.
     """
-    if get_origin(wanted) is UnionType:
+    if get_origin(wanted) in (Union, UnionType):  # of a Literal and None it is the former
         wanted = next(one for one in get_args(wanted) if one is not type(None))  # TOML has no None
     if get_origin(wanted) is Literal:
         words = get_args(wanted)

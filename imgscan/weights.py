@@ -27,6 +27,7 @@ OFFICIAL_ALIASES = {"focal-fusion": "focal-vit+focal-hrnet"}
 COMPATS = ("official",)
 HEAD = "head"  # [clustering] method: in place of a clustering the mask heads of the networks decide
 NO_GRID = "--grid: mask heads decide here and nothing is clustered; leave it out, or add --cluster hdbscan"
+ClusterName = Literal["hdbscan", "kmeans", "bisecting", "birch", "hierarchical"]  # of cluster.CLUSTERINGS, without torch
 INITIAL = "init"  # `use` of a card whose weights only start trainings
 Table = dict[str, Any]
 # What a card must say, and of what type it is.
@@ -58,6 +59,7 @@ class OperatingPoint:
     # Where copies of photographs, smaller or saved once more, are among these:
     as_is: float | None = None  # share of the photographs as they are at or above it
     photographs: int | None = None  # how many photographs they are
+    cluster: ClusterName | None = None  # the --cluster that it was measured with; None: with the card's own
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,18 @@ class Model:
 
     name: str  # as the user may type it again: focal-hrnet@open+focal-vit@open
     cards: tuple[Card, ...]  # none where all parts are detectors
-    points: tuple[OperatingPoint, ...]  # of this very combination; empty: never measured
+    measured: tuple[OperatingPoint, ...]  # of this very combination; empty: never measured
     settings: dict[str, Any]  # clustering and localize tables of this combination
     path: Path | None = None  # of the combination's own card
     detectors: tuple[str, ...] = ()  # of detectors.DETECTORS; they need no weights
     finders: tuple[str, ...] = ()  # that add to what the others say, in their table's order; alone one is like any other detector
     compat: str | None = None  # whose released code is followed: "official", or None
+    asked: str | None = None  # the clustering in place of the card's own
+
+    @property
+    def points(self) -> tuple[OperatingPoint, ...]:
+        """The thresholds that hold for how this model decides."""
+        return tuple(point for point in self.measured if point.cluster == self.asked)
 
     @property
     def clusters(self) -> bool:
@@ -128,7 +136,7 @@ class Model:
         return len(self.cards) + len(self.detectors) > 1 or any(card.network.startswith("focal-") for card in self.cards)
 
     def with_clustering(self, method: str | None, grid: int | None) -> Model:
-        """The model with another clustering; the operating points go, for they were measured with the card's own.
+        """The model with another clustering, and the operating points that were measured with that; with another grid none were.
 
         Raises:
             InputError: the model follows a released code, which has its own; a grid where mask heads decide; nothing is clustered.
@@ -143,7 +151,8 @@ class Model:
             raise InputError(NO_GRID)
         if new == old:
             return self
-        return replace(self, points=(), settings=self.settings | {"clustering": new})
+        measured = self.measured if {k for k in new if new[k] != old.get(k)} == {"method"} else ()
+        return replace(self, measured=measured, asked=new.get("method"), settings=self.settings | {"clustering": new})
 
 
 def read_card(path: Path) -> Card:
@@ -325,7 +334,7 @@ def _with_finders(text: str, finders: tuple[str, ...], compat: str | None) -> Mo
     if (combination := _combination(model.cards, finders)) is not None:
         path, data, points = combination
         return Model(name, model.cards, points, data, path, finders=finders)
-    return replace(model, name=name, points=(), finders=finders)
+    return replace(model, name=name, measured=(), finders=finders)
 
 
 def _as_released(name: str, found: tuple[Card, ...], detectors: tuple[str, ...], compat: str) -> Model:

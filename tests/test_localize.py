@@ -37,6 +37,22 @@ def test_boxes_areas_and_strengths() -> None:
     assert sum(region.area for region in mask.regions) == mask.forged.sum()
 
 
+def test_clusters_are_as_strong_as_their_farthest_pixels_where_the_card_says_so() -> None:
+    """In the regions of `scene` the distance is 0.2; at their edges, where bilinear mixes it with 0, less."""
+    features, clusters = scene()
+    whole = localize(features, clusters, 96, 128, LocalizeSettings()).regions
+    some = localize(features, clusters, 96, 128, LocalizeSettings(peak=50 / (96 * 128))).regions
+    most = localize(features, clusters, 96, 128, LocalizeSettings(peak=512 / (96 * 128))).regions
+    assert [region.strength for region in some] == pytest.approx([0.2, 0.2], abs=1e-3), "50 pixels of the middle of each"
+    large, small = most
+    assert large.box == (24, 16, 72, 48)
+    assert large.strength == pytest.approx(0.2, abs=1e-3)
+    assert small.strength == pytest.approx(min(one.strength * one.area for one in whole) / 512), "what it lacks counts as 0"
+    together = LocalizeSettings(peak=512 / (96 * 128), strength=0.19, together=True)
+    assert localize(features, clusters, 96, 128, together).regions == most
+    assert localize(features, clusters, 96, 128, replace(together, together=False)).regions == most[:1]
+
+
 def test_probability_ranks_forged_over_pristine_even_when_nothing_is_marked() -> None:
     features, clusters = scene()
     mask = localize(features, clusters, 96, 128, LocalizeSettings(strength=0.9))

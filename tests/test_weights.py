@@ -1,16 +1,18 @@
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from imgscan import DEFAULT_MODEL, weights
+from imgscan.cluster import CLUSTERINGS
 from imgscan.drawn import DRAWN
 from imgscan.errors import InputError, WeightsError
 from imgscan.judge import judge  # noqa: F401 - the stages import without torch models
 from imgscan.networks import load_network, load_state, save_state
 from imgscan.prepare import InputPlan
-from imgscan.weights import cards, file_sha256, find_model, read_card
+from imgscan.weights import ClusterName, cards, file_sha256, find_model, read_card
 
 
 @pytest.fixture
@@ -273,7 +275,24 @@ def test_a_grid_where_mask_heads_decide_is_refused() -> None:
     with pytest.raises(InputError, match="--grid: mask heads decide"):
         model.with_clustering(None, 32)
     assert model.with_clustering("hdbscan", 32).settings["clustering"]["grid"] == 32
-    assert model.with_clustering("hdbscan", None).points == (), "the thresholds are the heads'"
+    assert model.with_clustering("kmeans", None).points == (), "the thresholds are the heads'"
+
+
+def test_a_threshold_holds_for_the_clustering_it_was_measured_with(card: Path) -> None:
+    point = '[[operating_points]]\nfalse_alarms = 0.02\npictures = 100\nlevel = "likely"\nscore = '
+    change(card, "[training]", f'[clustering]\nmethod = "head"\n{point}0.8\n{point}0.6\ncluster = "hdbscan"\n[training]')
+    model = find_model(f"focal-hrnet@{card}")
+    assert [point.score for point in model.points] == [0.8]
+    clustered = model.with_clustering("hdbscan", None)
+    assert [(point.score, point.cluster) for point in clustered.points] == [(0.6, "hdbscan")]
+    assert model.with_clustering("kmeans", None).points == (), "nobody measured these"
+    assert model.with_clustering("hdbscan", 32).points == (), "nor other cells"
+    assert clustered.with_clustering(None, 32).points == ()
+    assert model.with_clustering(None, None).points == model.points
+    change(card, 'cluster = "hdbscan"', 'cluster = "hbscan"')
+    with pytest.raises(WeightsError, match="'hbscan'; did you mean hdbscan"):
+        find_model(f"focal-hrnet@{card}")
+    assert get_args(ClusterName) == tuple(CLUSTERINGS), "the words without torch are those of the functions"
 
 
 @pytest.mark.parametrize("name", ["ncl", "cfl-net", "ela", "copy-move"])

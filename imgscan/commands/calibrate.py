@@ -87,6 +87,7 @@ def calibrate_command(
     accept_licence: bool,
     csv_file: Path | None,
     false_alarms: float | None = None,
+    cluster: str | None = None,
 ) -> ExitCode:
     """Print [[operating_points]] for a weights card, or for those of several models; a level that the sample is too small for is
     named on stderr, and how many pictures a model does not judge: they raise no alarm in a scan, and count for nothing here.
@@ -94,7 +95,8 @@ def calibrate_command(
     `false_alarms` is a rate, 0..1, for which alone a threshold is wanted; None: those of all levels.
 
     What models have in common is computed once on a CPU.  With `copies` the pictures count in the forms of datasets.resaved too,
-    smaller and saved once more: see `thresholds`.  `csv_file` receives every score.
+    smaller and saved once more: see `thresholds`.  `csv_file` receives every score.  `cluster` is a clustering in place of the
+    cards' own, as for a scan; the thresholds say that they are of it.
     """
     if false_alarms is not None and not 0 < false_alarms < 1:
         raise InputError(f"--false-alarms {false_alarms:g}: wanted a share of the untouched pictures, between 0 and 1: 0.01 is 1 %")
@@ -104,8 +106,10 @@ def calibrate_command(
         raise InputError(f"no pictures in {', '.join(map(str, pristine))}; wanted untouched pictures")
     shared = Shared()
     scanners: dict[str, Scanner] = {}
+    asked: dict[str, str | None] = {}  # model -> the clustering in place of its card's
     for model in dict.fromkeys(models):
-        chosen = find_model(model)
+        chosen = find_model(model).with_clustering(cluster, None)
+        asked[model] = chosen.asked
         check_side(chosen, side)
         scanners[model] = build_scanner(
             chosen,
@@ -147,7 +151,7 @@ def calibrate_command(
                 f"imgscan: {model}: left out {drawn[model]} of {len(shown)} pictures, not judged: they look drawn or typeset",
                 file=sys.stderr,
             )
-        found = _show(model, forms, rates, len({picture for one, picture, *_ in rows if one == model}), copies)
+        found = _show(model, forms, rates, len({picture for one, picture, *_ in rows if one == model}), copies, asked[model])
         skipped = skipped or not found
     if csv_file is not None:  # after what was measured is on stdout: the file may fail
         write_rows(csv_file, ["model", "picture", "form", "score"], rows)
@@ -184,8 +188,10 @@ def _score(result: Assessed | Skipped) -> float | str | None:
     return None if result.finding.withheld else result.finding.score
 
 
-def _show(model: str, forms: dict[str, list[float]], rates: Mapping[str, float], photographs: int, copies: bool) -> int:
-    """Print the operating points of one model; how many there are."""
+def _show(
+    model: str, forms: dict[str, list[float]], rates: Mapping[str, float], photographs: int, copies: bool, asked: str | None
+) -> int:
+    """Print the operating points of one model with the clustering that was asked for; how many there are."""
     found = 0
     scores = [score for some in forms.values() for score in some]
     if copies:
@@ -204,7 +210,10 @@ def _show(model: str, forms: dict[str, list[float]], rates: Mapping[str, float],
         print()
         if copies:
             print("# " + ", ".join(f"{form}: {reached[form]} of {len(forms[form])}" for form in (AS_IS, *COPIES) if form in forms))
-        print(f'[[operating_points]]\nlevel = "{level}"\nscore = {score}\nfalse_alarms = {measured:.4f}\npictures = {len(scores)}')
+        print(f'[[operating_points]]\nlevel = "{level}"')
+        if asked is not None:
+            print(f'cluster = "{asked}"')
+        print(f"score = {score}\nfalse_alarms = {measured:.4f}\npictures = {len(scores)}")
         if copies and (own := len(forms.get(AS_IS, []))):
             print(f"as_is = {reached[AS_IS] / own:.4f}\nphotographs = {own}")
     return found

@@ -85,6 +85,7 @@ RUN["properties"] |= {
 RUN["properties"]["operating_points"]["items"]["properties"] |= {
     "as_is": _SHARE | {"description": "share of the photographs as they are, where smaller and resaved copies of them count too"},
     "photographs": _COUNT | {"description": "how many these are"},
+    "cluster": _TEXT | {"description": "the --cluster that it was measured with, where that is not the card's own"},
 }
 ASSESSED = _object(
     type={"const": "result"},

@@ -469,6 +469,8 @@ def test_calibrate_leaves_out_what_is_not_judged(tmp_path: Path) -> None:
     assert few.stdout.startswith("# 16 pictures: 2 photographs and 7 copies of each"), few.stdout
     none = run("calibrate", "focal-hrnet", "--pristine", shown, "--false-alarms", "0.3")
     assert "default: 2 pictures cannot show a rate of 0.3; wanted at least 4" in none.stderr
+    clustered = run("calibrate", "focal-hrnet", "--pristine", shown, "--false-alarms", "0.5", "--cluster", "hdbscan")
+    assert re.search(r'^level = "default"\ncluster = "hdbscan"\nscore = 0\.\d+\n', clustered.stdout, re.M), clustered.stderr
 
 
 def test_calibrate_measures_several_models_as_it_measures_each(
