@@ -16,6 +16,7 @@ import torch
 from imgscan.errors import ConfigError, InputError
 from imgscan.models import NETWORKS, build_named
 from imgscan.models.mix import Mix
+from tests.models.parity import assert_same, assert_same_stage, stages
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 WITHOUT_MIT = pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs the extra imgscan[mit]")
@@ -138,8 +139,13 @@ def test_official_hrnet_answers_as_the_released_code() -> None:
     model = build_named("focal-hrnet", "official").eval()
     model.load_state_dict(state, strict=True)
     fixture = np.load(REFERENCE / "parity" / "FOCAL_HRNet_256.npz")
+    answers = {}
+    for name in stages(fixture):
+        model.trunk.get_submodule(name.removeprefix("net.")).register_forward_hook(
+            lambda module, inputs, answer, name=name: answers.update({name: answer})
+        )
     with torch.inference_mode():
-        answer = model.trunk(torch.from_numpy(tools["image"](256, 256)))[0]
-    b, c, y, x = fixture["features/strides"]
-    deviation = float(fixture["features/stats"][1])
-    assert np.abs(answer[::b, ::c, ::y, ::x].numpy() - fixture["features/values"]).max() < 1e-4 * deviation
+        assert_same(fixture, "features", model.trunk(torch.from_numpy(tools["image"](256, 256)))[0], 1e-4)
+    assert len(answers) == 5
+    for name, answer in answers.items():
+        assert_same_stage(fixture, name, answer[0] if isinstance(answer, list) else answer, 1e-4)
