@@ -227,7 +227,7 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Option(
-            help="native, or as a paper measures: focal, cfl-net, ncl, trufor, imdlbenco.", autocompletion=among(PROTOCOLS)
+            help="native, or a paper's: focal, focal-256, cfl-net, ncl, trufor, imdlbenco.", autocompletion=among(PROTOCOLS)
         ),
     ] = "native",
     attack: Annotated[
