@@ -131,6 +131,18 @@ def test_official_vit_has_the_official_size() -> None:
     assert (model.stride, model.multiple, model.size.dim) == (16, 1024, 256)
 
 
+def test_official_hrnet_begins_as_the_released_code_leaves_it() -> None:
+    """PyTorch's rule draws evenly between -1 and 1 over the root of the fan-in: a deviation of 1 over the root of three times that.
+    timm's normal of 2 over the fan-out has more than twice it at stride 1."""
+    torch.manual_seed(0)
+    trunk = build_named("focal-hrnet", "official").trunk
+    for name in ("conv1", "layer1.0.conv2", "stage2.0.branches.0.0.conv1", "stage4.2.branches.3.3.conv2"):
+        weight = trunk.get_submodule(name).weight.detach()
+        fan_in = weight[0].numel()
+        assert float(weight.std()) == pytest.approx((3 * fan_in) ** -0.5, rel=0.05), name
+        assert float(weight.abs().max()) <= fan_in**-0.5, name
+
+
 @pytest.mark.skipif(not REFERENCE.exists(), reason="the reference fixtures are not on this machine")
 def test_official_hrnet_answers_as_the_released_code() -> None:
     tools = runpy.run_path(str(REFERENCE / "refweights.py"))
