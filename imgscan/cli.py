@@ -12,7 +12,7 @@ from imgscan import DEFAULT_MODEL, __version__, completion
 from imgscan.cli_data import data_app
 from imgscan.cli_models import models_app
 from imgscan.cli_train import train_app
-from imgscan.completion import LEVELS, PROTOCOLS, among, data_sets, tables
+from imgscan.completion import LEVELS, among, data_sets, tables
 from imgscan.config import blamed, came_from_configuration, show
 from imgscan.errors import EXIT_STATUS, ExitCode, ImgscanError, InputError
 from imgscan.exits import exits
@@ -28,8 +28,10 @@ from imgscan.flags import (
     Jobs,
     ModelFlag,
     NoConfig,
+    Protocol,
     ReportFiles,
     ReportFormat,
+    Results,
     Roots,
     Side,
 )
@@ -224,12 +226,7 @@ def evaluate(
             help="Also measure another tool's predictions: a folder of PNG or npz maps named after the pictures; repeatable."
         ),
     ] = None,
-    protocol: Annotated[
-        str,
-        typer.Option(
-            help="native, or as a paper measures: focal, cfl-net, ncl, trufor, imdlbenco.", autocompletion=among(PROTOCOLS)
-        ),
-    ] = "native",
+    protocol: Protocol = "native",
     attack: Annotated[
         list[str] | None,
         typer.Option(
@@ -353,17 +350,19 @@ def inspect(
 @app.command()
 @exits
 def report(
-    results: Annotated[
-        Path | None, typer.Argument(metavar="RESULTS.jsonl", help="The record of a scan, or the folder it is in.")
-    ] = None,
+    results: Results = None,
     outputs: ReportFiles = None,
     name: ReportFormat = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Hold pictures, masks and overlays against their hashes.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the record's lines.")] = False,
 ) -> ExitCode:
-    """Turn a saved scan into another format."""
+    """Turn a saved scan into another format.
+
+    Exit status of --verify: 0 all is as recorded; 1 something was altered; 2 something is gone (2 outranks 1).
+    """
     from imgscan.commands.report import report_command
 
-    return report_command(results, outputs=outputs or [], name=name, as_schema=schema)
+    return report_command(results, outputs=outputs or [], name=name, as_schema=schema, only_verify=verify)
 
 
 @app.command()

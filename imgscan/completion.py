@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 DETECTORS = ("ela", "noi1", "cfa1", "noi2", "noi5", "copy-move", "adq")
 CLUSTERINGS = ("hdbscan", "kmeans", "bisecting", "birch", "hierarchical")
 FORMATS = ("human", "json", "jsonl", "csv", "sarif", "junit", "github", "html")
-PROTOCOLS = ("native", "focal", "cfl-net", "ncl", "trufor", "imdlbenco")
+PROTOCOLS = ("native", "focal", "focal-256", "cfl-net", "ncl", "trufor", "imdlbenco")
 LEVELS = ("possible", "likely", "certain", "default", "never")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from imgscan.completion import CLUSTERINGS, DEVICES, FORMATS, among, models
+from imgscan.completion import CLUSTERINGS, DEVICES, FORMATS, PROTOCOLS, among, models
 from imgscan.config import configure
 from imgscan.errors import ExitCode, ImgscanError
 
@@ -60,6 +60,13 @@ Grid = Annotated[
     typer.Option(help="Most cells along the longer side that are clustered, 8 to 256; auto: as --cluster-seconds allow."),
 ]
 ClusterSeconds = Annotated[float, typer.Option(min=0.01, help="With --grid auto: seconds a picture.")]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        help="native, or as a paper measures: focal, focal-256, cfl-net, ncl, trufor, imdlbenco.", autocompletion=among(PROTOCOLS)
+    ),
+]
+Results = Annotated[Path | None, typer.Argument(metavar="RESULTS.jsonl", help="The record of a scan, or the folder it is in.")]
 ReportFiles = Annotated[
     list[Path] | None,
     typer.Option("-o", "--output", help="Report to write: .html .sarif .junit.xml .csv .json .jsonl .txt; repeatable."),

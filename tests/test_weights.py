@@ -135,8 +135,8 @@ def test_a_value_of_another_type_is_named_with_its_card(card: Path, old: str, ne
             "multiple = 8",
             "multiple in .* gives sides of 8 pixels; wanted multiples of 32, as its focal-hrnet takes",
         ),
-        ("dim = 16", 'dim = "16"', r"dim in \[backbone\] is '16'; wanted a whole number"),
-        ("dim = 16", "dim = -1", r"\[backbone\] does not describe a focal-hrnet: "),
+        ('"tiny"\ndim = 16', '"tiny"\ndim = "16"', r"dim in \[backbone\] is '16'; wanted a whole number"),
+        ('"tiny"\ndim = 16', '"tiny"\ndim = -1', r"\[backbone\] does not describe a focal-hrnet: "),
     ],
 )
 def test_an_input_that_does_not_fit_is_refused_before_anything_is_scanned(card: Path, old: str, new: str, message: str) -> None:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from imgscan.datasets.resaved import COPIES, copy_form, resaved
 from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError
+from imgscan.evaluation.seen import seen, trained_files
 from imgscan.find import find
 from imgscan.judge import DEFAULT
 from imgscan.pipeline import assess_by_each, scan
@@ -122,6 +123,13 @@ def calibrate_command(
             accept_licence=accept_licence,
             shared=shared,
         )
+        trained = [path for card in chosen.cards for path in trained_files(card)]
+        if own := seen([source.path for source in sources], trained):
+            print(
+                f"imgscan: {model} was trained on {len(own)} of these {len(sources)} pictures, {printable(str(own[0]))} for one: "
+                "they raise fewer alarms than others, and thresholds come out too low",
+                file=sys.stderr,
+            )
     scores: dict[str, dict[str, list[float]]] = {model: {} for model in scanners}  # model -> form -> scores
     rows: list[tuple[str, str, str, float]] = []  # model, picture, form, score
     drawn = dict.fromkeys(scanners, 0)  # pictures that are not judged

@@ -36,6 +36,7 @@ from imgscan.evaluation.measure import (
     set_sha256,
 )
 from imgscan.evaluation.protocols import Protocol, find_protocol
+from imgscan.evaluation.seen import seen, trained_files
 from imgscan.evaluation.summary import SetScores, summarise
 from imgscan.evaluation.tables import Row, attack_table, image_table, localization_table, show, untouched_table, write_csv
 from imgscan.find import can_be_made, real
@@ -134,13 +135,8 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
             print(f"imgscan: {said}", file=sys.stderr)
     for one in sets:
         examine_folder(one.name)
-        for contestant in contestants:
-            if real(Path(one.name)) in contestant.trained_on:
-                print(
-                    f"imgscan: {contestant.name} was trained on a part of {printable(one.name)}, and all of it is measured: "
-                    "this is no test",
-                    file=sys.stderr,
-                )
+    for contestant in contestants:
+        _tell_what_was_seen(contestant, sets)
     found: dict[str, list[SetScores]] = {name: [] for name in attacks}
     everything: list[tuple[Contestant, PictureSet, str, list[PictureScores]]] = []
     drawn: list[tuple[PictureSet, Results]] = []
@@ -199,6 +195,20 @@ def _named(texts: Sequence[str], contestants: Sequence[Contestant]) -> list[Cont
     typed = {(one.name, one.identity or text): (text, one) for text, one in zip(texts, contestants, strict=True)}
     counts = Counter(one.name for _, one in typed.values())
     return [one if counts[one.name] == 1 else replace(one, name=text) for text, one in typed.values()]
+
+
+def _tell_what_was_seen(contestant: Contestant, sets: Sequence[PictureSet]) -> None:
+    """Say which sets are no test for a contestant, because it was trained on them or on some of their pictures."""
+    trained = [path for card in contestant.cards for path in trained_files(card)]
+    for one in sets:
+        if real(Path(one.name)) in contestant.trained_on:
+            text = f"a part of {printable(one.name)}, and all of it is measured: this is no test"
+        elif found := seen([entry.image for entry in one.entries], trained):
+            what = f"{len(found)} of the {len(one.entries)} pictures of {printable(one.name)}"
+            text = f"{what}, {printable(str(found[0]))} for one: on them this is no test"
+        else:
+            continue
+        print(f"imgscan: {contestant.name} was trained on {text}", file=sys.stderr)
 
 
 def _refuse_shared_names(sets: Sequence[PictureSet]) -> None:

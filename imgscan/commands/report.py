@@ -1,9 +1,10 @@
-"""`imgscan report`: a saved scan in another format."""
+"""`imgscan report`: a saved scan in another format, or against the files it speaks of."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 from imgscan.errors import ExitCode, InputError
@@ -11,15 +12,23 @@ from imgscan.report.formats import find_format, format_of, write_report
 from imgscan.report.human import UNFINISHED, printable
 from imgscan.report.record import read_record, record_in
 from imgscan.report.schema import schema
+from imgscan.report.verify import verify
+from imgscan.weights import file_sha256
 
 
-def report_command(results: Path | None, *, outputs: list[Path], name: str | None, as_schema: bool) -> ExitCode:
-    """Write or print a record; the exit code is that of the conversion, not of the scan."""
+def report_command(
+    results: Path | None, *, outputs: list[Path], name: str | None, as_schema: bool, only_verify: bool = False
+) -> ExitCode:
+    """Write or print a record, or verify it; the exit code is that of the conversion, not of the scan."""
+    if only_verify and (outputs or name or as_schema):
+        raise InputError("--verify writes no report; leave -o, --format and --schema out")
     if as_schema:
         print(json.dumps(schema(), indent=1))
         return ExitCode.CLEAN
     if results is None:
         raise InputError("no results: give the results.jsonl of a scan, or --schema")
+    if only_verify:
+        return verify_record(record_in(results))
     for path in outputs:
         format_of(path)
         if path.resolve() == results.resolve():
@@ -33,3 +42,30 @@ def report_command(results: Path | None, *, outputs: list[Path], name: str | Non
     if shown is not None:
         sys.stdout.write(shown.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     return ExitCode.CLEAN
+
+
+def verify_record(path: Path) -> ExitCode:
+    """Say what is no longer as a record has it: a line per file on stdout, the counts on stderr."""
+    record = read_record(path)
+    same: Counter[str] = Counter()
+    states: Counter[str] = Counter()
+    lost = ""
+    for one in verify(record):
+        states[one.state] += 1
+        if one.state == "same":
+            same[one.kind] += 1
+            continue
+        print(f"{one.state:<8} {one.kind:<8} {printable(one.path or str(path))}{': ' if one.why else ''}{one.why}")
+        if one.state == "gone" and one.kind == "picture" and not Path(one.path).is_absolute():
+            lost = "; pictures are looked for from here, by the names the scan was given"
+    found = ", ".join(f"{same[kind]} {kind}{'s' if same[kind] != 1 else ''}" for kind in ("picture", "mask", "overlay"))
+    text = f"{found} as recorded, {states['altered']} altered, {states['gone']} gone{lost}"
+    if record.skipped:
+        text += f"; {len(record.skipped)} skipped, which have no hash"
+    if not record.complete:
+        text += f"; {UNFINISHED}"
+    print(f"imgscan: {printable(str(path))}: {text}", file=sys.stderr)
+    print(f"imgscan: the record's own SHA-256 is {file_sha256(path)}", file=sys.stderr)
+    if states["gone"] or not record.complete:
+        return ExitCode.INCOMPLETE
+    return ExitCode.FINDINGS if states["altered"] else ExitCode.CLEAN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ NO_METHOD = "imgscan has no such method, or does not train it on that data"
 # What a paper's metric is called here, under its protocol; elsewhere the protocol's first F1 or AUC.
 PAPER_METRICS = {
     ("focal", "F1"): "macro_f1",
+    ("focal-256", "F1"): "macro_f1",
     ("cfl-net", "AUC"): "flipped_auc",
     ("trufor", "F1"): "permute_f1",
 }
@@ -96,7 +97,7 @@ def protocol_of(table: PaperTable, run: Run) -> Protocol:
     """The table's protocol for a row; FOCAL's released code measures HRNet alone on its own grid, 256 x 256."""
     assert table.protocol is not None
     protocol = find_protocol(table.protocol)
-    return replace(protocol, grid=256) if protocol.name == "focal" and run.network == "focal-hrnet" else protocol
+    return find_protocol("focal-256") if protocol.name == "focal" and run.network == "focal-hrnet" else protocol
 
 
 def find_candidates(models: Sequence[str], runs: Sequence[Path]) -> Candidates:

@@ -60,6 +60,7 @@ class Contestant:
     identity: str = ""  # hash of all that decides its answers besides the picture; "": unknown, so that nothing may be reused
     fixed: bool = False  # True: its answers are files, made for the pictures as they were; no attack can be tried on it
     trained_on: frozenset[Path] = frozenset()  # folders and lists that its cards name as training data, as far as they are here
+    cards: tuple[Card, ...] = ()  # of its weights
     clusters: bool = False  # whether there is something to cluster, so that another clustering can be asked for
     networks: bool = False  # whether there are any, so that --side and --beyond say something
 
@@ -141,6 +142,7 @@ def combined(name: str, parts: Sequence[Contestant], operation: Literal["union",
         _Combined(tuple(parts), operation),
         weights="+".join(part.weights for part in parts),
         trained_on=frozenset(path for part in parts for path in part.trained_on),
+        cards=tuple(card for part in parts for card in part.cards),
         clusters=any(part.clusters for part in parts),
         networks=any(part.networks for part in parts),
         identity=digest_of({"operation": operation, "parts": [part.identity for part in parts]}) if known else "",
@@ -275,7 +277,7 @@ def of_model(text: str, options: ModelOptions) -> Contestant:
     digests = "+".join(card.sha256 for card in model.cards)
     contestant = of_scanner(model.name, scanner, digests, [shape_of(card) for card in model.cards])
     trained_on = frozenset(path for card in model.cards for path in _trained_on(card))
-    return replace(contestant, trained_on=trained_on, clusters=model.clusters, networks=bool(model.cards))
+    return replace(contestant, trained_on=trained_on, cards=model.cards, clusters=model.clusters, networks=bool(model.cards))
 
 
 def training_sets(card: Card) -> list[str]:

@@ -52,16 +52,18 @@ PROTOCOLS: dict[str, Protocol] = {
     # FOCAL (arXiv 2308.09307) and its released code (HighwayWu/FOCAL, 2bebdc9): pictures at 1024 x 1024, the truth (> 127) resized
     # to 1024 / gt_ratio with OpenCV's bilinear and cut at 127 again, the answer brought to that grid; macro F1 over the labels that
     # occur, 1 where both are empty; IoU of the forged class, 1 where the union is empty (its + 1e-6 in the denominator is left
-    # out); mean over pictures.  gt_ratio is 16 for the ViT and the fusion; for HRNet alone it is 4:
-    # dataclasses.replace(PROTOCOLS["focal"], grid=256).
-    "focal": Protocol(
-        name="focal",
-        columns=("macro_f1", "iou"),
-        resize=1024,
-        grid=64,
-        truth="bilinear",
-        empty="count",
-    ),
+    # out); mean over pictures.  gt_ratio is 16 for the ViT and the fusion, and 4 for HRNet alone.
+    **{
+        name: Protocol(
+            name=name,
+            columns=("macro_f1", "iou"),
+            resize=1024,
+            grid=grid,
+            truth="bilinear",
+            empty="count",
+        )
+        for name, grid in (("focal", 64), ("focal-256", 256))
+    },
     # CFL-Net (WACV 2023), released code (niloy193/CFLNet, 4b02e66): 256 x 256 in the paper (224 in the configuration), truth by
     # OpenCV's nearest, per picture max(AUC, AUC of 1 - p), mean over pictures; an empty truth has no AUC and is skipped.
     "cfl-net": Protocol(

@@ -105,6 +105,11 @@ def patch_contrast_released(features: Tensor, labels: Tensor, temperature: float
     Raises:
         ValueError: features and labels do not belong together.
     """
+    return _rows_released(features, labels, temperature).mean()
+
+
+def _rows_released(features: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
+    """L_i of every patch, B x h w."""
     _check(features, labels)
     vectors = F.normalize(features.to(_precision(features)), dim=1, eps=1e-6).flatten(2).transpose(1, 2)
     flat = labels.flatten(1)
@@ -114,7 +119,8 @@ def patch_contrast_released(features: Tensor, labels: Tensor, temperature: float
     same = flat[:, :, None] == flat[:, None, :]
     below = exponentials + (exponentials * ~same).sum(2, keepdim=True)
     terms = (below.log() - exponentials.log()) * (same & ~itself)
-    return (terms.sum(2) / (same.sum(2) - 1).clamp(min=1)).mean()
+    rows: Tensor = terms.sum(2) / (same.sum(2) - 1).clamp(min=1)
+    return rows
 
 
 def _precision(features: Tensor) -> torch.dtype:

@@ -23,23 +23,35 @@ MAX_KEYS = 1024  # cells drawn per class and picture
 Pivots = tuple[Tensor, Tensor, Tensor]  # plus B x C, minus B x C, present B bool
 
 
-def cell_classes(mask: Tensor, stride: int) -> Tensor:
+def cell_classes(mask: Tensor, stride: int, window: int = 0) -> Tensor:
     """The class of every feature cell, by the share r of its pixels that are tampered: r = 0, r = 1, or between.
+
+    An edge between two cells leaves none of them in between, though the convolutions that lead to both look across it; with a
+    window r is the share of what they look at.
 
     Args:
         mask: B x H x W bool, True tampered.
         stride: pixels a side of a cell; H and W are multiples of it.
+        window: pixels a side of the square around a cell's first pixel, where the fields of a ResNet's convolutions are centred
+            (conv1's own is 7 at stride 2); odd, at least 2 stride - 1.  0: the cell itself.
 
     Returns:
         B x H/stride x W/stride int64: 0 authentic, 1 tampered, 2 contour.
 
     Raises:
-        ValueError: a mask of another shape or dtype.
+        ValueError: a mask of another shape or dtype, or a window that does not hold the cell or has no middle.
     """
     if mask.ndim != 3 or mask.shape[1] % stride or mask.shape[2] % stride:
         raise ValueError(f"mask {tuple(mask.shape)}; wanted B x H x W with H and W multiples of {stride}")
     if mask.dtype != torch.bool:
         raise ValueError(f"mask of {mask.dtype}; wanted bool")
+    if window and (window % 2 == 0 or window < 2 * stride - 1):
+        raise ValueError(
+            f"window of {window} pixels; wanted 0, or an odd number of at least {2 * stride - 1} at a stride of {stride}"
+        )
+    if window:
+        there = F.max_pool2d(torch.stack((mask, ~mask), 1).float(), window, stride, window // 2) > 0  # of each kind, any
+        return 2 * there[:, 0].long() - (~there[:, 1]).long()
     batch, height, width = mask.shape
     cells = mask.reshape(batch, height // stride, stride, width // stride, stride).transpose(2, 3).flatten(3)
     # any + any - all of the cell: 0 nothing, 2 a part, 1 everything

@@ -14,20 +14,20 @@ from torch import Tensor
 from imgscan.losses.ncl import CONTOUR, cell_classes
 
 
-def contour_map(mask: Tensor, stride: int) -> Tensor:
+def contour_map(mask: Tensor, stride: int, window: int = 0) -> Tensor:
     """The pixels that lie in a contour cell of `ncl.cell_classes`.
 
     Args:
         mask: B x H x W bool, True tampered.
-        stride: pixels a side of a cell; H and W are multiples of it.
+        stride, window: as there.
 
     Returns:
         B x H x W bool.
 
     Raises:
-        ValueError: a mask of another shape or dtype.
+        ValueError: as there.
     """
-    return (cell_classes(mask, stride) == CONTOUR).repeat_interleave(stride, 1).repeat_interleave(stride, 2)
+    return (cell_classes(mask, stride, window) == CONTOUR).repeat_interleave(stride, 1).repeat_interleave(stride, 2)
 
 
 def pc_loss(logits: Tensor, mask: Tensor, contour: Tensor, *, mu: float = 0.9) -> Tensor:

@@ -7,7 +7,8 @@ whose keys and outputs equal those of the released FOCAL code.
 Two shapes of one network:
 
 * `official`: HRNet-W32, the highest-resolution branch of stage 4 after its ReLU, 32 channels at stride 4 (the paper says 256
-  channels, the released weights fit only 32).  Input: RGB in 0..1, no mean and no standard deviation.
+  channels, the released weights fit only 32).  Input: RGB in 0..1, no mean and no standard deviation.  Fresh weights are PyTorch's
+  own, as in the released code, and not timm's, whose convolutions begin at up to two and a half times the size.
 * compact: a small HRNet that looks at the fixed noise view (noise_view.py) and mixes all four branches into one map, as the
   HRNetV2 head for segmentation does.  Why not the first branch alone: it ends in a ReLU, and 16 non-negative numbers leave little
   room for a contrast of directions.
@@ -122,6 +123,9 @@ class FocalHRNet(nn.Module):
             # timm's last module also fuses to the lower branches, which nothing reads here and the released weights do not have.
             last: Any = self.trunk.stage4[-1]
             last.fuse_layers = nn.ModuleList([last.fuse_layers[0]])
+            for part in self.trunk.modules():
+                if isinstance(part, nn.Conv2d):
+                    part.reset_parameters()
         stage4 = config["stage4"]
         assert isinstance(stage4, dict)
         branches = stage4["num_channels"]
@@ -137,5 +141,5 @@ class FocalHRNet(nn.Module):
 
 
 def build(size: HRNetSize) -> nn.Module:
-    """The extractor with freshly initialised weights (timm's initialisation, no download)."""
+    """The extractor with freshly initialised weights, no download; by timm's rules but for `official`."""
     return FocalHRNet(size)

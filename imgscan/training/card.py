@@ -81,6 +81,7 @@ def write_weights(
         "input": {"mode": "native" if native else "resize", "side": side, "multiple": model.multiple}
         | ({"overlap": 64} if native else {})
         | (SHOWN if native and headed else {}),
+        "features": {"dim": int(getattr(model, "dim", 0) or model.size.dim), "stride": int(model.stride)},
         **decided,
         "training": {
             "imgscan": __version__,

@@ -82,11 +82,11 @@ def _ncl(network: nn.Module, answer: Any, labels: Tensor, loss: LossSection, gen
     """NCL: weight x L_NCL (Eq. 7) + L_PC (Eq. 8) summed over the supervised maps."""
     mask = labels > 0
     stride = int(network.tap_stride)  # type: ignore[arg-type]
-    contour = contour_map(mask, stride)
+    contour = contour_map(mask, stride, loss.window)
     total = torch.stack([pc_loss(one.float(), mask, contour, mu=loss.mu) for one in (answer.logits, *answer.aux)]).sum()
     if loss.weight:
         features = answer.features.float()
-        classes = cell_classes(mask, stride)
+        classes = cell_classes(mask, stride, loss.window)
         pivot: Any = network.pivot
         pivots = pivot(*contour_vectors(features, classes), len(features)) if pivot is not None else None
         contrast = ncl_loss(features, classes, pivots, temperature=loss.temperature, max_keys=loss.max_keys, generator=generator)
@@ -113,6 +113,10 @@ def check(recipe: Recipe, network: nn.Module, device: torch.device) -> None:
             raise ConfigError(f"{name} is {side}; {recipe.model.network} {recipe.model.size} wants a multiple of {multiple}")
         if recipe.method == "cfl-net" and side % recipe.loss.patch:
             raise ConfigError(f"{name} is {side}, loss.patch {recipe.loss.patch}; wanted a side that is a multiple of the patch")
+    if recipe.method == "ncl" and recipe.loss.window:
+        least = 2 * int(network.tap_stride) - 1  # type: ignore[arg-type]
+        if recipe.loss.window < least:
+            raise ConfigError(f"loss.window is {recipe.loss.window}; wanted 0 or at least {least}, which hold a cell of the tap")
     known = {"focal": list(CONTRASTS), "cfl-net": [LossSection.contrast, "released"]}.get(recipe.method, [LossSection.contrast])
     if recipe.loss.contrast not in known:
         raise ConfigError(f"loss.contrast: {unknown(f'contrast of {recipe.method}', recipe.loss.contrast, known)}")

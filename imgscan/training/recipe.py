@@ -56,6 +56,7 @@ class LossSection:
     dice: float = 0.5  # FOCAL with a head: weight of 1 - dice, over the forged pictures
     picture: float = 0.0  # with a mask head: weight of the cross-entropy of pictures, by the mean of their highest logits; ours
     patch: int = 4  # CFL-Net: pixels a side of a patch of its contrast
+    window: int = 0  # NCL: pixels a side, odd, whose kinds make a cell one of the contour, as 7, conv1's field; 0: the cell's own
     mu: float = 0.0  # NCL: weight of the contour in the pivot-consistent loss; 0: plain cross-entropy
 
 
@@ -179,6 +180,7 @@ _LEGAL: dict[tuple[str, str], Rule] = {
     ("loss", "dice"): _at_least(0),
     ("loss", "picture"): _at_least(0),
     ("loss", "patch"): _at_least(1),
+    ("loss", "window"): (lambda value: value == 0 or (value > 0 and value % 2 == 1), "0 or an odd number"),
     ("loss", "contour"): _one_of("ignore", "middle"),
     ("loss", "weight"): _at_least(0),
     ("train", "warmup"): _at_least(0),

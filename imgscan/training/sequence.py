@@ -81,10 +81,10 @@ def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
 def fit(rgb: Rgb, labels: Labels, data: DataSection, rng: np.random.Generator | None) -> tuple[Rgb, Labels]:
     """Bring a picture to side x side.
 
-    `resize` ignores the aspect and does not antialias, as the released codes do.  `crop` keeps native pixels and cuts a window that
-    starts at multiples of 8, so that JPEG blocks stay where they are; half of the windows hold a forged pixel drawn at random
-    (a small forgery would hardly ever be seen otherwise).  A smaller picture is continued by reflection, and one whose sides are
-    no multiples of 8 to the next, so that a window shows its last lines too.
+    `resize` ignores the aspect and does not antialias, as the released codes of FOCAL and CFL-Net do.  `crop` keeps native pixels
+    and cuts a window that starts at multiples of 8, so that JPEG blocks stay where they are; half of the windows hold a forged
+    pixel drawn at random (a small forgery would hardly ever be seen otherwise).  A smaller picture is continued by reflection, and
+    one whose sides are no multiples of 8 to the next, so that a window shows its last lines too.
 
     Args:
         rgb: H x W x 3 uint8.

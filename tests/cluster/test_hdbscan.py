@@ -1,5 +1,7 @@
 """The package's labels from our spanning tree, over random sizes, dimensions, duplicates and ties."""
 
+from dataclasses import replace
+
 import hdbscan
 import numpy as np
 import numpy.typing as npt
@@ -8,9 +10,11 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
-from imgscan.cluster import ClusterSettings
+from imgscan.cluster import ClusterSettings, cluster
 from imgscan.cluster.hdbscan import hdbscan_labels
 from imgscan.cluster.reachability import spanning_tree
+from imgscan.records import Features
+from imgscan.releases.table import RELEASES
 
 Points = npt.NDArray[np.float32]
 
@@ -29,6 +33,18 @@ def duplicated(count: int, dim: int, seed: int) -> Points:
     points = mixture(count, dim, seed)
     points[::3] = points[rng.integers(0, count, len(points[::3]))]
     return points
+
+
+def planted(within: float, side: int) -> tuple[Features, npt.NDArray[np.bool_]]:
+    """64 x 64 cells of 256 channels, side x side of them around a direction of their own; `within`: mean cosine of a part."""
+    generator = torch.Generator().manual_seed(1)
+    forged = torch.zeros(64, 64, dtype=torch.bool)
+    forged[10 : 10 + side, 20 : 20 + side] = True
+    directions = torch.linalg.qr(torch.randn(256, 2, generator=generator)).Q.T
+    content = torch.randn(4096, 16, generator=generator) @ torch.randn(16, 256, generator=generator)
+    content *= (1 / within - 1) ** 0.5 / content.norm(dim=1).mean()
+    vectors = torch.nn.functional.normalize(directions[forged.flatten().long()] + content, dim=1)
+    return Features(vectors.T.reshape(256, 64, 64), (16.0, 16.0)), forged.numpy()
 
 
 def lattice(side: int) -> Points:
@@ -166,3 +182,17 @@ def test_a_point_that_every_list_misses_is_found() -> None:
     points = np.concatenate([*balls, [[1.9, 1.9, 1.9]]]).astype(np.float32)
     tree = spanning_tree(torch.from_numpy(points), 5)
     np.testing.assert_allclose(np.sort(tree[:, 2])[-2:], prim(reach(points, 5))[-2:], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["focal-hrnet", "focal-vit"])
+def test_features_of_a_release_are_told_apart_where_they_hold_together(name: str) -> None:
+    """The settings on the card of an import: 200 of 4,096 cells are the smallest cluster, and one cluster is a possible answer.
+    man/weights.md says what that costs."""
+    settings = ClusterSettings(**RELEASES[name].settings["clustering"])
+    assert settings.members(64 * 64) == 200
+    features, forged = planted(0.8, 20)
+    assert ((cluster(features, settings).labels > 0) == forged).all()
+    for within, side in ((0.8, 0), (0.8, 14), (0.5, 0), (0.5, 20)):  # 14 x 14 cells are too few
+        assert not cluster(planted(within, side)[0], settings).labels.any()
+    loose, forged = planted(0.5, 20)
+    assert ((cluster(loose, replace(settings, single=False)).labels > 0) == forged).all(), "as the package does by default"

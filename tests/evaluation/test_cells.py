@@ -9,7 +9,7 @@ import pytest
 from imgscan.datasets import DATASETS
 from imgscan.errors import ConfigError
 from imgscan.evaluation import cells
-from imgscan.evaluation.cells import MEAN, Candidates, NotRunError, model_text, parse_column, training_command
+from imgscan.evaluation.cells import MEAN, Candidates, NotRunError, model_text, parse_column, protocol_of, training_command
 from imgscan.evaluation.papers import PaperTable, grid_names, parse_grid, read_table
 from imgscan.weights import Card, Model
 
@@ -42,6 +42,13 @@ def test_columns() -> None:
         parse_column("casia iuo", "focal")
     with pytest.raises(ConfigError, match="wanted DATASET METRIC"):
         parse_column("casia", "focal")
+
+
+def test_hrnet_alone_is_measured_on_its_own_cells() -> None:
+    table = read_table("focal-1")
+    sides = {row.method: protocol_of(table, row.imgscan).side for row in table.rows if row.ours and row.imgscan}
+    assert sides == {"FOCAL (HRNet)": 256, "FOCAL (ViT)": 64, "FOCAL (Fusion)": 64}
+    assert parse_column("casia-v1 F1", "focal-256").metric == "macro_f1"
 
 
 def choose(table: PaperTable, method: str, candidates: Candidates, column: int = 0) -> str:

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -66,7 +64,7 @@ def test_focal_resizes_as_opencv_and_loses_small_forgeries() -> None:
     small = np.zeros((1024, 1024), bool)
     small[512:518, 512:518] = True
     assert not apply(PROTOCOLS["focal"], small, None, small)[0].any()
-    assert apply(replace(PROTOCOLS["focal"], grid=256), small, None, small)[0].any()
+    assert apply(PROTOCOLS["focal-256"], small, None, small)[0].any()
 
 
 def test_focal_reports_macro_f1_and_counts_empty_truths() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from imgscan.losses.cfl_net import patch_contrast, patch_contrast_released, patch_labels
+from imgscan.losses.cfl_net import _rows_released, patch_contrast, patch_contrast_released, patch_labels
 
 OFFICIAL = Path(__file__).parents[1] / "data" / "parity" / "cfl_net_losses.npz"
 # The released code's value, and Eq. 2 on the same input (a float64 numpy restatement, apart from this code).
@@ -26,6 +26,15 @@ def official(case: str) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("case", CASES)
 def test_the_released_rule_gives_the_released_number(case: str) -> None:
     assert float(patch_contrast_released(*official(case))) == pytest.approx(CASES[case][0], abs=1e-5)
+
+
+@pytest.mark.parametrize("case", [*CASES, "all_authentic"])
+def test_the_released_rule_gives_the_released_number_of_every_patch(case: str) -> None:
+    with np.load(OFFICIAL) as stored:
+        wanted, loss = stored[f"{case}/per_patch"], float(stored[f"{case}/loss"])
+    rows = _rows_released(*official(case)).numpy()
+    np.testing.assert_allclose(rows, wanted, atol=1e-5)
+    assert rows.mean() == pytest.approx(loss, abs=1e-5)
 
 
 @pytest.mark.parametrize("case", [*CASES, "all_authentic"])

@@ -15,6 +15,37 @@ def test_cells_by_the_share_of_their_pixels() -> None:
     assert cell_classes(mask[:, :, :4], 4).tolist() == [[[2]], [[0]]]
 
 
+def test_cells_by_what_the_first_convolution_looks_at() -> None:
+    """An edge between two cells of 2 pixels: of 7 pixels around 0, 2, 4, 6, 8, 10 the second to fourth hold both kinds."""
+    mask = torch.zeros(1, 2, 12, dtype=torch.bool)
+    mask[..., 4:] = True
+    assert cell_classes(mask, 2).tolist() == [[[0, 0, 1, 1, 1, 1]]]
+    assert cell_classes(mask, 2, 7).tolist() == [[[0, 2, 2, 2, 1, 1]]]
+    assert cell_classes(mask, 2, 3).tolist() == [[[0, 0, 2, 1, 1, 1]]]
+    assert cell_classes(mask[..., :4], 2, 7).tolist() == [[[0, 0]]]
+    assert cell_classes(mask[..., 4:], 2, 7).tolist() == [[[1, 1, 1, 1]]]
+
+
+@pytest.mark.parametrize(("stride", "window"), [(2, 7), (2, 3), (4, 7), (4, 11)])
+def test_the_window_is_the_field_of_a_convolution(stride: int, window: int) -> None:
+    """A kernel of ones counts the tampered pixels in sight, and on a picture of ones all pixels in sight."""
+    mask = torch.rand(2, 32, 24, generator=torch.Generator().manual_seed(0)) > 0.97
+    mask[0, 5:20, 8:] = True
+    count, most = (
+        torch.nn.functional.conv2d(one[:, None], torch.ones(1, 1, window, window), stride=stride, padding=window // 2)[:, 0]
+        for one in (mask.float(), torch.ones(2, 32, 24))
+    )
+    wanted = torch.where(count == 0, AUTHENTIC, torch.where(count == most, TAMPERED, CONTOUR))
+    assert set(wanted.flatten().tolist()) == {AUTHENTIC, TAMPERED, CONTOUR}
+    assert torch.equal(cell_classes(mask, stride, window), wanted)
+
+
+@pytest.mark.parametrize("window", [1, 2, 8, -7])
+def test_windows_without_a_middle_or_smaller_than_a_cell(window: int) -> None:
+    with pytest.raises(ValueError, match=f"window of {window} pixels; wanted 0, or an odd number of at least 3"):
+        cell_classes(torch.zeros(1, 8, 8, dtype=torch.bool), 2, window)
+
+
 def test_contour_vectors_are_raw_and_know_their_picture() -> None:
     features = torch.arange(2 * 3 * 2 * 2, dtype=torch.float32).reshape(2, 3, 2, 2)
     classes = torch.tensor([[[2, 0], [1, 2]], [[0, 0], [2, 0]]])

@@ -11,6 +11,7 @@ from torch import nn
 from imgscan.errors import ConfigError
 from imgscan.models import build_named
 from imgscan.models.cfl_net import SIZES, build
+from tests.models.parity import assert_same, assert_same_stage, stages
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 
@@ -131,18 +132,17 @@ def test_official_answers_as_the_released_code() -> None:
     filled = tools["to_torch"](tools["fill"](tools["load_manifest"](REFERENCE / "CFLNet.state_dict.json")))
     model.load_state_dict(filled, strict=True, assign=True)
     model.scale = nn.Identity()  # the fixture was made with the picture in 0..1, which is on the meta device here anyway
-    small = []
-    model.decoder.register_forward_hook(lambda module, inputs, answer: small.append(answer))
+    fixture = np.load(REFERENCE / "parity" / "CFLNet_224.npz")
+    within: dict[str, torch.Tensor] = {}
+    for name in ("decoder", *stages(fixture)):
+        model.get_submodule(name).register_forward_hook(lambda module, inputs, answer, name=name: within.update({name: answer}))
     with torch.inference_mode():
         answer = model(torch.from_numpy(tools["image"](224, 224)))
-    fixture = np.load(REFERENCE / "parity" / "CFLNet_224.npz")
-    found = {
-        "logits": small[0],
-        "projection": answer.features,
-        "probability": answer.logits.softmax(1)[:, 1:],
-    }
-    for name, tensor in found.items():
-        b, c, y, x = fixture[f"{name}/strides"]
-        deviation = float(fixture[f"{name}/stats"][1])
-        assert np.abs(tensor[::b, ::c, ::y, ::x].numpy() - fixture[f"{name}/values"]).max() < 1e-3 * deviation, name
-    np.testing.assert_allclose(small[0][0, 1, ::9, ::9].numpy(), LITERALS, atol=1e-4)
+    logits = within.pop("decoder")
+    assert_same(fixture, "logits", logits, 1e-3)
+    assert_same(fixture, "projection", answer.features, 1e-3)
+    assert_same(fixture, "probability", answer.logits.softmax(1)[:, 1:], 1e-3)
+    assert len(within) == 7
+    for name, one in within.items():
+        assert_same_stage(fixture, name, one, 1e-3)
+    np.testing.assert_allclose(logits[0, 1, ::9, ::9].numpy(), LITERALS, atol=1e-4)

@@ -16,6 +16,7 @@ import torch
 from imgscan.errors import ConfigError, InputError
 from imgscan.models import NETWORKS, build_named
 from imgscan.models.mix import Mix
+from tests.models.parity import assert_same, assert_same_stage, stages
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 WITHOUT_MIT = pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs the extra imgscan[mit]")
@@ -130,6 +131,18 @@ def test_official_vit_has_the_official_size() -> None:
     assert (model.stride, model.multiple, model.size.dim) == (16, 1024, 256)
 
 
+def test_official_hrnet_begins_as_the_released_code_leaves_it() -> None:
+    """PyTorch's rule draws evenly between -1 and 1 over the root of the fan-in: a deviation of 1 over the root of three times that.
+    timm's normal of 2 over the fan-out has more than twice it at stride 1."""
+    torch.manual_seed(0)
+    trunk = build_named("focal-hrnet", "official").trunk
+    for name in ("conv1", "layer1.0.conv2", "stage2.0.branches.0.0.conv1", "stage4.2.branches.3.3.conv2"):
+        weight = trunk.get_submodule(name).weight.detach()
+        fan_in = weight[0].numel()
+        assert float(weight.std()) == pytest.approx((3 * fan_in) ** -0.5, rel=0.05), name
+        assert float(weight.abs().max()) <= fan_in**-0.5, name
+
+
 @pytest.mark.skipif(not REFERENCE.exists(), reason="the reference fixtures are not on this machine")
 def test_official_hrnet_answers_as_the_released_code() -> None:
     tools = runpy.run_path(str(REFERENCE / "refweights.py"))
@@ -138,8 +151,13 @@ def test_official_hrnet_answers_as_the_released_code() -> None:
     model = build_named("focal-hrnet", "official").eval()
     model.load_state_dict(state, strict=True)
     fixture = np.load(REFERENCE / "parity" / "FOCAL_HRNet_256.npz")
+    answers = {}
+    for name in stages(fixture):
+        model.trunk.get_submodule(name.removeprefix("net.")).register_forward_hook(
+            lambda module, inputs, answer, name=name: answers.update({name: answer})
+        )
     with torch.inference_mode():
-        answer = model.trunk(torch.from_numpy(tools["image"](256, 256)))[0]
-    b, c, y, x = fixture["features/strides"]
-    deviation = float(fixture["features/stats"][1])
-    assert np.abs(answer[::b, ::c, ::y, ::x].numpy() - fixture["features/values"]).max() < 1e-4 * deviation
+        assert_same(fixture, "features", model.trunk(torch.from_numpy(tools["image"](256, 256)))[0], 1e-4)
+    assert len(answers) == 5
+    for name, answer in answers.items():
+        assert_same_stage(fixture, name, answer[0] if isinstance(answer, list) else answer, 1e-4)

@@ -23,6 +23,7 @@ from imgscan.releases.read import StateFile
 from imgscan.releases.table import RELEASES
 from imgscan.scanner import build_scanner
 from imgscan.weights import Model, file_sha256, find_model
+from tests.models.parity import assert_same
 from tests.releases.conftest import released, save
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
@@ -427,7 +428,4 @@ def test_imported_weights_give_the_official_numbers(name: str, tmp_path: Path) -
             answers |= {"projection": answer.features, "probability": answer.logits.softmax(1)[:, 1:]}
             assert network.turned
     for key, tensor in answers.items():
-        b, c, y, x = fixture[f"{key}/strides"]
-        deviation = float(fixture[f"{key}/stats"][1])
-        assert list(tensor.shape) == fixture[f"{key}/shape"].tolist()
-        assert np.abs(tensor[::b, ::c, ::y, ::x].numpy() - fixture[f"{key}/values"]).max() < 1e-3 * deviation, key
+        assert_same(fixture, key, tensor, 1e-3)

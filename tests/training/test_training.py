@@ -248,6 +248,16 @@ def test_a_card_scans_as_it_was_trained(tmp_path: Path, network: str, data: str,
     assert card["input"]["side"] == (256 if mode == "native" else 64)
 
 
+@pytest.mark.parametrize("network", ["focal-hrnet", "focal-vit", "cfl-net", "ncl"])
+def test_a_card_says_what_features_there_are(tmp_path: Path, network: str) -> None:
+    run = loop.start(tiny(network), CPU)
+    said = tomllib.loads(write_weights(run, tmp_path, "synth", [PHOTOS], 4).read_text())["features"]
+    with torch.inference_mode():
+        answer = run.model.eval()(torch.rand(1, 3, 128, 128))
+    features = answer.features if isinstance(answer, Segmentation) else answer
+    assert features.shape == (1, said["dim"], 128 // said["stride"], 128 // said["stride"])
+
+
 def test_own_weights_of_the_official_size_are_clustered_as_the_released_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
