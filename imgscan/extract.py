@@ -62,11 +62,13 @@ def _found(inputs: Sequence[Tensor], said: Iterator[Features]) -> list[Features]
     for one in inputs:
         features = next(said)
         overview = None if one.overview is None else next(said).probability
-        control = None if one.control is None else next(said).probability
+        control = None if one.control is None else next(said)
         if features.probability is not None and overview is not None:
             features = replace(features, probability=with_overview(features.probability, overview))
-        if features.probability is not None and control is not None:
-            features = replace(features, verdict=against_control(features.probability, control))
+        if control is not None:
+            features = replace(features, control=control.vectors)
+        if features.probability is not None and control is not None and control.probability is not None:
+            features = replace(features, verdict=against_control(features.probability, control.probability))
         found.append(features)
     return found
 

@@ -63,7 +63,8 @@ def by_average(parts: Sequence[Features], grid: int, heads: bool = False) -> Fea
         heads: the mask heads decide; all parts have one.  False: they are left out, and the features are clustered.
 
     Returns:
-        (sum of D) x h x w; with `heads` their common probability, and verdict where one of them has its own.
+        (sum of D) x h x w, and where all parts have a control, of that too, on the same grid; with `heads` in place of that their
+        common probability, and verdict where one of them has its own.
 
     Raises:
         ValueError: no parts, a grid under 8, or a part without the head that has to decide.
@@ -74,20 +75,24 @@ def by_average(parts: Sequence[Features], grid: int, heads: bool = False) -> Fea
     columns = min(p.vectors.shape[2] for p in parts)
     shrink = min(1.0, grid / max(rows, columns))
     rows, columns = max(1, round(rows * shrink)), max(1, round(columns * shrink))
-    joined = []
-    for part in parts:
-        vectors = part.vectors
-        if vectors.shape[1:] != (rows, columns):
-            vectors = F.adaptive_avg_pool2d(vectors, (rows, columns))
-        joined.append(F.normalize(vectors, dim=0, eps=1e-6))
     height = max(p.cell[0] * p.vectors.shape[1] for p in parts)
     width = max(p.cell[1] * p.vectors.shape[2] for p in parts)
-    fused = torch.cat(joined) / len(joined) ** 0.5
-    features = Features(fused, (height / rows, width / columns))
+    features = Features(_concatenated([p.vectors for p in parts], rows, columns), (height / rows, width / columns))
     if not heads:
-        return features
+        controls = [p.control for p in parts if p.control is not None]
+        return replace(features, control=_concatenated(controls, rows, columns)) if len(controls) == len(parts) else features
     verdict = agreed([p.verdict or p.probability for p in parts]) if any(p.verdict for p in parts) else None
     return replace(features, probability=agreed([p.probability for p in parts]), verdict=verdict)
+
+
+def _concatenated(parts: Sequence[torch.Tensor], rows: int, columns: int) -> torch.Tensor:
+    """Unit vectors, each D x h x w, on one grid: (sum of D) x rows x columns unit vectors, in which each part has the same say."""
+    joined = []
+    for vectors in parts:
+        on_grid = vectors if vectors.shape[1:] == (rows, columns) else F.adaptive_avg_pool2d(vectors, (rows, columns))
+        joined.append(F.normalize(on_grid, dim=0, eps=1e-6))
+    fused: torch.Tensor = torch.cat(joined) / len(joined) ** 0.5
+    return fused
 
 
 def agreed(maps: Sequence[Map | None]) -> Map:

@@ -21,6 +21,7 @@ ODDS = 5.0
 NOTHING = Sought()
 JPEG, JPEG_SHARE = 1.0, 0.1  # nats that so many pixels of a region have gained, for its JPEG history to speak for it
 WITHHELD = "looks drawn or typeset (a screenshot, a page, a chart), not photographed"
+CONTROL = 0.5  # this share of what tells clusters apart in the control counts against them, for it is what is pictured
 SURE = 1e-4  # probabilities nearer to 0 or 1 count as that far from it
 
 
@@ -56,7 +57,8 @@ def localize(
     """The largest cluster is pristine, every other one forged (FOCAL, section 3.2); a mask head's own probability goes before that.
 
     `probability` ranks pixels by how far their feature is from the centre of the pristine cluster, (1 - cosine) / 2, and exists
-    also where nothing is marked.  The released code has no such map (it answers 0 or 255); this one is ours.
+    also where nothing is marked.  The released code has no such map (it answers 0 or 255); this one is ours.  A region of clusters
+    is as strong as its pixels are far, less CONTROL of how far they are in the control, where the features have one.
 
     Args:
         features: D x h x w, what was clustered.
@@ -75,14 +77,16 @@ def localize(
     if features.probability is not None:
         probability = _weighed(features.probability, odds, height, width)
         verdict = None if features.verdict is None else _weighed(features.verdict, odds, height, width)
-        part = probability > settings.threshold
+        part, speaking = probability > settings.threshold, probability
     else:
         pristine = torch.from_numpy(clusters.labels == 0)
         # What was fused as the released code fuses is longer than 1.
         vectors = F.normalize(features.vectors, dim=0) if settings.grey else features.vectors
-        centre = F.normalize(vectors[:, pristine].mean(1), dim=0)
-        distance = ((1 - torch.einsum("dhw,d->hw", vectors, centre)) / 2).clamp(0, 1)
-        probability = enlarge(distance, features.cell, height, width)
+        distance = _distance(vectors, pristine)
+        probability = speaking = enlarge(distance, features.cell, height, width)
+        if features.control is not None:
+            traces = (distance - CONTROL * _distance(features.control, pristine)).clamp(min=0)
+            speaking = enlarge(traces, features.cell, height, width)
         outside = clusters.labels > 0
         part = np.zeros((height, width), bool)
         if 0 < outside.mean() <= settings.share:
@@ -94,7 +98,7 @@ def localize(
         return region_strength(values, most)
 
     if verdict is None:
-        regions = _regions(part, probability, settings, strength)
+        regions = _regions(part, speaking, settings, strength)
     else:
         regions = _around(part, _regions(verdict > settings.threshold, verdict, settings, strength))
     copied = copies(found.twins, probability)
@@ -171,6 +175,12 @@ def copies(found: Sequence[Twins], probability: npt.NDArray[np.float32]) -> list
             if own > max(odds) - math.log(ODDS):
                 copied.append(Copied(part, twin, twins.score))
     return copied
+
+
+def _distance(vectors: torch.Tensor, pristine: torch.Tensor) -> torch.Tensor:
+    """How far each of D x h x w vectors is from the centre of the pristine cells (h x w), (1 - cosine) / 2."""
+    centre = F.normalize(vectors[:, pristine].mean(1), dim=0)
+    return ((1 - torch.einsum("dhw,d->hw", vectors, centre)) / 2).clamp(0, 1)
 
 
 def _weighed(said: Map, odds: npt.NDArray[np.float32] | None, height: int, width: int) -> npt.NDArray[np.float32]:

@@ -113,6 +113,7 @@ class Features:
     probability: Map | None = None  # of a network with a mask head
     verdict: Map | None = None  # the same less what is suspected in a control: what decides whether, not how far; None: no control
     inside: Box | None = None  # what of the picture it covers, and all that was made from it; None: all
+    control: torch.Tensor | None = None  # as `vectors`, of the control; on a grid of its own until it is fused; None: no control
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,8 @@ def _plan(card: Card, side: int | None, beyond: str | None) -> InputPlan:
 
 
 def _seen_once(plan: InputPlan) -> InputPlan:
-    """Without further views of the picture, of which only mask heads say something."""
-    return replace(plan, beyond="tile" if plan.beyond == "both" else plan.beyond, control=0)
+    """Without the overview of a large picture, of which only mask heads say something."""
+    return replace(plan, beyond="tile" if plan.beyond == "both" else plan.beyond)
 
 
 def parse_grid(text: str | None) -> int | None:

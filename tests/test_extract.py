@@ -139,6 +139,9 @@ def test_what_the_control_is_suspected_of_is_taken_off_the_verdict() -> None:
         torch.testing.assert_close(features.probability.values, torch.full((8, 8), odds / (odds + 1)))
         torch.testing.assert_close(features.verdict.values, torch.full((8, 8), less / (less + 1)))
         torch.testing.assert_close(features.vectors, plain.vectors)
+        assert features.control is not None
+        assert features.control.shape == (3, 4, 4), "its features come along, on a grid of their own"
+    assert plain.control is None
 
 
 def test_what_exceeds_e_to_the_minus_2_in_the_control_is_taken_off() -> None:

@@ -42,6 +42,18 @@ def test_the_grid_is_limited_and_covers_the_same_picture() -> None:
     assert fused.cell == (400 / 64, 200 / 32)
 
 
+def test_controls_come_to_the_grid_of_the_features_where_all_have_one() -> None:
+    first, second = features(4, 8, 8, 4.0), features(3, 4, 4, 8.0)
+    controls = features(4, 4, 4, 8.0, 2).vectors, features(3, 2, 2, 16.0, 3).vectors
+    shown = [replace(one, control=control) for one, control in zip((first, second), controls, strict=True)]
+    fused = fuse(shown, 64)
+    assert fused.control is not None
+    wanted = torch.cat([controls[0], controls[1].repeat_interleave(2, 1).repeat_interleave(2, 2)]) / 2**0.5
+    torch.testing.assert_close(fused.control, wanted)
+    torch.testing.assert_close(fused.vectors, fuse([first, second], 64).vectors)
+    assert fuse([shown[0], second], 64).control is None, "what one network alone has says nothing of the other's"
+
+
 def test_nothing_to_fuse() -> None:
     with pytest.raises(ValueError, match="0 parts"):
         fuse([], 64)

@@ -53,6 +53,22 @@ def test_clusters_are_as_strong_as_their_farthest_pixels_where_the_card_says_so(
     assert localize(features, clusters, 96, 128, replace(together, together=False)).regions == most[:1]
 
 
+def test_what_tells_clusters_apart_in_the_control_counts_half_against_them() -> None:
+    """Regions at a distance of 0.2.  In the control the first is at 0.1 (cosine 0.8) and the second at 0.5 (cosine 0)."""
+    features, clusters = scene()
+    control = torch.zeros_like(features.vectors)
+    for label, cosine in enumerate((1.0, 0.8, 0.0)):
+        where = torch.from_numpy(clusters.labels == label)
+        control[:, where] = torch.tensor([cosine, math.sqrt(1 - cosine**2), 0.0])[:, None]
+    few = LocalizeSettings(peak=50 / (96 * 128))
+    plain, less = (localize(one, clusters, 96, 128, few) for one in (features, replace(features, control=control)))
+    assert [region.strength for region in less.regions] == pytest.approx([0.2 - 0.1 / 2, 0], abs=1e-3)
+    np.testing.assert_array_equal(less.probability, plain.probability)
+    np.testing.assert_array_equal(less.forged, plain.forged)
+    strong = localize(replace(features, control=control), clusters, 96, 128, replace(few, strength=0.14))
+    assert [region.box for region in strong.regions] == [(24, 16, 72, 48)], "what is pictured there, and no trace, is not marked"
+
+
 def test_probability_ranks_forged_over_pristine_even_when_nothing_is_marked() -> None:
     features, clusters = scene()
     mask = localize(features, clusters, 96, 128, LocalizeSettings(strength=0.9))
