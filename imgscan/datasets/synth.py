@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,30 +14,15 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from imgscan.datasets.entries import read_rgb
 from imgscan.datasets.families import Families, forge_as, parse_families, untouched_as
 from imgscan.datasets.forge import Photo, Rgb, forge, untouched
+from imgscan.datasets.photos import read_photo
 from imgscan.datasets.trees import is_picture, without_made
 from imgscan.errors import InputError
 
-CACHE_BYTES = 1_500_000_000  # of decoded photographs that a loader process keeps
 _TRIES = 5  # photographs drawn in place of one that cannot be decoded
 HARD_SHARE = 0.5  # of the untouched pictures; of the others some are hard by chance
 CLEAR_FORGED, CLEAR_PRISTINE = 0.75, 0.10  # shares of forged pixels beyond which a feature cell has a label
-
-
-_cache: OrderedDict[Path, Rgb] = OrderedDict()  # one per process, oldest first
-
-
-def read_photo(path: Path) -> Rgb:
-    """A decoded photograph, from the cache where it is; InputError names a file that is broken."""
-    if path in _cache:
-        _cache.move_to_end(path)
-        return _cache[path]
-    photo = _cache[path] = read_rgb(path)
-    while sum(one.nbytes for one in _cache.values()) > CACHE_BYTES and len(_cache) > 1:
-        _cache.popitem(last=False)
-    return photo
 
 
 def find_photos(roots: list[Path]) -> list[Path]:

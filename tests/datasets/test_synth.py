@@ -7,7 +7,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from imgscan.datasets.forge import KINDS, common_history, forge, from_camera, jpeg, untouched
-from imgscan.datasets.synth import SynthDataset, cell_labels, find_photos, keep_aside, read_photo
+from imgscan.datasets.photos import read_photo
+from imgscan.datasets.synth import SynthDataset, cell_labels, find_photos, keep_aside
 from imgscan.errors import InputError
 from tests.conftest import PHOTOS
 
