@@ -1,8 +1,8 @@
-"""Tables of a weights card as records, each value of the type that its field declares.  No torch here."""
+"""Tables of a weights card or a recipe, each value of the type that is declared for it.  No torch here."""
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import fields
 from reprlib import repr as short
 from types import UnionType
@@ -12,6 +12,7 @@ from imgscan.errors import InputError, WeightsError, unknown
 
 Section = TypeVar("Section")
 
+_LARGEST = sys.float_info.max
 _WORDS = {
     str: "a text",
     int: "a whole number",
@@ -80,7 +81,7 @@ def misfit(what: str, value: Any, wanted: Any) -> str:
 
 def _is(value: Any, kind: type) -> bool:
     if kind is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST  # a whole number of TOML may be larger
     if kind is tuple:
         return type(value) in (list, tuple)
     return type(value) is kind  # no subclass: true is no whole number

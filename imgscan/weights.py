@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from imgscan.card_keys import COMBINATION, COMPATS, check_card, check_combination, check_types
 from imgscan.errors import InputError, WeightsError, unknown
 from imgscan.places import Place, places
-from imgscan.typed import Section, misfit, settings
+from imgscan.typed import Section, settings
 
 ALIASES = {
     "focal-fusion": "focal-hrnet+focal-vit",
@@ -24,27 +25,9 @@ ALIASES = {
 }
 # The released code lists the ViT first, and its first network sets the grid: 64 x 64 cells of 256 + 32 channels.
 OFFICIAL_ALIASES = {"focal-fusion": "focal-vit+focal-hrnet"}
-COMPATS = ("official",)
 HEAD = "head"  # [clustering] method: in place of a clustering the mask heads of the networks decide
 NO_GRID = "--grid: mask heads decide here and nothing is clustered; leave it out, or add --cluster hdbscan"
 INITIAL = "init"  # `use` of a card whose weights only start trainings
-Table = dict[str, Any]
-# What a card must say, and of what type it is.
-REQUIRED: dict[str, Any] = {
-    **dict.fromkeys(("name", "tag", "network", "file", "sha256", "licence"), str),
-    "backbone": Table,
-}
-# The same of what it may leave out; of a combination's card this is all.
-OPTIONAL: dict[str, Any] = {
-    **dict.fromkeys(("size", "use"), str),
-    **dict.fromkeys(("commercial", "default", "bf16"), bool),
-    "bytes": int,
-    **dict.fromkeys(("input", "clustering", "localize", "fuse", "training"), Table),
-    **dict.fromkeys(("operating_points", "results"), list[Table]),
-    "features": dict[str, int],
-    "recipe": dict[str, Table],
-    "compat": dict[str, dict[str, Table]],
-}
 
 
 @dataclass(frozen=True)
@@ -147,17 +130,14 @@ class Model:
 
 
 def read_card(path: Path) -> Card:
-    """Read one card; WeightsError says what is missing, or of another type than it must be."""
+    """Read one card; WeightsError says what is missing, of another type than it must be, or unknown."""
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise WeightsError(f"weights card {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WeightsError(f"weights card {path}: not TOML: {error}") from error
-    missing = [k for k in REQUIRED if k not in data]
-    if missing:
-        raise WeightsError(f"weights card {path}: lacks {', '.join(missing)}")
-    _check_types(data, path)
+    check_card(data, path)
     return Card(
         name=data["name"],
         tag=data["tag"],
@@ -171,13 +151,6 @@ def read_card(path: Path) -> Card:
         data=data,
         commercial=data.get("commercial"),
     )
-
-
-def _check_types(data: dict[str, Any], path: Path) -> None:
-    """WeightsError for the first value of a card that is of another type than declared."""
-    for key, wanted in (REQUIRED | OPTIONAL).items():
-        if key in data and (problem := misfit(key, data[key], wanted)):
-            raise WeightsError(f"weights card {path}: {problem}")
 
 
 def _points(data: dict[str, Any], path: Path) -> tuple[OperatingPoint, ...]:
@@ -208,7 +181,7 @@ def _tables() -> list[tuple[Place, Path, dict[str, Any]]]:
     for place in places():
         for path in sorted(place.folder.glob("*.toml")):
             try:
-                found.append((place, path, tomllib.loads(path.read_text("utf-8"))))
+                found.append((place, path, tomllib.loads(path.read_text("utf-8-sig"))))
             except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
                 found.append((place, path, {}))
     return found
@@ -308,8 +281,11 @@ def _combination(
 ) -> tuple[Path, dict[str, Any], tuple[OperatingPoint, ...]] | None:
     """The card of a combination: its file, its tables and its thresholds; None: there is none."""
     for _, path, data in _tables():
-        if data.get("fuses") == [card.full_name for card in found] and data.get("finders", []) == list(finders):
-            _check_types(data, path)
+        if data.get("fuses") != [card.full_name for card in found]:
+            continue
+        check_combination(data, path)  # also of another combination: what it is for may be what is misspelt
+        if data.get("finders", []) == list(finders):
+            check_types(data, COMBINATION, path)
             wanted = {card.full_name: card.sha256 for card in found}
             # Measured with other weights than those installed: its settings hold, its thresholds do not.
             return path, data, _points(data, path) if data.get("weights") == wanted else ()

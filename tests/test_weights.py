@@ -123,6 +123,33 @@ def test_a_value_of_another_type_is_named_with_its_card(card: Path, old: str, ne
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("default = false", "default = false\ncomercial = false", "unknown key or table 'comercial'; did you mean commercial?"),
+        ("[training]", "[localise]\nthreshold = 0.5\n[training]", "unknown key or table 'localise'; did you mean localize?"),
+        ("[training]", "[[operating_point]]\n[training]", "unknown key or table 'operating_point'; did you mean operating_points?"),
+        ("[training]", "[features]\ndims = 64\n[training]", r"unknown key in \[features\] 'dims'; did you mean dim?"),
+        ("[training]", "[compat.oficial.input]\n[training]", r"unknown table in \[compat\] 'oficial'; did you mean official?"),
+        ("[training]", "[compat.official.fused]\n[training]", r"unknown table in \[compat.official\] 'fused'; did you mean fuse?"),
+        ("\nlicence = ", "\nlicense = ", "lacks licence; is license meant to be licence?"),
+        ("[training]", "[training]\ncommercial = false", r"commercial stands in \[training\], where nobody reads it"),
+        ("[training]", "[[results]]\nf1 = 0.5\ncommercial = false\n[training]", r"commercial stands in \[results\], where nobody"),
+    ],
+)
+def test_what_nobody_reads_is_named(card: Path, old: str, new: str, message: str) -> None:
+    """`comercial = false` passed the licence gate, and thresholds under a wrong name were no thresholds, without a word."""
+    change(card, old, new)
+    with pytest.raises(WeightsError, match=rf"weights card {card}: {message}"):
+        read_card(card)
+
+
+def test_what_tells_of_the_past_is_free(card: Path) -> None:
+    change(card, "[training]", "[source]\nany = 1\n[recipe.anything]\nany = 2\n[[results]]\nany = 3\n[training]\nany = 4")
+    card.write_bytes(b"\xef\xbb\xbf" + card.read_bytes())  # as editors on Windows save it
+    assert read_card(card).data["training"]["any"] == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
         ('mode = "native"', 'mode = "nativ"', r"unknown mode in \[input\] 'nativ'; did you mean native"),
         ('mode = "native"', 'mode = "native"\nbeyond = "bth"', r"unknown beyond in \[input\] 'bth'; did you mean both"),
         ('mode = "native"', 'mode = "native"\nresampler = "cv"', r"unknown resampler in \[input\] 'cv'; .*known: opencv, torch"),
