@@ -11,8 +11,8 @@ from imgscan.datasets.families import parse_families
 from imgscan.datasets.hard import hardest, write_hard, write_windows
 from imgscan.datasets.synth import find_photos
 from imgscan.devices import choose_device
-from imgscan.errors import ExitCode, InputError
-from imgscan.find import find
+from imgscan.errors import ExitCode, InputError, OutputError
+from imgscan.find import can_be_made, find
 from imgscan.pipeline import scan
 from imgscan.progress import bar
 from imgscan.records import Skipped
@@ -45,6 +45,8 @@ def hard_command(
     chosen = parse_families(families, "--families")
     if side % 8 or side < 64:
         raise InputError(f"--side {side}; wanted a multiple of 8, at least 64")
+    if not can_be_made(out):
+        raise OutputError(f"--out {out}: cannot be written; wanted a file in a folder that may be written to")
     photos = find_photos(roots)
     place = choose_device(device)
     scanner = build_scanner(find_model(model), device=place, jobs=jobs, everything=True, spares=True, accept_licence=accept_licence)

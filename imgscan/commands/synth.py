@@ -23,10 +23,9 @@ from PIL import Image
 from imgscan import __version__
 from imgscan.datasets.families import Families, forge_as, parse_families
 from imgscan.datasets.forge import KINDS, Forgery, Rgb, forge
-from imgscan.datasets.photos import read_photo
-from imgscan.datasets.trees import MADE, is_picture, without_made
+from imgscan.datasets.photos import pictures_below, read_photo
+from imgscan.datasets.trees import MADE, without_made
 from imgscan.errors import ExitCode, InputError, OutputError, unknown
-from imgscan.find import find
 from imgscan.locks import locked
 from imgscan.progress import bar
 from imgscan.report.human import printable
@@ -60,7 +59,7 @@ def synth_command(*, roots: list[Path], count: int, side: int, kinds: list[str],
         raise InputError(f"--side {side}; wanted a multiple of 8, at least 64")
     if not roots:
         raise InputError("forgeries need pristine photographs: give --data-root DIR (repeatable)")
-    found = [source.path for source in find(roots) if is_picture(source.path)]
+    found = pictures_below(roots)
     photos = without_made(found)
     if len(photos) < len(found):
         print(f"imgscan: passed over {len(found) - len(photos):,} pictures that imgscan data synth wrote", file=sys.stderr)

@@ -55,7 +55,7 @@ def read_hard(path: Path, photos: Sequence[Path]) -> list[Path]:
         InputError: no such list, another file, or none of its photographs is trained on.
     """
     try:
-        with path.open(encoding="utf-8", newline="", errors="surrogateescape") as file:
+        with path.open(encoding="utf-8-sig", newline="", errors="surrogateescape") as file:
             table = csv.reader(file)
             if next(table, None) != _COLUMNS:
                 raise InputError(f"data.hard: {path} is no list of hard photographs; wanted one that imgscan data hard wrote")

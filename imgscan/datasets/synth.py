@@ -16,8 +16,8 @@ from torch.utils.data import Dataset
 
 from imgscan.datasets.families import Families, forge_as, parse_families, untouched_as
 from imgscan.datasets.forge import Photo, Rgb, forge, untouched
-from imgscan.datasets.photos import read_photo
-from imgscan.datasets.trees import is_picture, without_made
+from imgscan.datasets.photos import pictures_below, read_photo
+from imgscan.datasets.trees import without_made
 from imgscan.errors import InputError
 
 _TRIES = 5  # photographs drawn in place of one that cannot be decoded
@@ -26,9 +26,9 @@ CLEAR_FORGED, CLEAR_PRISTINE = 0.75, 0.10  # shares of forged pixels beyond whic
 
 
 def find_photos(roots: list[Path]) -> list[Path]:
-    """Every picture file below the folders, in stable order; InputError when a folder is missing or holds none.
+    """Every picture file below the folders, in stable order; InputError when a folder is missing, may not be read or holds none.
 
-    What `imgscan data synth` wrote there is left out.
+    What `imgscan data synth` and scans wrote there is left out.
     """
     photos: list[Path] = []
     for root in roots:
@@ -36,7 +36,7 @@ def find_photos(roots: list[Path]) -> list[Path]:
             raise InputError(
                 f"training photographs: {root} is not a folder; wanted a folder of pristine pictures (--data-root DIR)"
             )
-        found = sorted(p for p in root.rglob("*") if is_picture(p))
+        found = sorted(pictures_below([root]))
         if not found:
             raise InputError(f"{root}: no pictures below it; wanted .jpg, .png, .tif or .webp files")
         photographs = without_made(found)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imgscan.commands.data import check_command
 from imgscan.commands.synth import synth_command
 from imgscan.datasets import DATASETS
 from imgscan.datasets import photos as photographs
@@ -88,6 +89,8 @@ def test_what_cannot_be_checked(tmp_path: Path) -> None:
     assert done.returncode == ExitCode.INCOMPLETE
     assert "4cam_splc/" in done.stderr
     assert "Traceback" not in done.stderr
+    with pytest.raises(InputError, match=r"imgscan data check columbia ROOT"):  # it was told to give a flag that there is not
+        check_command("columbia", None)
 
 
 def test_hard_lists_the_most_suspected_and_training_takes_the_list(tmp_path: Path) -> None:
@@ -114,6 +117,8 @@ def test_hard_lists_the_most_suspected_and_training_takes_the_list(tmp_path: Pat
     done = run(*call, "--families", "edti")
     assert done.returncode == ExitCode.INCOMPLETE
     assert "--families: unknown family 'edti'; did you mean edit" in done.stderr
+    done = run(*call[:-1], photos)  # before anything is judged
+    assert f"--out {photos}: cannot be written" in done.stderr
     other = tmp_path / "other"
     other.mkdir()
     (other / "fourth.jpg").write_bytes(sorted(PHOTOS.glob("*.jpg"))[3].read_bytes())

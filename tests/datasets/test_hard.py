@@ -33,6 +33,8 @@ def test_a_list_is_read_by_file_names_whatever_the_folder(tmp_path: Path) -> Non
     assert lines == ["photo,score", '"/old/b, c.jpg",0.9346', "/old/a.jpg,0.2000", "/old/d.jpg,0.2000"]
     photos = [Path("/new") / name for name in ("z.jpg", "b, c.jpg", "d.jpg")]
     assert read_hard(tmp_path / "hard.csv", photos) == photos[1:]
+    (tmp_path / "hard.csv").write_text("\ufeff" + (tmp_path / "hard.csv").read_text())  # a spreadsheet saved it again
+    assert read_hard(tmp_path / "hard.csv", photos) == photos[1:]
     with pytest.raises(InputError, match=r"none of the 3 photographs in .*hard.csv is among the 1 to train on"):
         read_hard(tmp_path / "hard.csv", photos[:1])
 
