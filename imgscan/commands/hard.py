@@ -68,6 +68,12 @@ def hard_command(
     means = [(photos[number], sum(some) / len(some)) for number, some in scores.items()]
     if not means:
         raise InputError(f"none of the {len(photos)} photographs can be decoded")
-    write_hard(out, hardest(means, share))
+    listed = hardest(means, share)
+    if clear := sum(not score for _, score in listed):
+        print(
+            f"imgscan: {clear:,} of the {len(listed):,} listed are suspected nowhere (score 0); a smaller --share leaves them out",
+            file=sys.stderr,
+        )
+    write_hard(out, listed)
     print(out)
     return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN

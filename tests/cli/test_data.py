@@ -136,6 +136,16 @@ def test_hard_lists_the_most_suspected_and_training_takes_the_list(tmp_path: Pat
     assert "synth" in done.stderr
 
 
+def test_hard_says_what_in_its_list_is_not_hard(tmp_path: Path) -> None:
+    """Where a model suspects few photographs, the share is filled up with others, in the order of their names."""
+    for number in range(3):
+        Image.new("RGB", (96, 96), (60 + 50 * number, 90, 120)).save(tmp_path / f"{number}.png")
+    call = ("data", "hard", "ela", "--data-root", tmp_path, "--windows", 1, "--side", 64, "--families", "", "--jobs", 0)
+    done = run(*call, "--share", 0.5, "--out", tmp_path / "hard.csv")
+    assert done.returncode == ExitCode.CLEAN, done.stderr
+    assert "2 of the 2 listed are suspected nowhere (score 0); a smaller --share leaves them out" in done.stderr
+
+
 def test_synth_passes_over_what_it_cannot_read(tmp_path: Path) -> None:
     """And does not see what macOS leaves beside pictures."""
     photos = tmp_path / "photos"
