@@ -279,12 +279,21 @@ def _expanded(text: str, compat: str | None) -> list[str]:
 def _combination(
     found: tuple[Card, ...], finders: tuple[str, ...] = ()
 ) -> tuple[Path, dict[str, Any], tuple[OperatingPoint, ...]] | None:
-    """The card of a combination: its file, its tables and its thresholds; None: there is none."""
+    """The card of a combination: its file, its tables and its thresholds; None: there is none.
+
+    Raises:
+        WeightsError: it has unknown keys or other types, or an earlier file of its name cannot be read, which would go before it.
+    """
+    broken: dict[str, Path] = {}
     for _, path, data in _tables():
+        if not data:
+            broken.setdefault(path.name, path)
         if data.get("fuses") != [card.full_name for card in found]:
             continue
         check_combination(data, path)  # also of another combination: what it is for may be what is misspelt
         if data.get("finders", []) == list(finders):
+            if path.name in broken:
+                read_card(broken[path.name])
             check_types(data, COMBINATION, path)
             wanted = {card.full_name: card.sha256 for card in found}
             # Measured with other weights than those installed: its settings hold, its thresholds do not.

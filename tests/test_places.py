@@ -139,6 +139,9 @@ def test_a_broken_card_that_hides_the_default_is_named(tmp_path: Path, monkeypat
         with pytest.raises(WeightsError, match=r"focal-hrnet.open.toml: not TOML"):
             find_model(name)
     assert find_model("focal-vit").name == "focal-vit@open"
+    put(tmp_path, {"focal-hrnet.open.toml": b'name = "other"', "focal-fusion.open.toml": b"fuses = ["})
+    with pytest.raises(WeightsError, match=r"focal-fusion.open.toml: not TOML"):  # its thresholds were those of what ships
+        find_model("focal-hrnet@open+focal-vit")
 
 
 def test_a_release_that_is_not_here_says_where_to_get_it() -> None:
