@@ -20,6 +20,8 @@ from imgscan.report.human import printable
 from imgscan.scanner import build_scanner
 from imgscan.weights import find_model
 
+MOST_WINDOWS = 2000  # that lie in the folder for temporary files at once, half a gigabyte of 256 pixels a side; it may be memory
+
 
 def hard_command(
     model: str,
@@ -52,19 +54,22 @@ def hard_command(
     scanner = build_scanner(find_model(model), device=place, jobs=jobs, everything=True, spares=True, accept_licence=accept_licence)
     scores: defaultdict[int, list[float]] = defaultdict(list)
     skipped = 0
-    with TemporaryDirectory(prefix="imgscan-") as folder, bar("searching", 2 * len(photos) * windows) as progress:
-        for number, photo in enumerate(photos):
-            try:
-                write_windows(photo, windows, side, chosen, seed, Path(folder), str(number))
-            except InputError as error:
-                skipped += 1
-                print(f"imgscan: skipped {printable(str(error))}", file=sys.stderr)
-            progress.advance(by=windows)
-        for result in scan(find([Path(folder)]), scanner):
-            progress.advance()
-            if isinstance(result, Skipped):
-                raise InputError(f"{result.source.path}: {result.reason}")
-            scores[int(result.picture.source.path.name.split(".")[0])].append(result.finding.score)
+    step = max(1, MOST_WINDOWS // windows)
+    with bar("searching", 2 * len(photos) * windows) as progress:
+        for first in range(0, len(photos), step):
+            with TemporaryDirectory(prefix="imgscan-") as folder:
+                for number, photo in enumerate(photos[first : first + step], first):
+                    try:
+                        write_windows(photo, windows, side, chosen, seed, Path(folder), str(number))
+                    except InputError as error:
+                        skipped += 1
+                        print(f"imgscan: skipped {printable(str(error))}", file=sys.stderr)
+                    progress.advance(by=windows)
+                for result in scan(find([Path(folder)]), scanner):
+                    progress.advance()
+                    if isinstance(result, Skipped):
+                        raise InputError(f"{result.source.path}: {result.reason}")
+                    scores[int(result.picture.source.path.name.split(".")[0])].append(result.finding.score)
     means = [(photos[number], sum(some) / len(some)) for number, some in scores.items()]
     if not means:
         raise InputError(f"none of the {len(photos)} photographs can be decoded")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imgscan.commands import hard
 from imgscan.commands.data import check_command
 from imgscan.commands.synth import synth_command
 from imgscan.datasets import DATASETS
@@ -19,6 +21,8 @@ from imgscan.datasets import photos as photographs
 from imgscan.datasets.resolve import resolve
 from imgscan.datasets.synth import find_photos
 from imgscan.errors import ExitCode, InputError
+from imgscan.records import Source
+from imgscan.scanner import Scanner
 from tests.cli.test_cli import run
 from tests.conftest import PHOTOS
 
@@ -134,6 +138,43 @@ def test_hard_lists_the_most_suspected_and_training_takes_the_list(tmp_path: Pat
     assert done.returncode == ExitCode.INCOMPLETE
     assert "data.hard" in done.stderr
     assert "synth" in done.stderr
+
+
+def test_hard_judges_a_few_windows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All windows of all photographs filled the folder for temporary files; the list is the same whatever the number."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for photo in sorted(PHOTOS.glob("*.jpg"))[:3]:
+        (photos / photo.name).write_bytes(photo.read_bytes())
+    at_once: list[int] = []
+    scan = hard.scan
+
+    def counted(sources: Sequence[Source], scanner: Scanner) -> Any:
+        at_once.append(len(sources))
+        return scan(sources, scanner)
+
+    def lines(most: int) -> str:
+        monkeypatch.setattr(hard, "MOST_WINDOWS", most)
+        hard.hard_command(
+            "ela",
+            roots=[photos],
+            windows=2,
+            share=1,
+            side=96,
+            families="",
+            seed=0,
+            device="cpu",
+            jobs=0,
+            accept_licence=False,
+            out=tmp_path / "hard.csv",
+        )
+        return (tmp_path / "hard.csv").read_text()
+
+    monkeypatch.setattr(hard, "scan", counted)
+    whole = lines(2000)
+    assert lines(5) == whole
+    assert at_once == [6, 4, 2]
+    assert lines(1) == whole
 
 
 def test_hard_says_what_in_its_list_is_not_hard(tmp_path: Path) -> None:
