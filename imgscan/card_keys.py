@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from imgscan.errors import WeightsError, unknown
 from imgscan.typed import misfit
@@ -25,7 +25,8 @@ REQUIRED: dict[str, Any] = {
 _DECIDES = dict.fromkeys(("clustering", "localize", "fuse"), Table)
 _MEASURED = dict.fromkeys(("operating_points", "results"), list[Table])
 OPTIONAL: dict[str, Any] = {
-    **dict.fromkeys(("size", "use"), str),
+    "size": str,
+    "use": Literal["scan", "init"],
     **dict.fromkeys(("commercial", "default", "bf16"), bool),
     "accepted": Any,  # when, as `imgscan models import` writes it
     "bytes": int,

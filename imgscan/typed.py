@@ -79,6 +79,15 @@ def misfit(what: str, value: Any, wanted: Any) -> str:
     return ""
 
 
+def within(record: Any, low: float, high: float | None, *names: str) -> None:
+    """InputError for the first of a record's fields that is below `low` or, where there is a `high`, above it; None is neither."""
+    for name in names:
+        value = getattr(record, name)
+        if value is not None and (value < low or (high is not None and value > high)):
+            wanted = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise InputError(f"{name} is {value}; wanted {wanted}")
+
+
 def _is(value: Any, kind: type) -> bool:
     if kind is float:
         return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST  # a whole number of TOML may be larger

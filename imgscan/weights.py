@@ -17,7 +17,7 @@ from typing import Any, Literal
 from imgscan.card_keys import COMBINATION, COMPATS, check_card, check_combination, check_types
 from imgscan.errors import InputError, WeightsError, unknown
 from imgscan.places import Place, places
-from imgscan.typed import Section, settings
+from imgscan.typed import Section, settings, within
 
 ALIASES = {
     "focal-fusion": "focal-hrnet+focal-vit",
@@ -32,7 +32,7 @@ INITIAL = "init"  # `use` of a card whose weights only start trainings
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold with what was measured of it."""
+    """A threshold with what was measured of it; InputError for a score or a share that is none."""
 
     level: Literal["possible", "likely", "certain", "default"]  # default: what counts where nobody names another
     score: float  # pictures at or above it are findings of that level
@@ -41,6 +41,10 @@ class OperatingPoint:
     # Where copies of photographs, smaller or saved once more, are among these:
     as_is: float | None = None  # share of the photographs as they are at or above it
     photographs: int | None = None  # how many photographs they are
+
+    def __post_init__(self) -> None:
+        within(self, 0, 1, "score", "false_alarms", "as_is")
+        within(self, 0, None, "pictures", "photographs")
 
 
 @dataclass(frozen=True)
@@ -154,8 +158,14 @@ def read_card(path: Path) -> Card:
 
 
 def _points(data: dict[str, Any], path: Path) -> tuple[OperatingPoint, ...]:
-    points = data.get("operating_points", ())
-    return tuple(settings("operating_points", OperatingPoint, point, f"weights card {path}") for point in points)
+    tables = data.get("operating_points", ())
+    points = tuple(settings("operating_points", OperatingPoint, table, f"weights card {path}") for table in tables)
+    levels = [point.level for point in points]
+    if twice := next((level for level in levels if levels.count(level) > 1), None):
+        raise WeightsError(
+            f"weights card {path}: two [[operating_points]] have the level {twice!r}; remove what was measured before"
+        )
+    return points
 
 
 def shape_of(card: Card) -> dict[str, Any]:
