@@ -76,9 +76,10 @@ def scan(
     from imgscan.find import find_all
     from imgscan.pipeline import scan as assess
     from imgscan.records import Assessed
-    from imgscan.scanner import build_scanner, parse_grid
+    from imgscan.scanner import build_scanner, check_method, parse_grid
     from imgscan.weights import find_model
 
+    check_method(cluster)
     if grid is not None:
         parse_grid(str(grid))
     if jobs is not None and jobs < 0:

@@ -27,7 +27,8 @@ from threadpoolctl import threadpool_limits
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import made_up
 from imgscan.commands.scan import results
-from imgscan.datasets.synth import SynthDataset, read_photo
+from imgscan.datasets.photos import read_photo
+from imgscan.datasets.synth import SynthDataset
 from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.pixel import BoolMap
 from imgscan.extract import extract

@@ -62,8 +62,12 @@ def data_synth(
     seed: Annotated[int, typer.Option(min=0, help="Another seed makes other forgeries.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for images/, masks/ and manifest.csv.")] = Path("imgscan-synth"),
 ) -> ExitCode:
-    """Write forgeries made from pristine photographs, with their masks."""
-    from imgscan.commands.data import synth_command
+    """Write forgeries made from pristine photographs, with their masks.
+
+    The same call goes on where an earlier one was cut short, and with a higher --count adds to what is there; other settings want
+    another --out.
+    """
+    from imgscan.commands.synth import synth_command
 
     return synth_command(roots=data_root, count=count, side=side, kinds=kind or [], families=families, seed=seed, out=out)
 

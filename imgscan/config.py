@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from imgscan.errors import ConfigError, ImgscanError, unknown
+from imgscan.errors import ConfigError, ImgscanError, WeightsError, unknown
 
 FILES = ("imgscan.toml", "pyproject.toml")  # looked for in a folder, in this order, and in the folders above it
 PREFIX = "IMGSCAN_"
@@ -65,6 +65,8 @@ def read_settings(
             name = key.replace("-", "_")
             if name not in known:
                 raise ConfigError(f"{path}: {unknown('key', key, (one.replace('_', '-') for one in known))}")
+            if name in settings:
+                raise ConfigError(f"{path}: {name.replace('_', '-')} and {name} are the same key; wanted one of them")
             settings[name] = Setting(_from_toml(known[name], value, f"{path}: {key}", path.parent), str(path))
     for variable, text in sorted(environment.items()):
         name = variable.removeprefix(PREFIX)
@@ -83,7 +85,8 @@ def _search(folder: Path) -> tuple[Path, dict[str, Any]]:
     for here in (folder, *folder.parents):
         for name in FILES:
             path = here / name
-            if path.is_file():
+            # A link to nowhere has settings that somebody counts on; pyproject.toml is mostly not about imgscan.
+            if path.is_file() or (name != "pyproject.toml" and path.is_symlink() and not path.exists()):
                 data = _toml(path)
                 if name != "pyproject.toml":
                     return path, data
@@ -130,20 +133,39 @@ def _from_toml(param: Any, value: Any, where: str, folder: Path) -> Any:
         if isinstance(part, bool) or not isinstance(part, (str, int, float)):
             wanted = "text, or a list of texts" if param.multiple else "text or a number"
             raise ConfigError(f"{where} is {part!r}; wanted {wanted}")
-    said = [str(folder / part) if _is_path(param) else str(part) for part in parts]
+    said = [str(folder / _path(str(part), where)) if _is_path(param) else str(part) for part in parts]
     if param.name == "model":
         said = [_model_from(text, folder) for text in said]
     return said if param.multiple else said[0]
 
 
 def _model_from(text: str, folder: Path) -> str:
-    """NAME@PATH+...: relative paths of cards are from the file's folder, too; NAME@TAG has none."""
-    parts = []
-    for part in text.split("+"):
-        name, at, tag = part.partition("@")
-        is_path = "/" in tag or tag.endswith((".toml", ".safetensors"))
-        parts.append(f"{name}{at}{folder / tag if is_path else tag}")
+    """NAME@PATH+...: relative paths of cards are from the file's folder, too; NAME@TAG has none.
+
+    As on a command line, a path that is there may have a + in it.
+    """
+    pieces, parts = text.split("+"), []
+    while pieces:
+        for count in range(len(pieces), 0, -1):
+            name, at, tag = "+".join(pieces[:count]).partition("@")
+            is_path = "/" in tag or tag.endswith((".toml", ".safetensors"))
+            if is_path:
+                tag = str(folder / Path(tag).expanduser())
+            if count == 1 or ("+" not in name and is_path and os.path.exists(tag)):  # noqa: PTH110 - Path.exists may raise
+                break
+        parts.append(f"{name}{at}{tag}")
+        del pieces[:count]
     return "+".join(parts)
+
+
+def _path(text: str, where: str) -> Path:
+    """A path as a shell would hand it over: ~ is the home folder, and nothing is no path, least of all the file's folder."""
+    if not text:
+        raise ConfigError(f"{where} is empty; wanted a path")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise ConfigError(f"{where} is {text!r}: {error}") from error
 
 
 def _from_text(param: Any, text: str, variable: str) -> Any:
@@ -152,7 +174,10 @@ def _from_text(param: Any, text: str, variable: str) -> Any:
         if text.lower() not in WORDS:
             raise ConfigError(f"{variable} is {text!r}; wanted one of {', '.join(WORDS)}")
         return WORDS[text.lower()]
-    return text.split(os.pathsep) if param.multiple else text
+    parts = [part for part in text.split(os.pathsep) if part] if param.multiple else [text]
+    if _is_path(param):
+        parts = [str(_path(part, variable)) for part in parts]
+    return parts if param.multiple else parts[0]
 
 
 def _is_path(param: Any) -> bool:
@@ -194,6 +219,8 @@ def blamed(ctx: Any, error: ImgscanError) -> ImgscanError:
     for param in ctx.command.params:
         if flag in param.opts and came_from_configuration(ctx, param.name):
             return type(error)(f"{ctx.meta[__name__][param.name]}: {error}")
+    if isinstance(error, WeightsError) and came_from_configuration(ctx, "model"):
+        return WeightsError(f"{ctx.meta[__name__]['model']}: model: {error}")
     return error
 
 

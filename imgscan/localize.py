@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from imgscan.records import Box, Clusters, Evidence, Features, Map, Mask, Part, Region, Sought, Twins
+from imgscan.typed import within
 
 FOUND = 0.5
 """What a detector has found and is less sure of is not marked."""
@@ -27,7 +28,7 @@ SURE = 1e-4  # probabilities nearer to 0 or 1 count as that far from it
 
 @dataclass(frozen=True)
 class LocalizeSettings:
-    """[localize] of a weights card."""
+    """[localize] of a weights card; InputError for what is no share or score."""
 
     strength: float = 0.0  # regions weaker than this are not marked; the lowest operating point, where some were measured
     smallest: float = 0.002  # regions smaller than this share of the picture are not marked, but for what is there twice
@@ -38,6 +39,9 @@ class LocalizeSettings:
     together: bool = False  # where one region is strong enough, the weaker ones are marked too
     drawn: float = 1.0  # pictures that look drawn by so much or more (drawn.py) are not marked; 1: all are judged
     beside: float = 0.0  # in place of `strength`, if more, beside what a detector alone has marked; the operating point `likely`
+
+    def __post_init__(self) -> None:
+        within(self, 0, 1, "strength", "smallest", "share", "threshold", "peak", "drawn", "beside")
 
     def judges(self, drawn: float) -> bool:
         """Whether a picture that looks drawn by so much, 0..1, is judged."""

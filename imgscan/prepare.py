@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 from imgscan.decode import SMALLEST_SIDE
-from imgscan.errors import InputError
 from imgscan.jpeg import MOST_SIDE
 from imgscan.opencv import resize_bilinear
 from imgscan.records import Picture, Placement, Tensor
+from imgscan.typed import within
 
 CONTROL_SIZE = 0.5  # sides of the control, of the picture's, ...
 CONTROL_SIDE = 256  # ... but its longest side as many pixels, where the picture has them
@@ -41,9 +41,9 @@ class InputPlan:
     control: int = 0  # native: JPEG quality of the control, a copy without traces (`_control`); 0: none
 
     def __post_init__(self) -> None:
-        for name, least in (("side", 1), ("multiple", 1), ("whole", 0), ("overlap", 0), ("control", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; wanted at least {least}")
+        within(self, 1, None, "side", "multiple")
+        within(self, 0, None, "whole", "overlap")
+        within(self, 0, 100, "control")
 
     @property
     def step(self) -> int:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,19 +22,14 @@ from typing import IO
 
 from imgscan.errors import InputError, OutputError
 from imgscan.features_file import FeaturesFile
+from imgscan.locks import lock, unlock
 from imgscan.records import Source
 from imgscan.report.jsonl import Line
 from imgscan.report.record import read_record
 from imgscan.store import SUFFIXES, output_name, output_path, replacing
 from imgscan.weights import file_sha256
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 FILE = "journal.jsonl"
-TRIES, PAUSE = 8, 0.5  # for the lock of a folder; seconds between two
 DECIDED = ("flagged", "reported", "known")  # what every scan decides itself
 
 
@@ -59,11 +53,11 @@ class Journal:
         self._lock: int | None = None
         try:
             out.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(out)
+            self._lock = lock(out, "scan")
             if force:
                 self._path.unlink(missing_ok=True)
         except OSError as error:
-            _unlock(self._lock)
+            unlock(self._lock)
             raise OutputError(f"--out {out}: cannot be written: {error.strerror or error}") from error
         before = {} if force else dict(self._read_journal())
         self._journalled = set(before)
@@ -108,7 +102,7 @@ class Journal:
         if kind is None:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
-        _unlock(self._lock)
+        unlock(self._lock)
         self._lock = None
 
     def _restore(self, source: Source, digest: str | None, features: FeaturesFile | None) -> Line | None:
@@ -153,37 +147,6 @@ class Journal:
             for line in record.results:
                 if "overlay_sha256" in line:
                     yield line["sha256"], {name: value for name, value in line.items() if name not in DECIDED}
-
-
-def _locked(folder: Path) -> int | None:
-    """The folder, opened and locked for this process; None where that cannot be done (Windows, some network file systems).
-
-    The system lets go of the lock when the process and its workers have ended, however they end; those of a scan that was killed
-    take a second or two.
-    """
-    if fcntl is None:
-        return None
-    descriptor = os.open(folder, os.O_RDONLY)
-    for left in reversed(range(TRIES)):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if not left:
-                os.close(descriptor)
-                raise OutputError(f"--out {folder}: another scan writes there; wait for it, or choose another folder") from error
-            time.sleep(PAUSE)
-        except OSError:
-            os.close(descriptor)
-            return None
-        else:
-            break
-    return descriptor
-
-
-def _unlock(descriptor: int | None) -> None:
-    if descriptor is not None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # workers may hold it open a little longer
-        os.close(descriptor)
 
 
 def _digest(source: Source) -> str | None:

@@ -14,7 +14,7 @@ from imgscan.cluster.cost import affordable_grid
 from imgscan.cluster.hierarchical import MOST_GRID
 from imgscan.detectors import DETECTORS
 from imgscan.devices import bf16_is_fast
-from imgscan.errors import InputError, unknown
+from imgscan.errors import InputError, WeightsError, unknown
 from imgscan.fuse import FuseSettings
 from imgscan.judge import usual_score
 from imgscan.licences import check_usable
@@ -111,16 +111,21 @@ def parse_grid(text: str | None) -> int | None:
     return int(text)
 
 
+def check_method(method: str | None) -> None:
+    """--cluster: None (as the card says), or a method that there is; InputError for anything else."""
+    if method is not None and method not in (HEAD, *CLUSTERINGS):
+        raise InputError(f"--cluster: {unknown('clustering', method, CLUSTERINGS)}")
+
+
 def with_clustering(model: Model, method: str | None, grid: int | None, seconds: float, device: torch.device) -> Model:
     """The model with --cluster and --grid; a grid of 0 is the finest that is clustered within `seconds` a picture here."""
+    check_method(method)
     if grid != 0 or not model.clusters:
         return model.with_clustering(method, grid)
     chosen = model.with_clustering(method, None)
-    plain = settings("clustering", ClusterSettings, chosen.settings.get("clustering", {}), model.name)
+    plain = _clustering(chosen, model.name)
     if plain.method == HEAD:
         raise InputError(NO_GRID)
-    if plain.method not in CLUSTERINGS:
-        raise InputError(f"--cluster: {unknown('clustering', plain.method, CLUSTERINGS)}")
     dim = sum(card.data.get("features", {}).get("dim", 64) for card in model.cards) or 4
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in the workers
@@ -128,6 +133,14 @@ def with_clustering(model: Model, method: str | None, grid: int | None, seconds:
         return chosen.with_clustering(None, affordable_grid(plain, dim, device, seconds))
     finally:
         torch.set_num_threads(threads)
+
+
+def _clustering(model: Model, origin: str) -> ClusterSettings:
+    """[clustering] of a model; WeightsError, with the origin, as `settings` and for a method that there is not."""
+    chosen = settings("clustering", ClusterSettings, model.settings.get("clustering", {}), origin)
+    if chosen.method not in (HEAD, *CLUSTERINGS):
+        raise WeightsError(f"{origin}: {unknown('method in [clustering]', chosen.method, (HEAD, *CLUSTERINGS))}")
+    return chosen
 
 
 def build_scanner(
@@ -161,9 +174,7 @@ def build_scanner(
     """
     check_usable(model.cards, accept_licence)
     origin = f"weights card {model.path or (model.cards[0].path if model.cards else model.name)}"
-    clustering = settings("clustering", ClusterSettings, model.settings.get("clustering", {}), origin)
-    if clustering.method not in (HEAD, *CLUSTERINGS):
-        raise InputError(f"--cluster: {unknown('clustering', clustering.method, CLUSTERINGS)}")
+    clustering = _clustering(model, origin)
     if clustering.method == "hierarchical" and clustering.grid > MOST_GRID:
         raise InputError(
             f"--grid {clustering.grid}: hierarchical takes at most {MOST_GRID} cells a side; it holds all pairs of them"

@@ -1,8 +1,8 @@
-"""Tables of a weights card as records, each value of the type that its field declares.  No torch here."""
+"""Tables of a weights card or a recipe, each value of the type that is declared for it.  No torch here."""
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import fields
 from reprlib import repr as short
 from types import UnionType
@@ -12,6 +12,7 @@ from imgscan.errors import InputError, WeightsError, unknown
 
 Section = TypeVar("Section")
 
+_LARGEST = sys.float_info.max
 _WORDS = {
     str: "a text",
     int: "a whole number",
@@ -78,9 +79,18 @@ def misfit(what: str, value: Any, wanted: Any) -> str:
     return ""
 
 
+def within(record: Any, low: float, high: float | None, *names: str) -> None:
+    """InputError for the first of a record's fields that is below `low` or, where there is a `high`, above it; None is neither."""
+    for name in names:
+        value = getattr(record, name)
+        if value is not None and (value < low or (high is not None and value > high)):
+            wanted = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise InputError(f"{name} is {value}; wanted {wanted}")
+
+
 def _is(value: Any, kind: type) -> bool:
     if kind is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST  # a whole number of TOML may be larger
     if kind is tuple:
         return type(value) in (list, tuple)
     return type(value) is kind  # no subclass: true is no whole number

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from imgscan.card_keys import COMBINATION, COMPATS, check_card, check_combination, check_types
 from imgscan.errors import InputError, WeightsError, unknown
 from imgscan.places import Place, places
-from imgscan.typed import Section, misfit, settings
+from imgscan.typed import Section, settings, within
 
 ALIASES = {
     "focal-fusion": "focal-hrnet+focal-vit",
@@ -24,33 +25,15 @@ ALIASES = {
 }
 # The released code lists the ViT first, and its first network sets the grid: 64 x 64 cells of 256 + 32 channels.
 OFFICIAL_ALIASES = {"focal-fusion": "focal-vit+focal-hrnet"}
-COMPATS = ("official",)
 HEAD = "head"  # [clustering] method: in place of a clustering the mask heads of the networks decide
 NO_GRID = "--grid: mask heads decide here and nothing is clustered; leave it out, or add --cluster hdbscan"
 ClusterName = Literal["hdbscan", "kmeans", "bisecting", "birch", "hierarchical"]  # of cluster.CLUSTERINGS, without torch
 INITIAL = "init"  # `use` of a card whose weights only start trainings
-Table = dict[str, Any]
-# What a card must say, and of what type it is.
-REQUIRED: dict[str, Any] = {
-    **dict.fromkeys(("name", "tag", "network", "file", "sha256", "licence"), str),
-    "backbone": Table,
-}
-# The same of what it may leave out; of a combination's card this is all.
-OPTIONAL: dict[str, Any] = {
-    **dict.fromkeys(("size", "use"), str),
-    **dict.fromkeys(("commercial", "default", "bf16"), bool),
-    "bytes": int,
-    **dict.fromkeys(("input", "clustering", "localize", "fuse", "training"), Table),
-    **dict.fromkeys(("operating_points", "results"), list[Table]),
-    "features": dict[str, int],
-    "recipe": dict[str, Table],
-    "compat": dict[str, dict[str, Table]],
-}
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold with what was measured of it."""
+    """A threshold with what was measured of it; InputError for a score or a share that is none."""
 
     level: Literal["possible", "likely", "certain", "default"]  # default: what counts where nobody names another
     score: float  # pictures at or above it are findings of that level
@@ -60,6 +43,10 @@ class OperatingPoint:
     as_is: float | None = None  # share of the photographs as they are at or above it
     photographs: int | None = None  # how many photographs they are
     cluster: ClusterName | None = None  # the --cluster that it was measured with; None: with the card's own
+
+    def __post_init__(self) -> None:
+        within(self, 0, 1, "score", "false_alarms", "as_is")
+        within(self, 0, None, "pictures", "photographs")
 
 
 @dataclass(frozen=True)
@@ -156,17 +143,14 @@ class Model:
 
 
 def read_card(path: Path) -> Card:
-    """Read one card; WeightsError says what is missing, or of another type than it must be."""
+    """Read one card; WeightsError says what is missing, of another type than it must be, or unknown."""
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise WeightsError(f"weights card {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WeightsError(f"weights card {path}: not TOML: {error}") from error
-    missing = [k for k in REQUIRED if k not in data]
-    if missing:
-        raise WeightsError(f"weights card {path}: lacks {', '.join(missing)}")
-    _check_types(data, path)
+    check_card(data, path)
     return Card(
         name=data["name"],
         tag=data["tag"],
@@ -182,16 +166,13 @@ def read_card(path: Path) -> Card:
     )
 
 
-def _check_types(data: dict[str, Any], path: Path) -> None:
-    """WeightsError for the first value of a card that is of another type than declared."""
-    for key, wanted in (REQUIRED | OPTIONAL).items():
-        if key in data and (problem := misfit(key, data[key], wanted)):
-            raise WeightsError(f"weights card {path}: {problem}")
-
-
 def _points(data: dict[str, Any], path: Path) -> tuple[OperatingPoint, ...]:
-    points = data.get("operating_points", ())
-    return tuple(settings("operating_points", OperatingPoint, point, f"weights card {path}") for point in points)
+    tables = data.get("operating_points", ())
+    points = tuple(settings("operating_points", OperatingPoint, table, f"weights card {path}") for table in tables)
+    said = [f"{point.level!r}" + (f" with cluster {point.cluster!r}" if point.cluster else "") for point in points]
+    if twice := next((one for one in said if said.count(one) > 1), None):
+        raise WeightsError(f"weights card {path}: two [[operating_points]] have the level {twice}; remove what was measured before")
+    return points
 
 
 def shape_of(card: Card) -> dict[str, Any]:
@@ -217,7 +198,7 @@ def _tables() -> list[tuple[Place, Path, dict[str, Any]]]:
     for place in places():
         for path in sorted(place.folder.glob("*.toml")):
             try:
-                found.append((place, path, tomllib.loads(path.read_text("utf-8"))))
+                found.append((place, path, tomllib.loads(path.read_text("utf-8-sig"))))
             except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
                 found.append((place, path, {}))
     return found
@@ -315,10 +296,22 @@ def _expanded(text: str, compat: str | None) -> list[str]:
 def _combination(
     found: tuple[Card, ...], finders: tuple[str, ...] = ()
 ) -> tuple[Path, dict[str, Any], tuple[OperatingPoint, ...]] | None:
-    """The card of a combination: its file, its tables and its thresholds; None: there is none."""
+    """The card of a combination: its file, its tables and its thresholds; None: there is none.
+
+    Raises:
+        WeightsError: it has unknown keys or other types, or an earlier file of its name cannot be read, which would go before it.
+    """
+    broken: dict[str, Path] = {}
     for _, path, data in _tables():
-        if data.get("fuses") == [card.full_name for card in found] and data.get("finders", []) == list(finders):
-            _check_types(data, path)
+        if not data:
+            broken.setdefault(path.name, path)
+        if data.get("fuses") != [card.full_name for card in found]:
+            continue
+        check_combination(data, path)  # also of another combination: what it is for may be what is misspelt
+        if data.get("finders", []) == list(finders):
+            if path.name in broken:
+                read_card(broken[path.name])
+            check_types(data, COMBINATION, path)
             wanted = {card.full_name: card.sha256 for card in found}
             # Measured with other weights than those installed: its settings hold, its thresholds do not.
             return path, data, _points(data, path) if data.get("weights") == wanted else ()

@@ -1,6 +1,7 @@
 """Where weights are looked for, in which order, and where never."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -109,6 +110,27 @@ def test_a_combination_of_other_types_names_its_card(tmp_path: Path, monkeypatch
         find_model("focal-fusion")
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("finder = ['copy-move']", "unknown key or table 'finder'; did you mean finders?"),
+        ("weight = {}", "unknown key or table 'weight'; did you mean weights?"),
+        ("[localise]", "unknown key or table 'localise'; did you mean localize?"),
+        ("commercial = false", "unknown key or table 'commercial'"),  # that is for the cards of its networks to say
+    ],
+)
+def test_what_nobody_reads_of_a_combination_is_named(
+    line: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thresholds for a model with `copy-move` were those of the model without, where `finders` was misspelt."""
+    put(tmp_path, {"fused.toml": f'fuses = ["focal-hrnet@open", "focal-vit@open"]\n{line}\n'.encode()})
+    monkeypatch.setenv("IMGSCAN_WEIGHTS", str(tmp_path))
+    for name in ("focal-fusion", "focal-fusion+copy-move"):
+        with pytest.raises(WeightsError, match=rf"fused.toml: {re.escape(message)}"):
+            find_model(name)
+    assert find_model("focal-hrnet").name == "focal-hrnet@open"
+
+
 def test_a_broken_card_that_hides_the_default_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the answer was that there are no such weights."""
     put(tmp_path, {"focal-hrnet.open.toml": b"name = "})
@@ -117,6 +139,9 @@ def test_a_broken_card_that_hides_the_default_is_named(tmp_path: Path, monkeypat
         with pytest.raises(WeightsError, match=r"focal-hrnet.open.toml: not TOML"):
             find_model(name)
     assert find_model("focal-vit").name == "focal-vit@open"
+    put(tmp_path, {"focal-hrnet.open.toml": b'name = "other"', "focal-fusion.open.toml": b"fuses = ["})
+    with pytest.raises(WeightsError, match=r"focal-fusion.open.toml: not TOML"):  # its thresholds were those of what ships
+        find_model("focal-hrnet@open+focal-vit")
 
 
 def test_a_release_that_is_not_here_says_where_to_get_it() -> None:

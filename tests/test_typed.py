@@ -45,6 +45,7 @@ def test_what_fits_is_taken_as_it_stands() -> None:
         ({"boards": 0}, "[shelf]: boards is 0; wanted at least 1"),
         ({"height": False}, "height in [shelf] is False; wanted a finite number"),
         ({"height": float("nan")}, "height in [shelf] is nan; wanted a finite number"),
+        ({"height": 10**400}, "height in [shelf] is 100000000000000000...0000000000000000000; wanted a finite number"),
         ({"painted": 0}, "painted in [shelf] is 0; wanted true or false"),
         ({"screws": 4}, "screws in [shelf] is 4; wanted a list"),
         ({"screws": [4, "5"]}, "entry 2 of screws in [shelf] is '5'; wanted a whole number"),

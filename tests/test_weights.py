@@ -12,7 +12,10 @@ from imgscan.errors import InputError, WeightsError
 from imgscan.judge import judge  # noqa: F401 - the stages import without torch models
 from imgscan.networks import load_network, load_state, save_state
 from imgscan.prepare import InputPlan
+from imgscan.scanner import build_scanner
 from imgscan.weights import ClusterName, cards, file_sha256, find_model, read_card
+
+POINT = '[[operating_points]]\nlevel = "likely"\nfalse_alarms = 0.01\npictures = 100\n'
 
 
 @pytest.fixture
@@ -114,12 +117,46 @@ def test_an_incomplete_card_says_what_it_lacks(card: Path, line: str) -> None:
         ("[training]", '[[operating_points]]\nlevel = "posible"\n[training]', "level in .* 'posible'; did you mean possible"),
         ("[training]", '[[operating_points]]\nscore = "0.9"\n[training]', r"score in \[operating_points\] is '0.9'; wanted a fin"),
         ("[training]", "[[operating_points]]\nscore = 0.9\n[training]", r"\[operating_points\] is incomplete"),
+        ("default = false", 'use = "innit"', "unknown use 'innit'; did you mean init?"),
+        ("[training]", f"{POINT}score = 5\n[training]", r"\[operating_points\]: score is 5; wanted from 0 to 1"),
+        (
+            "[training]",
+            f"{POINT}score = 0.5\n{POINT}score = 0.6\n[training]",
+            r"two \[\[operating_points\]\] have the level 'likely'",
+        ),
     ],
 )
 def test_a_value_of_another_type_is_named_with_its_card(card: Path, old: str, new: str, message: str) -> None:
     change(card, old, new)
     with pytest.raises(WeightsError, match=rf"weights card {card}: .*{message}"):
         read_card(card)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("default = false", "default = false\ncomercial = false", "unknown key or table 'comercial'; did you mean commercial?"),
+        ("[training]", "[localise]\nthreshold = 0.5\n[training]", "unknown key or table 'localise'; did you mean localize?"),
+        ("[training]", "[[operating_point]]\n[training]", "unknown key or table 'operating_point'; did you mean operating_points?"),
+        ("[training]", "[features]\ndims = 64\n[training]", r"unknown key in \[features\] 'dims'; did you mean dim?"),
+        ("[training]", "[compat.oficial.input]\n[training]", r"unknown table in \[compat\] 'oficial'; did you mean official?"),
+        ("[training]", "[compat.official.fused]\n[training]", r"unknown table in \[compat.official\] 'fused'; did you mean fuse?"),
+        ("\nlicence = ", "\nlicense = ", "lacks licence; is license meant to be licence?"),
+        ("[training]", "[training]\ncommercial = false", r"commercial stands in \[training\], where nobody reads it"),
+        ("[training]", "[[results]]\nf1 = 0.5\ncommercial = false\n[training]", r"commercial stands in \[results\], where nobody"),
+    ],
+)
+def test_what_nobody_reads_is_named(card: Path, old: str, new: str, message: str) -> None:
+    """`comercial = false` passed the licence gate, and thresholds under a wrong name were no thresholds, without a word."""
+    change(card, old, new)
+    with pytest.raises(WeightsError, match=rf"weights card {card}: {message}"):
+        read_card(card)
+
+
+def test_what_tells_of_the_past_is_free(card: Path) -> None:
+    change(card, "[training]", "[source]\nany = 1\n[recipe.anything]\nany = 2\n[[results]]\nany = 3\n[training]\nany = 4")
+    card.write_bytes(b"\xef\xbb\xbf" + card.read_bytes())  # as editors on Windows save it
+    assert read_card(card).data["training"]["any"] == 4
 
 
 @pytest.mark.parametrize(
@@ -145,6 +182,26 @@ def test_an_input_that_does_not_fit_is_refused_before_anything_is_scanned(card: 
     with pytest.raises(WeightsError, match=rf"weights card {card}: .*{message}") as caught:
         load_network(read_card(card))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "message"),
+    [
+        ("localize", "threshold = 3", "threshold is 3; wanted from 0 to 1"),  # for 0.3: nothing was marked in any picture
+        ("localize", "smallest = -0.1", "smallest is -0.1; wanted from 0 to 1"),
+        ("clustering", "grid = 0", "grid is 0; wanted at least 8"),
+        ("clustering", "neighbours = 0", "neighbours is 0; wanted at least 1"),
+        ("clustering", 'method = "haed"', r"unknown method in \[clustering\] 'haed'; did you mean head?"),
+        ("input", "control = 300", "control is 300; wanted from 0 to 100"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_before_anything_is_scanned(card: Path, table: str, line: str, message: str) -> None:
+    header = f"[{table}]\n"
+    if header not in card.read_text():
+        change(card, "[training]", f"{header}[training]")
+    change(card, header, f"{header}{line}\n")
+    with pytest.raises(WeightsError, match=rf"weights card {card}: .*{message}"):
+        build_scanner(find_model(f"focal-hrnet@{card}"), device=torch.device("cpu"), jobs=0)
 
 
 def test_what_is_resized_has_the_side_that_counts(card: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from imgscan.typed import within
+
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """--cluster and --grid override the card."""
+    """--cluster and --grid override the card; InputError for a number that no clustering can have."""
 
     method: str = "hdbscan"  # a name of CLUSTERINGS, or weights.HEAD
     grid: int = 64  # most cells along the longer side
@@ -19,6 +21,12 @@ class ClusterSettings:
     single: bool = True  # whether HDBSCAN may answer that there is only one cluster (allow_single_cluster)
     clusters: int = 2  # of the methods that are told how many: k-means, bisecting, BIRCH, hierarchical
     most: int = 40  # more clusters than this mean that the features do not separate: fall back to k-means
+
+    def __post_init__(self) -> None:
+        within(self, 8, None, "grid")
+        within(self, 0, 1, "smallest")
+        within(self, 0, None, "epsilon")
+        within(self, 1, None, "neighbours", "clusters", "most")
 
     def members(self, points: int) -> int:
         """Fewest members of a cluster among so many points."""

@@ -8,8 +8,10 @@ not those of the papers.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -43,6 +45,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "across-splits": ("error", "the same file in two splits"),
     "known-bad": ("warning", "files known to be bad"),
     "unpaired-mask": ("warning", "files in a folder of masks that belong to no picture"),
+    "shared-mask": ("warning", "pictures of one name but for the suffix, which have one mask between them"),
     "empty-mask": ("warning", "masks of forged pictures that mark nothing"),
     "full-mask": ("warning", "masks that mark the whole picture"),
     "faint-mask": ("warning", "masks that mark nothing by their rule but hold levels above 0"),
@@ -105,6 +108,10 @@ def check(name_or_path: str, root: Path | None = None, step: Callable[[int, int]
     Raises:
         InputError: the set is not found at all.
     """
+    if name_or_path in DATASETS and root is None:
+        raise InputError(
+            f"where {name_or_path} is has to be said: imgscan data check {name_or_path} ROOT, its folder or one that holds it"
+        )
     entries, rule = find(name_or_path, [root] if root else [])
     info = data_set(name_or_path).INFO if name_or_path in DATASETS else None
     notes = _Notes()
@@ -115,6 +122,7 @@ def check(name_or_path: str, root: Path | None = None, step: Callable[[int, int]
     listed = Path(name_or_path).is_file() if info is None else any(entry.source not in DATASETS for entry in entries)
     if not listed:
         _strays(entries, info, notes)
+    _shared(entries, notes)
     if info is not None:
         _known_bad(entries, info, root, notes)
     if notes.forged and np.mean(np.array(notes.forged) > 0.5) > 0.5:
@@ -142,7 +150,7 @@ def _examine(entry: Entry, notes: _Notes) -> None:
         size = read_rgb(entry.image).shape[:2]
     except InputError:
         notes.add("unreadable-image", entry.image)
-    if entry.mask is not None and not entry.mask.exists():
+    if entry.mask is not None and not os.path.lexists(entry.mask):
         notes.add("unpaired-image", entry.image)
         return
     forged = np.zeros(size or (0, 0), np.bool_)
@@ -187,6 +195,17 @@ def _strays(entries: Sequence[Entry], info: SetInfo | None, notes: _Notes) -> No
     ]
     if strays:
         notes.add("unpaired-mask", *strays)
+
+
+def _shared(entries: Sequence[Entry], notes: _Notes) -> None:
+    """Pictures such as x.jpg and x.png that were given the same mask: one of them may be another picture, or the original."""
+    owners: dict[tuple[Path, Path, str], dict[Path, None]] = {}
+    for entry in entries:
+        if entry.mask is not None:
+            key = entry.mask, entry.image.parent, entry.image.stem.lower()
+            owners.setdefault(key, {})[entry.image] = None
+    if shared := [path for paths in owners.values() if len(paths) > 1 for path in paths]:
+        notes.add("shared-mask", *shared)
 
 
 def _known_bad(entries: Sequence[Entry], info: SetInfo, root: Path | None, notes: _Notes) -> None:
@@ -249,16 +268,17 @@ def _counts(info: SetInfo | None, forged: int, authentic: int) -> Iterable[Findi
 
 
 def identical(paths: Iterable[Path]) -> list[list[Path]]:
-    """Groups of byte-identical files.  Only files of equal size are read; one that is missing is nobody's double."""
+    """Groups of byte-identical files.  Only files of equal size are read; one that is missing or unreadable is nobody's double."""
     by_size: dict[int, list[Path]] = {}
     for path in dict.fromkeys(paths):
-        if path.is_file():
-            by_size.setdefault(path.stat().st_size, []).append(path)
+        if (size := _size(path)) is not None:
+            by_size.setdefault(size, []).append(path)
     groups = []
     for same in by_size.values():
         by_hash: dict[str, list[Path]] = {}
         for path in same if len(same) > 1 else []:
-            by_hash.setdefault(file_sha256(path), []).append(path)
+            if (digest := _digest(path)) is not None:
+                by_hash.setdefault(digest, []).append(path)
         groups += [group for group in by_hash.values() if len(group) > 1]
     return groups
 
@@ -270,12 +290,27 @@ def leaked(train: Sequence[Entry], test: Sequence[Entry]) -> list[tuple[Path, Pa
         (train picture, test picture), in the order of train; each train picture once.
     """
     train_files, test_files = ({entry.image: None for entry in entries} for entries in (train, test))
-    sizes = {path.stat().st_size for path in test_files if path.is_file()}
-    close = [path for path in train_files if path.is_file() and path.stat().st_size in sizes]
-    sizes = {path.stat().st_size for path in close}
-    hashes: dict[str, Path] = {}
+    sizes = {_size(path) for path in test_files} - {None}
+    close = {path: size for path in train_files if (size := _size(path)) in sizes}
+    sizes = set(close.values())
+    hashes: dict[str | None, Path] = {}
     for path in test_files:
-        if path.is_file() and path.stat().st_size in sizes:
-            hashes.setdefault(file_sha256(path), path)
-    pairs = ((path, hashes.get(file_sha256(path))) for path in close)
+        if _size(path) in sizes:
+            hashes.setdefault(_digest(path), path)
+    hashes.pop(None, None)
+    pairs = ((path, hashes.get(_digest(path))) for path in close)
     return [(path, double) for path, double in pairs if double is not None]
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None where there is none to be seen."""
+    with suppress(OSError):
+        return path.stat().st_size if path.is_file() else None
+    return None
+
+
+def _digest(path: Path) -> str | None:
+    """None: it cannot be read."""
+    with suppress(OSError):
+        return file_sha256(path)
+    return None

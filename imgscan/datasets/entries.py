@@ -7,6 +7,7 @@ JPEG or turned by 90 degrees.  So the rule travels with the entry, and reading i
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def read_truth(entry: Entry, size: tuple[int, ...]) -> Forged:
     """
     forged = np.zeros(size, np.bool_)
     for mask in masks_of(entry):
-        if not mask.exists():
+        if not os.path.lexists(mask):
             raise InputError(f"{entry.image}: its mask {mask} does not exist")
         one = read_forged(mask, entry.rule)
         if one.shape != size:

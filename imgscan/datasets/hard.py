@@ -11,7 +11,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -51,18 +53,33 @@ def write_hard(path: Path, scored: Sequence[tuple[Path, float]]) -> None:
 def read_hard(path: Path, photos: Sequence[Path]) -> list[Path]:
     """The photographs to train on that a list names, by the names of the files, for folders move between machines.
 
+    Of several of one name (cameras count from 1 in every folder) those are meant that have most of the folders around them in
+    common with the one that is listed.
+
     Raises:
         InputError: no such list, another file, or none of its photographs is trained on.
     """
     try:
-        with path.open(encoding="utf-8", newline="", errors="surrogateescape") as file:
+        with path.open(encoding="utf-8-sig", newline="", errors="surrogateescape") as file:
             table = csv.reader(file)
             if next(table, None) != _COLUMNS:
                 raise InputError(f"data.hard: {path} is no list of hard photographs; wanted one that imgscan data hard wrote")
-            names = {Path(row[0]).name for row in table if row}
+            listed = [Path(row[0]) for row in table if row]
     except (OSError, csv.Error) as error:
         raise InputError(f"data.hard: {path}: {getattr(error, 'strerror', None) or error}") from error
-    hard = [photo for photo in photos if photo.name in names]
-    if not hard:
-        raise InputError(f"data.hard: none of the {len(names)} photographs in {path} is among the {len(photos)} to train on")
-    return hard
+    by_name: defaultdict[str, list[Path]] = defaultdict(list)
+    for photo in photos:
+        by_name[photo.name].append(photo)
+    meant = set()
+    for one in listed:
+        alike = [_alike(one, photo) for photo in by_name[one.name]]
+        meant |= {photo for photo, shared in zip(by_name[one.name], alike, strict=True) if shared == max(alike)}
+    if not meant:
+        raise InputError(f"data.hard: none of the {len(listed)} photographs in {path} is among the {len(photos)} to train on")
+    return [photo for photo in photos if photo in meant]
+
+
+def _alike(one: Path, other: Path) -> int:
+    """How many parts at their ends two paths have in common."""
+    pairs = zip(reversed(one.parts), reversed(other.parts), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import pickle
 import re
 from collections.abc import Callable, Sequence
@@ -68,7 +69,7 @@ def read_manifest(path: Path, roots: Sequence[Path] = (), source: str = "", with
         entries += generic(place, source) if place.is_dir() else read_manifest(place, roots, source, (*within, path.resolve()))
     if not entries:
         raise InputError(f"{path}: an empty list")
-    if not any(entry.image.exists() for entry in entries):
+    if not any(os.path.exists(entry.image) for entry in entries):  # noqa: PTH110 - Path.exists may raise
         looked = ", ".join(str(place) for place in places)
         raise InputError(
             f"{path}: none of its {len(entries)} pictures is found, {rows[0][0] if rows else ''} for one; looked in {looked}"
@@ -84,7 +85,8 @@ def _entry(row: Row, rule: MaskRule, places: Sequence[Path], source: str) -> Ent
 def _found(name: str, places: Sequence[Path]) -> Path:
     """Where the file is; where it is nowhere, where it should be in the first place."""
     name = name.replace("\\", "/")
-    return next((place / name for place in places if (place / name).exists()), places[0] / name)
+    there = (place / name for place in places if os.path.exists(place / name))  # noqa: PTH110 - Path.exists may raise
+    return next(there, places[0] / name)
 
 
 Read = tuple[list[Row], MaskRule, list[str]]  # rows, the rule of their masks, further folders and lists
@@ -95,7 +97,7 @@ def _json(path: Path) -> Read:
         data = json.loads(path.read_text("utf-8-sig"))
     except UnicodeDecodeError:
         raise
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}") from error
     if isinstance(data, dict) and all(isinstance(value, str) for value in data.values()):
         return [], "white", list(data.values())
@@ -153,15 +155,22 @@ def _npy(path: Path) -> Read:
 
 def _csv(path: Path) -> Read:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        table = csv.DictReader(file)
-        names = table.fieldnames or []
-        if "image" not in names or "mask" not in names:
-            raise InputError(f"{path}: columns {', '.join(names)}; wanted image and mask")
-        rows = []
-        for row in table:
-            if row["image"] is None:
-                raise InputError(f"{path}: line {table.line_num} has fewer fields than the header; wanted at least image")
-            rows.append((row["image"], row["mask"] or ""))
+        table = csv.reader(file, skipinitialspace=True)
+        try:
+            names = [name.strip() for name in next(table, [])]
+            if "image" not in names or "mask" not in names:
+                raise InputError(f"{path}: columns {', '.join(names)}; wanted image and mask, separated by commas")
+            rows = []
+            for fields in table:
+                row = dict(zip(names, (field.strip() for field in fields), strict=False))
+                if not any(row.values()):  # of commas alone, as spreadsheets write them
+                    continue
+                if not row.get("image"):
+                    why = "names no image" if "image" in row else "has fewer fields than the header"
+                    raise InputError(f"{path}: line {table.line_num} {why}; wanted at least image")
+                rows.append((row["image"], row.get("mask", "")))
+        except csv.Error as error:
+            raise InputError(f"{path}: line {table.line_num}: not CSV: {error}") from error
         return rows, "white", []
 
 

@@ -10,6 +10,7 @@ a list whose name says what it is for (`..._train_list.txt`, `val_1000.npy`, `te
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Sequence
@@ -105,7 +106,19 @@ def find(name: str, roots: Sequence[Path], alone: bool = True) -> tuple[list[Ent
         name: of DATASETS, or a path.
         roots: see resolve.
         alone: whether a root that merely has images/ and masks/ can be meant; not so when several sets are looked for.
+
+    Raises:
+        InputError: no such set, folder or list, or one that cannot be read.
     """
+    try:
+        return _find(name, roots, alone)
+    except OSError as error:
+        raise InputError(f"{error.filename or name}: cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:  # of a list that the set itself has
+        raise InputError(f"{name}: one of its lists is not CSV in UTF-8: {error}") from error
+
+
+def _find(name: str, roots: Sequence[Path], alone: bool) -> tuple[list[Entry], SplitRule]:
     path = Path(name)
     if name in DATASETS:
         return _named(name, roots, alone), data_set(name).INFO.splits

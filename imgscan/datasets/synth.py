@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,36 +14,21 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from imgscan.datasets.entries import read_rgb
 from imgscan.datasets.families import Families, forge_as, parse_families, untouched_as
 from imgscan.datasets.forge import Photo, Rgb, forge, untouched
-from imgscan.datasets.trees import is_picture, without_made
+from imgscan.datasets.photos import pictures_below, read_photo
+from imgscan.datasets.trees import without_made
 from imgscan.errors import InputError
 
-CACHE_BYTES = 1_500_000_000  # of decoded photographs that a loader process keeps
 _TRIES = 5  # photographs drawn in place of one that cannot be decoded
 HARD_SHARE = 0.5  # of the untouched pictures; of the others some are hard by chance
 CLEAR_FORGED, CLEAR_PRISTINE = 0.75, 0.10  # shares of forged pixels beyond which a feature cell has a label
 
 
-_cache: OrderedDict[Path, Rgb] = OrderedDict()  # one per process, oldest first
-
-
-def read_photo(path: Path) -> Rgb:
-    """A decoded photograph, from the cache where it is; InputError names a file that is broken."""
-    if path in _cache:
-        _cache.move_to_end(path)
-        return _cache[path]
-    photo = _cache[path] = read_rgb(path)
-    while sum(one.nbytes for one in _cache.values()) > CACHE_BYTES and len(_cache) > 1:
-        _cache.popitem(last=False)
-    return photo
-
-
 def find_photos(roots: list[Path]) -> list[Path]:
-    """Every picture file below the folders, in stable order; InputError when a folder is missing or holds none.
+    """Every picture file below the folders, in stable order; InputError when a folder is missing, may not be read or holds none.
 
-    What `imgscan data synth` wrote there is left out.
+    What `imgscan data synth` and scans wrote there is left out.
     """
     photos: list[Path] = []
     for root in roots:
@@ -52,7 +36,7 @@ def find_photos(roots: list[Path]) -> list[Path]:
             raise InputError(
                 f"training photographs: {root} is not a folder; wanted a folder of pristine pictures (--data-root DIR)"
             )
-        found = sorted(p for p in root.rglob("*") if is_picture(p))
+        found = sorted(pictures_below([root]))
         if not found:
             raise InputError(f"{root}: no pictures below it; wanted .jpg, .png, .tif or .webp files")
         photographs = without_made(found)

@@ -7,6 +7,7 @@ neither shifts its neighbours nor turns into an untouched picture.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -69,20 +70,30 @@ def below(root: Path, names: Sequence[str]) -> Path | None:
 
 def _unpacked(folder: Path) -> Path:
     """The folder, or `a/a` for `a`: an archive that holds a folder of its own name was unpacked into a folder of that name."""
-    return folder / folder.name if (folder / folder.name).is_dir() else folder
+    return folder / folder.name if _is_dir(folder / folder.name) else folder
 
 
 def _child(folder: Path, name: str) -> Path | None:
-    if (folder / name).is_dir():
+    if _is_dir(folder / name):
         return _unpacked(folder / name)
-    if not folder.is_dir():
+    if not _is_dir(folder):
         return None
-    return next((_unpacked(p) for p in sorted(folder.iterdir()) if p.name.lower() == name.lower() and p.is_dir()), None)
+    return next((_unpacked(p) for p in sorted(folder.iterdir()) if p.name.lower() == name.lower() and _is_dir(p)), None)
+
+
+def _is_dir(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where it may not look
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a path is a picture file by its name; hidden files (macOS' `._x.jpg`) are none."""
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    """Whether a path is a picture file by its name; hidden files (macOS' `._x.jpg`) are none.
+
+    True also for a link that leads nowhere (data that git-annex or DVC has not fetched) and for what may not be looked at: a set
+    must not become smaller without a word, reading says what is wrong.
+    """
+    if path.suffix.lower() not in PICTURE_SUFFIXES or path.name.startswith("."):
+        return False
+    return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113 - those of Path may raise
 
 
 MADE = ("image", "mask", "kind", "forged_share", "seed", "number")  # columns of the manifest.csv that `imgscan data synth` writes
@@ -116,7 +127,7 @@ def pictures(folder: Path) -> list[Path]:
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders directly in a folder, in stable order; [] where it is none."""
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) if folder.is_dir() else []
+    return sorted(p for p in folder.iterdir() if _is_dir(p) and not p.name.startswith(".")) if _is_dir(folder) else []
 
 
 def by_stem(paths: Sequence[Path]) -> dict[str, list[Path]]:

@@ -124,7 +124,7 @@ def read_table(name: str) -> PaperTable:
     else:
         raise ConfigError(f"{unknown('table', name, files)}; or a grid's file, NAME.toml")
     try:
-        return parse(path.stem, tomllib.loads(path.read_text("utf-8")), str(path))
+        return parse(path.stem, tomllib.loads(path.read_text("utf-8-sig")), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     except tomllib.TOMLDecodeError as error:

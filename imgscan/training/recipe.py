@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from imgscan.errors import ConfigError, unknown
 from imgscan.packaged import packaged
+from imgscan.typed import misfit
 
 
 @dataclass(frozen=True)
@@ -128,22 +128,18 @@ def with_settings(recipe: Recipe, settings: dict[str, dict[str, Any]], origin: s
         for key, value in values.items():
             if key not in known:
                 raise ConfigError(f"{origin}: {unknown(f'setting in [{section}]', key, known)}")
-            wanted = known[key]
-            if wanted is float and type(value) is int:
-                values = {**values, key: float(value)}
-            elif wanted is str and type(value) is int:  # data.sides=256
+            if known[key] is str and type(value) is int:  # data.sides=256
                 values = {**values, key: str(value)}
-            elif type(value) is not wanted:
-                raise ConfigError(f"{origin}: {section}.{key} is {value!r}; wanted {_KINDS[wanted]}")
-            if wanted is float and not math.isfinite(values[key]):
-                raise ConfigError(f"{origin}: {section}.{key} is {values[key]}; wanted a finite number")
+            elif problem := misfit(f"{section}.{key}", value, known[key]):
+                raise ConfigError(f"{origin}: {problem}")
+            elif known[key] is float:  # from a whole number
+                values = {**values, key: float(value)}
             if (section, key) in _LEGAL and not _LEGAL[section, key][0](values[key]):
                 raise ConfigError(f"{origin}: {section}.{key} is {values[key]!r}; wanted {_LEGAL[section, key][1]}")
         recipe = replace(recipe, **{section: replace(old, **values)})
     return recipe
 
 
-_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 Rule = tuple[Callable[[Any], bool], str]
 
 
@@ -230,12 +226,14 @@ def read_recipe(path: Path, compat: str | None = None) -> Recipe:
         ConfigError: no such file, not TOML, unknown settings, or a recipe without that [compat.NAME].
     """
     try:
-        settings = tomllib.loads(path.read_text("utf-8"))
+        settings = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"recipe {path}: {error.strerror or error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"recipe {path}: not TOML: {error}") from error
     compats = settings.pop("compat", {})
+    if problem := misfit("compat", compats, dict[str, dict[str, Any]]):
+        raise ConfigError(f"recipe {path}: {problem}")
     recipe = with_settings(Recipe(), settings, str(path))
     if compat is None:
         return recipe

@@ -76,6 +76,34 @@ def test_paths_in_a_file_are_from_its_folder_and_lists_add_nothing(tmp_path: Pat
     assert shown(IMGSCAN_INCLUDE=os.pathsep.join(["*.jpg", "*.png"]))["include"][0] == '["*.jpg", "*.png"]'
 
 
+def test_a_path_is_what_a_shell_would_make_of_it(tmp_path: Path, below: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`out = "~/results"` made a folder called ~, `out = ""` wrote into the file's own folder, and a + ended a path."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "imgscan.toml").write_text('out = "~/results"\noutput = ["~/a.html", "b.html"]\nmodel = "ncl@~/w.toml+ela"\n')
+    found = shown()
+    assert found["out"][0] == f'"{tmp_path / "home/results"}"'
+    assert found["output"][0] == f'["{tmp_path / "home/a.html"}", "{tmp_path / "b.html"}"]'
+    assert found["model"][0] == f'"ncl@{tmp_path / "home/w.toml"}+ela"'
+    assert shown(IMGSCAN_OUT="~/x")["out"][0] == f'"{tmp_path / "home/x"}"'
+    assert shown(IMGSCAN_OUTPUT=os.pathsep.join(["a.html", "", "b.html", ""]))["output"][0] == '["a.html", "b.html"]'
+    (tmp_path / "a+b").mkdir()
+    (tmp_path / "a+b" / "weights.toml").touch()
+    (tmp_path / "imgscan.toml").write_text('model = "ncl@a+b/weights.toml+focal-vit@open+cfl-net@c/w.toml"\n')
+    wanted = f'"ncl@{tmp_path / "a+b/weights.toml"}+focal-vit@open+cfl-net@{tmp_path / "c/w.toml"}"'
+    assert shown()["model"][0] == wanted
+
+
+def test_a_file_that_is_a_link_to_nowhere_is_named(below: Path) -> None:
+    """Its settings were those of a file further up, or the defaults, without a word."""
+    (below.parent / "imgscan.toml").write_text("jobs = 3")
+    (below / "pyproject.toml").symlink_to("gone.toml")  # may have had nothing to do with imgscan
+    assert shown()["jobs"][0] == "3"
+    (below / "imgscan.toml").symlink_to("shared.toml")
+    done = call("scan", "x")
+    assert done.exit_code == 2
+    assert f"{below / 'imgscan.toml'}: cannot be read: No such file" in done.stderr
+
+
 def test_what_is_shown_is_a_configuration_that_says_the_same(tmp_path: Path, below: Path) -> None:
     text = call("scan", "--show-settings", "--fail-on", "0.83", "--exclude", 'a"b', "--exit-zero", "--jobs", "2").stdout
     assert tomllib.loads(text)["exclude"] == ['a"b']
@@ -98,6 +126,10 @@ def test_what_is_shown_is_a_configuration_that_says_the_same(tmp_path: Path, bel
         ("jobs = ", "not TOML"),
         ("config = 'other.toml'", "unknown key 'config'"),
         ("[scan]\njobs = 1", "unknown key 'scan'"),
+        ("fail-on = 'likely'\nfail_on = 'certain'", "imgscan.toml: fail-on and fail_on are the same key; wanted one of them"),
+        ("out = ''", "imgscan.toml: out is empty; wanted a path"),
+        ("output = ['a.html', '']", "imgscan.toml: output is empty; wanted a path"),
+        ("out = '~nobody-of-this-name/x'", "imgscan.toml: out is '~nobody-of-this-name/x': "),
     ],
 )
 def test_what_a_file_may_not_say(text: str, message: str, below: Path) -> None:
@@ -130,6 +162,10 @@ def test_an_error_names_where_the_value_is_from(below: Path) -> None:
     assert call("scan", str(picture)).stderr.startswith(f"imgscan: {below / 'imgscan.toml'}: --fail-on: unknown level 'likley'")
     assert call("scan", str(picture), IMGSCAN_FAIL_ON="probably").stderr.startswith("imgscan: IMGSCAN_FAIL_ON: --fail-on: unknown")
     assert call("scan", str(picture), "--fail-on", "perhaps").stderr.startswith("imgscan: --fail-on: unknown level 'perhaps'")
+    (below / "imgscan.toml").write_text('model = "focal-fusoin"')
+    done = call("scan", str(picture))
+    assert done.stderr.startswith(f"imgscan: {below / 'imgscan.toml'}: model: unknown model 'focal-fusoin'; did you mean focal-fus")
+    assert call("scan", str(picture), "--model", "focal-fusoin").stderr.startswith("imgscan: unknown model 'focal-fusoin'")
 
 
 def test_a_variable_that_is_empty_says_nothing(below: Path) -> None:

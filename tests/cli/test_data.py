@@ -5,16 +5,24 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from imgscan.commands import hard
+from imgscan.commands.data import check_command
+from imgscan.commands.synth import synth_command
 from imgscan.datasets import DATASETS
+from imgscan.datasets import photos as photographs
 from imgscan.datasets.resolve import resolve
 from imgscan.datasets.synth import find_photos
 from imgscan.errors import ExitCode, InputError
+from imgscan.records import Source
+from imgscan.scanner import Scanner
 from tests.cli.test_cli import run
 from tests.conftest import PHOTOS
 
@@ -85,6 +93,8 @@ def test_what_cannot_be_checked(tmp_path: Path) -> None:
     assert done.returncode == ExitCode.INCOMPLETE
     assert "4cam_splc/" in done.stderr
     assert "Traceback" not in done.stderr
+    with pytest.raises(InputError, match=r"imgscan data check columbia ROOT"):  # it was told to give a flag that there is not
+        check_command("columbia", None)
 
 
 def test_hard_lists_the_most_suspected_and_training_takes_the_list(tmp_path: Path) -> None:
@@ -111,6 +121,8 @@ def test_hard_lists_the_most_suspected_and_training_takes_the_list(tmp_path: Pat
     done = run(*call, "--families", "edti")
     assert done.returncode == ExitCode.INCOMPLETE
     assert "--families: unknown family 'edti'; did you mean edit" in done.stderr
+    done = run(*call[:-1], photos)  # before anything is judged
+    assert f"--out {photos}: cannot be written" in done.stderr
     other = tmp_path / "other"
     other.mkdir()
     (other / "fourth.jpg").write_bytes(sorted(PHOTOS.glob("*.jpg"))[3].read_bytes())
@@ -128,6 +140,53 @@ def test_hard_lists_the_most_suspected_and_training_takes_the_list(tmp_path: Pat
     assert "synth" in done.stderr
 
 
+def test_hard_judges_a_few_windows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All windows of all photographs filled the folder for temporary files; the list is the same whatever the number."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for photo in sorted(PHOTOS.glob("*.jpg"))[:3]:
+        (photos / photo.name).write_bytes(photo.read_bytes())
+    at_once: list[int] = []
+    scan = hard.scan
+
+    def counted(sources: Sequence[Source], scanner: Scanner) -> Any:
+        at_once.append(len(sources))
+        return scan(sources, scanner)
+
+    def lines(most: int) -> str:
+        monkeypatch.setattr(hard, "MOST_WINDOWS", most)
+        hard.hard_command(
+            "ela",
+            roots=[photos],
+            windows=2,
+            share=1,
+            side=96,
+            families="",
+            seed=0,
+            device="cpu",
+            jobs=0,
+            accept_licence=False,
+            out=tmp_path / "hard.csv",
+        )
+        return (tmp_path / "hard.csv").read_text()
+
+    monkeypatch.setattr(hard, "scan", counted)
+    whole = lines(2000)
+    assert lines(5) == whole
+    assert at_once == [6, 4, 2]
+    assert lines(1) == whole
+
+
+def test_hard_says_what_in_its_list_is_not_hard(tmp_path: Path) -> None:
+    """Where a model suspects few photographs, the share is filled up with others, in the order of their names."""
+    for number in range(3):
+        Image.new("RGB", (96, 96), (60 + 50 * number, 90, 120)).save(tmp_path / f"{number}.png")
+    call = ("data", "hard", "ela", "--data-root", tmp_path, "--windows", 1, "--side", 64, "--families", "", "--jobs", 0)
+    done = run(*call, "--share", 0.5, "--out", tmp_path / "hard.csv")
+    assert done.returncode == ExitCode.CLEAN, done.stderr
+    assert "2 of the 2 listed are suspected nowhere (score 0); a smaller --share leaves them out" in done.stderr
+
+
 def test_synth_passes_over_what_it_cannot_read(tmp_path: Path) -> None:
     """And does not see what macOS leaves beside pictures."""
     photos = tmp_path / "photos"
@@ -143,6 +202,86 @@ def test_synth_passes_over_what_it_cannot_read(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out" / "images").iterdir())) == 6
     said = sorted(line for line in done.stderr.splitlines() if "passed over" in line)
     assert [name in line for name, line in zip(("cut.jpg", "text.jpg"), said, strict=True)] == [True, True]
+
+
+def _synth(out: Path, count: int = 6, **changed: Any) -> ExitCode:
+    call: dict[str, Any] = {"roots": [PHOTOS], "side": 64, "kinds": ["enhancement"], "families": "", "seed": 3} | changed
+    return synth_command(count=count, out=out, **call)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_synth_goes_on_where_it_was_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-C in the middle of a PNG, what kills leave, and a file that was deleted: as if there had been no interruption."""
+    assert _synth(tmp_path / "whole") == ExitCode.CLEAN
+    whole, out = _files(tmp_path / "whole"), tmp_path / "cut"
+    save, saved = Image.Image.save, []
+
+    def interrupted(self: Image.Image, file: Any, *args: Any, **settings: Any) -> None:
+        save(self, file, *args, **settings)
+        saved.extend([file] if isinstance(file, Path) else [])
+        if len(saved) == 6:  # the mask of the third
+            file.write_bytes(file.read_bytes()[:40])
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _synth(out)
+    left = _files(out)
+    assert all(whole[name] == content for name, content in left.items() if not name.endswith(".csv"))
+    assert "masks/000002.png" not in left
+    assert whole["manifest.csv"].startswith(left["manifest.csv"])
+    assert left["manifest.csv"].count(b"\n") == 3
+
+    with (out / "manifest.csv").open("ab") as file:
+        file.write(b"images/000002.png,mas")
+    (out / "images" / "000000.png").unlink()
+    monkeypatch.setattr(Image.Image, "save", save)
+    assert _synth(out) == ExitCode.CLEAN
+    assert _files(out) == whole
+
+    monkeypatch.setattr("imgscan.commands.synth.forge", None)  # nothing is left to be made
+    assert _synth(out) == ExitCode.CLEAN
+    assert _files(out) == whole
+
+
+def test_synth_goes_on_with_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """More forgeries of the same settings are added, others are refused, and so is what it has not made."""
+    out = tmp_path / "made"
+    _synth(tmp_path / "whole", 4)
+    _synth(out, 2)
+    before = _files(out)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "one.jpg").write_bytes(sorted(PHOTOS.glob("*.jpg"))[0].read_bytes())
+    for changed, said in (
+        ({"side": 72}, r"other settings \(side 64, now 72\)"),
+        ({"seed": 4}, r"seed 3, now 4"),
+        ({"kinds": []}, r"kinds \['enhancement'\], now \[\]"),
+        ({"kinds": [], "families": "edit"}, r"families \[\], now \['edit'\]"),
+        ({"roots": [photos]}, r"photographs \d+, now 1"),
+        ({"count": 1}, r"holds 2 forgeries already, more than --count 1"),
+    ):
+        with pytest.raises(InputError, match=said):
+            _synth(out, **{"count": 2} | changed)
+    assert _files(out) == before
+    capsys.readouterr()
+    _synth(out, 4)
+    assert "2 of 4 forgeries are there already" in capsys.readouterr().err
+    assert _files(out) == _files(tmp_path / "whole")
+    (out / "synth.toml").unlink()
+    with pytest.raises(InputError, match=r"holds a data set already, and no synth\.toml"):
+        _synth(out, 4)
+
+
+def test_synth_keeps_as_many_photographs_as_bytes_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen of 50 megapixels would be 2.4 GB."""
+    monkeypatch.setattr(photographs, "CACHE_BYTES", 1)
+    photographs._cache.clear()
+    _synth(tmp_path / "made", kinds=["splicing"])
+    assert len(photographs._cache) == 1
 
 
 def test_synth_takes_no_forgeries_for_photographs(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,6 +78,19 @@ def planted(name: str, make_defect: Callable[[Path], object]) -> Callable[[Path]
     return plant
 
 
+def plant_shared(root: Path) -> list[str]:
+    """A second picture of number 2's name, which nobody made a mask of."""
+    picture(root / "images/02.jpg")
+    return ["02.jpg", "02.png"]
+
+
+def plant_nowhere(root: Path) -> list[str]:
+    """A picture that was never fetched, as git-annex leaves it; it was no picture of the set at all."""
+    (root / "images/04.png").unlink()
+    (root / "images/04.png").symlink_to("../.git/annex/objects/none.png")
+    return ["04.png"]
+
+
 PLANTS: dict[str, Callable[[Path], list[str]]] = {
     "unpaired-image": planted("03.png", lambda root: (root / "masks/03.png").unlink()),
     "unpaired-mask": planted("03.png", lambda root: (root / "images/03.png").unlink()),
@@ -87,6 +102,7 @@ PLANTS: dict[str, Callable[[Path], list[str]]] = {
     "full-mask": planted("08.png", lambda root: mask(root / "masks/08.png", forged=FORGED | True)),
     "faint-mask": planted("09.png", lambda root: Image.fromarray(FORGED.astype(np.uint8)).save(root / "masks/09.png")),
     "inverted-polarity": plant_polarity,
+    "shared-mask": plant_shared,
     "mostly-forged": planted("02.png", lambda root: mask(root / "masks/02.png", "black")),
     "both-truths": plant_both_truths,
     "across-splits": plant_across,
@@ -100,6 +116,41 @@ def test_a_planted_defect_is_found_and_nothing_else(root: Path, kind: str) -> No
     diagnosis = check(str(root))
     assert found(diagnosis) == {kind: wanted}
     assert diagnosis.sound == (KINDS[kind][0] == "note")
+
+
+def test_links_that_lead_nowhere_are_defects(root: Path) -> None:
+    names = plant_nowhere(root)
+    assert found(check(str(root))) == {"unreadable-image": names}
+    (root / "masks/05.png").unlink()
+    (root / "masks/05.png").symlink_to("05.png")
+    assert found(check(str(root))) == {"unreadable-image": names, "unreadable-mask": ["05.png"]}
+
+
+def test_a_folder_that_may_not_be_read_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = Path.iterdir
+
+    def closed(self: Path) -> Iterator[Path]:
+        if self.name == "masks":
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return listed(self)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    with pytest.raises(InputError, match=rf"{root}/masks: cannot be read: Permission denied"):
+        check(str(root))
+
+
+def test_doubles_that_may_not_be_read_are_nobodys(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_across(root)
+    opened = Path.open
+
+    def closed(self: Path, *args: Any, **settings: Any) -> Any:
+        if self.name == "00.png":
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return opened(self, *args, **settings)
+
+    monkeypatch.setattr(Path, "open", closed)
+    assert identical(sorted((root / "images").iterdir())) == []
+    assert leaked([Entry(root / "images/00.png", None)], [Entry(path, None) for path in (root / "images").iterdir()]) == []
 
 
 def test_every_kind_of_defect_is_planted_somewhere() -> None:

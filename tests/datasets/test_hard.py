@@ -33,8 +33,19 @@ def test_a_list_is_read_by_file_names_whatever_the_folder(tmp_path: Path) -> Non
     assert lines == ["photo,score", '"/old/b, c.jpg",0.9346', "/old/a.jpg,0.2000", "/old/d.jpg,0.2000"]
     photos = [Path("/new") / name for name in ("z.jpg", "b, c.jpg", "d.jpg")]
     assert read_hard(tmp_path / "hard.csv", photos) == photos[1:]
+    (tmp_path / "hard.csv").write_text("\ufeff" + (tmp_path / "hard.csv").read_text())  # a spreadsheet saved it again
+    assert read_hard(tmp_path / "hard.csv", photos) == photos[1:]
     with pytest.raises(InputError, match=r"none of the 3 photographs in .*hard.csv is among the 1 to train on"):
         read_hard(tmp_path / "hard.csv", photos[:1])
+
+
+def test_of_photographs_of_one_name_those_in_the_like_folders_are_meant(tmp_path: Path) -> None:
+    """Cameras count from 1 in every folder: all of a name were taken for hard."""
+    photos = [Path("/new") / name for name in ("100/IMG_1.jpg", "101/IMG_1.jpg", "101/IMG_2.jpg", "x/100/IMG_1.jpg")]
+    write_hard(tmp_path / "hard.csv", [(Path("/old/101/IMG_1.jpg"), 0.9)])
+    assert read_hard(tmp_path / "hard.csv", photos) == photos[1:2]
+    write_hard(tmp_path / "hard.csv", [(Path("elsewhere/IMG_1.jpg"), 0.9)])
+    assert read_hard(tmp_path / "hard.csv", photos) == [photos[0], photos[1], photos[3]]
 
 
 def test_the_hardest_are_the_highest_scores_rounded_up() -> None:

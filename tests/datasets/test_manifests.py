@@ -90,6 +90,12 @@ def test_csv(root: Path) -> None:
     assert names(read_manifest(root / "manifest.csv"), root) == [PAIRS[0], PAIRS[2]]
 
 
+def test_csv_as_people_and_spreadsheets_write_it(root: Path) -> None:
+    """Blanks behind commas, in the header too, and rows of commas alone; these were another column, and pictures called ""."""
+    (root / "list.csv").write_bytes(b'image, mask , note\r\nimg/a.jpg , gt/a.png,\r\n"img/c.jpg", ,"x, y"\r\n,,\r\n')
+    assert names(read_manifest(root / "list.csv"), root) == [PAIRS[0], PAIRS[2]]
+
+
 @pytest.mark.parametrize("kind", [np.str_, object])
 @pytest.mark.parametrize("protocol", [3, 4, 5])
 def test_focal_npy_plain_and_pickled(root: Path, kind: type, protocol: int) -> None:
@@ -180,3 +186,15 @@ def test_lists_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "i.csv").write_text("mask,image\nonly-a-mask.png\n")
     with pytest.raises(InputError, match="line 2 has fewer fields"):
         read_manifest(tmp_path / "i.csv")
+    for content, said in (
+        ("image,mask\n,a.png\n", "line 2 names no image"),
+        ("image;mask\na.png;b.png\n", "columns image;mask; wanted image and mask, separated by commas"),
+        (f"image,mask\n{'a' * 200_000},\n", "line 2: not CSV: field larger than field limit"),
+        (f"image,mask\n{'a' * 300}.png,\n", "none of its 1 pictures is found"),
+    ):
+        (tmp_path / "j.csv").write_text(content)
+        with pytest.raises(InputError, match=said):
+            read_manifest(tmp_path / "j.csv")
+    (tmp_path / "k.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="not JSON: maximum recursion depth"):
+        read_manifest(tmp_path / "k.json")

@@ -13,6 +13,7 @@ from PIL import Image
 
 from imgscan.datasets import DATASETS, data_set
 from imgscan.datasets.entries import Entry, masks_of, read_entry
+from imgscan.datasets.resolve import find
 from imgscan.datasets.trees import generic
 from imgscan.errors import InputError
 
@@ -338,6 +339,15 @@ def test_the_mask_of_casia_with_another_ending(tmp_path: Path) -> None:
     stem = "Tp_D_NRD_S_N_cha10002_cha10001_20094"
     make(tmp_path, {f"Tp/{stem}.jpg": f"CASIA2.0_Groundtruth/{stem}_gt3.png"}, "any")
     assert [e.mask and e.mask.name for e in data_set("casia-v2").entries(tmp_path)] == [f"{stem}_gt3.png"]
+
+
+@pytest.mark.parametrize(("end", "said"), [(b"probe/last", "has fewer fields than the header"), (b"\xff|\xff", "not CSV in UTF-8")])
+def test_a_list_of_nist16_that_was_cut_short(tmp_path: Path, end: bytes, said: str) -> None:
+    nist16(tmp_path)
+    with next(tmp_path.rglob("NC2016-manipulation-ref.csv")).open("ab") as file:
+        file.write(b"\n" + end)
+    with pytest.raises(InputError, match=f"nist16: .*{said}"):
+        find("nist16", [tmp_path])
 
 
 def test_probes_of_nist16_without_the_file_that_pairs_them(tmp_path: Path) -> None:

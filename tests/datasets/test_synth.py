@@ -1,4 +1,7 @@
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,7 +10,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from imgscan.datasets.forge import KINDS, common_history, forge, from_camera, jpeg, untouched
-from imgscan.datasets.synth import SynthDataset, cell_labels, find_photos, keep_aside, read_photo
+from imgscan.datasets.photos import read_photo
+from imgscan.datasets.synth import SynthDataset, cell_labels, find_photos, keep_aside
 from imgscan.errors import InputError
 from tests.conftest import PHOTOS
 
@@ -131,6 +135,26 @@ def test_errors_name_the_folder(tmp_path: Path) -> None:
         find_photos([tmp_path])
     with pytest.raises(InputError, match="multiple of 8"):
         dataset(side=100)
+
+
+def test_photographs_are_what_a_scan_would_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The overlays and masks of a scan into the folder were trained on as photographs; a closed folder was passed over."""
+    photo = sorted(PHOTOS.glob("*.jpg"))[0].read_bytes()
+    for name in ("b.jpg", "a/c.jpg", "results/overlays/b.jpg.jpg", "results/masks/b.jpg.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(photo)
+    (tmp_path / "results" / "results.jsonl").touch()
+    assert find_photos([tmp_path]) == [tmp_path / "a" / "c.jpg", tmp_path / "b.jpg"]
+    scandir = os.scandir
+
+    def closed(path: str) -> Any:
+        if os.fspath(path).endswith("a"):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(InputError, match=rf"{tmp_path}/a: this folder may not be read"):
+        find_photos([tmp_path])
 
 
 def test_a_broken_photograph_is_passed_over_and_named(tmp_path: Path) -> None:

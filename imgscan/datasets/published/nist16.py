@@ -63,7 +63,9 @@ def _referenced(root: Path, reference: Path) -> list[Entry]:
     if absent:
         raise InputError(f"nist16: {reference} has no column {', '.join(absent)}; wanted lines of {'|'.join(_COLUMNS)}|...")
     made: dict[Path, Entry] = {}
-    for row in rows:
+    for number, row in enumerate(rows, 1):
+        if any(row[name] is None for name in _COLUMNS):
+            raise InputError(f"nist16: {reference}: row {number} has fewer fields than the header; the file was cut short")
         image, base = root / row["ProbeFileName"], row["BaseFileName"] or row["ProbeFileName"]
         mask = root / row["ProbeMaskFileName"] if row["IsTarget"].strip().upper() == "Y" else None
         made.setdefault(image, Entry(image, mask, "black", INFO.name, group=Path(base).stem.lower()))

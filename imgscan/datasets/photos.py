@@ -1,0 +1,41 @@
+"""Photographs that forgeries are made from: where they are, and decoded, as many as a number of bytes holds.  No torch here."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+from imgscan.datasets.entries import Rgb, read_rgb
+from imgscan.datasets.trees import is_picture
+from imgscan.errors import InputError
+from imgscan.find import find
+
+CACHE_BYTES = 1_500_000_000  # of decoded photographs that a process keeps: by their number they would fill any memory
+
+_cache: OrderedDict[Path, Rgb] = OrderedDict()  # one per process, oldest first
+
+
+def pictures_below(roots: Sequence[Path]) -> list[Path]:
+    """The picture files below folders as a scan finds them: without masks and overlays that scans wrote, each file once.
+
+    Raises:
+        InputError: no such folder, or one below it may not be read, for nobody knows what is missing then.
+    """
+    found = [source.path for source in find(roots)]
+    for path in found:
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where it may not look
+            raise InputError(f"{path}: this folder may not be read; make it readable, or name the others one by one")
+    return [path for path in found if is_picture(path)]
+
+
+def read_photo(path: Path) -> Rgb:
+    """A decoded photograph, H x W x 3 uint8, from the cache where it is; InputError names a file that is broken."""
+    if path in _cache:
+        _cache.move_to_end(path)
+        return _cache[path]
+    photo = _cache[path] = read_rgb(path)
+    while sum(one.nbytes for one in _cache.values()) > CACHE_BYTES and len(_cache) > 1:
+        _cache.popitem(last=False)
+    return photo
