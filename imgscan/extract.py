@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from weakref import WeakKeyDictionary
@@ -80,26 +80,15 @@ def _said(
     by_size: dict[tuple[int, ...], list[tuple[int, int]]] = {}  # size -> picture number, tile number
     for number, one in enumerate(inputs):
         by_size.setdefault(tuple(one.tiles.shape[2:]), []).extend((number, t) for t in range(len(one.tiles)))
-    answers: list[dict[tuple[int, int], Answer]] = [{} for _ in networks]
+    joined = [[_Joined(one.placement) for one in inputs] for _ in networks]
     for places in by_size.values():
         for first in range(0, len(places), batch):
             chunk = places[first : first + batch]
             tiles = torch.stack([inputs[number].tiles[t] for number, t in chunk])
-            for known, answer in zip(answers, _forward(networks, tiles, device, amp), strict=True):
-                vectors, masks = answer
-                known |= {place: (vectors[k], None if masks is None else masks[k]) for k, place in enumerate(chunk)}
-    return [[_of_tiles(known, number, one) for number, one in enumerate(inputs)] for known in answers]
-
-
-def _of_tiles(known: Mapping[tuple[int, int], Answer], number: int, one: Tensor) -> Features:
-    """What a network says of all tiles of the input with this number, joined."""
-    tiles = [known[number, t] for t in range(len(one.tiles))]
-    features = join(torch.stack([vectors for vectors, _ in tiles]), one.placement)
-    masks = [mask for _, mask in tiles if mask is not None]
-    if not masks:
-        return features
-    values, cell = _joined(torch.stack(masks), one.placement)
-    return replace(features, probability=Map(values[0].contiguous(), cell))
+            for known, (vectors, masks) in zip(joined, _forward(networks, tiles, device, amp), strict=True):
+                for k, (number, t) in enumerate(chunk):
+                    known[number].add(t, vectors[k], None if masks is None else masks[k])
+    return [[one.features() for one in known] for known in joined]
 
 
 _fitting: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()  # most pixels that once fitted into the device's memory
@@ -155,7 +144,7 @@ def _on_the_cpu(answer: torch.Tensor | Segmentation, width: int) -> Answer:
 
 def _numbers(answer: torch.Tensor) -> torch.Tensor:
     """An answer as it is.  What is no number exceeds no threshold, and the picture would be called clean."""
-    if not answer.isfinite().all():
+    if not answer.sum().isfinite():  # of numbers of 1 at most; asking each takes twenty times as long
         raise WorkerError("a network answers NaN or infinity: its weights are broken, or want bf16 = false in their card")
     return answer
 
@@ -210,33 +199,86 @@ def luma_of(picture: Picture) -> Luma | None:
 
 def join(maps: torch.Tensor, placement: Placement) -> Features:
     """The feature maps of a picture's tiles, T x D x h x w, as one map of unit vectors without the padding."""
-    joined, cell = _joined(maps, placement)
-    return Features((F.normalize(joined, dim=0, eps=1e-6) if len(maps) > 1 else joined).contiguous(), cell)
+    joined = _Joined(placement)
+    for number, one in enumerate(maps):
+        joined.add(number, one, None)
+    return joined.features()
 
 
-def _joined(maps: torch.Tensor, placement: Placement) -> tuple[torch.Tensor, tuple[float, float]]:
-    """Tiles T x C x h x w -> C x h x w and the size of a cell.
+class _Joined:
+    """What a network says of the tiles of an input; each is joined to those before it when it comes, for all of them together are
+    twice as large as what becomes of them: of a photograph of 50 megapixels gigabytes."""
+
+    def __init__(self, placement: Placement) -> None:
+        self._vectors, self._masks = _Mean(placement), _Mean(placement)
+
+    def add(self, number: int, vectors: torch.Tensor, mask: torch.Tensor | None) -> None:
+        """The answer for the tile with this number, in the order of the numbers: D x h x w and 1 x h x w."""
+        self._vectors.add(number, vectors)
+        if mask is not None:
+            self._masks.add(number, mask)
+
+    def features(self) -> Features:
+        """Those of the whole input, unit vectors, when all tiles are there."""
+        joined, cell = self._vectors.taken()
+        if self._vectors.several:
+            joined /= joined.norm(dim=0, keepdim=True).clamp_min_(1e-6)
+        if self._masks.total is None:
+            return Features(joined, cell)
+        values, their_cell = self._masks.taken()
+        return Features(joined, cell, Map(values[0], their_cell))
+
+
+class _Mean:
+    """Maps of tiles, C x h x w, as one of C x rows x columns cells.
 
     Where tiles overlap, the weighted mean counts: each the more the farther the cell is from its border, for there a network sees
-    less around it.
+    less around it.  Cells that are mostly padding are left out; a cell that is half picture stays.
     """
-    stride = placement.tile[0] / maps.shape[2], placement.tile[1] / maps.shape[3]
-    if len(placement.corners) == 1:
-        joined = maps[0]
-    else:
-        rows, columns = round(placement.canvas[0] / stride[0]), round(placement.canvas[1] / stride[1])
-        total, weights = maps.new_zeros(maps.shape[1], rows, columns), maps.new_zeros(rows, columns)
-        weight = _ramp(maps.shape[2])[:, None] * _ramp(maps.shape[3])[None, :]
-        for one, (top, left) in zip(maps, placement.corners, strict=True):
-            y, x = round(top / stride[0]), round(left / stride[1])
-            total[:, y : y + one.shape[1], x : x + one.shape[2]] += one * weight
-            weights[y : y + one.shape[1], x : x + one.shape[2]] += weight
-        joined = total / weights
-    # Cells that are mostly padding go; a cell that is half picture stays.
-    rows = max(1, min(joined.shape[1], round(placement.scaled[0] / stride[0])))
-    columns = max(1, min(joined.shape[2], round(placement.scaled[1] / stride[1])))
-    cell = (stride[0] * placement.height / placement.scaled[0], stride[1] * placement.width / placement.scaled[1])
-    return joined[:, :rows, :columns], cell
+
+    def __init__(self, placement: Placement) -> None:
+        self.placement = placement
+        self.several = len(placement.corners) > 1
+        self.total: torch.Tensor | None = None
+        self._weights, self._weight = torch.zeros(0), torch.zeros(0)  # h x w: of all tiles, of each
+        self._stride = (1.0, 1.0)  # pixels of a tile a cell
+
+    def add(self, number: int, one: torch.Tensor) -> None:
+        """The map of the tile with this number."""
+        total = self._begun(one) if self.total is None else self.total
+        rows, columns = (
+            slice(first := round(corner / stride), first + length)
+            for corner, stride, length in zip(self.placement.corners[number], self._stride, one.shape[1:], strict=True)
+        )
+        into = total[:, rows, columns]
+        high, wide = into.shape[1:]
+        if not self.several:
+            into.copy_(one[:, :high, :wide])
+            return
+        weight = self._weight[:high, :wide]
+        into += one[:, :high, :wide] * weight
+        self._weights[rows, columns] += weight
+
+    def _begun(self, one: torch.Tensor) -> torch.Tensor:
+        """Room for the whole; the first map says how large a cell is."""
+        place = self.placement
+        self._stride = (place.tile[0] / one.shape[1], place.tile[1] / one.shape[2])
+        rows, columns = (
+            max(1, min(round(canvas / stride), round(scaled / stride)))
+            for canvas, scaled, stride in zip(place.canvas, place.scaled, self._stride, strict=True)
+        )
+        self.total, self._weights = one.new_zeros(one.shape[0], rows, columns), one.new_zeros(rows, columns)
+        self._weight = _ramp(one.shape[1])[:, None] * _ramp(one.shape[2])[None, :]
+        return self.total
+
+    def taken(self) -> tuple[torch.Tensor, tuple[float, float]]:
+        """The map and the size of a cell, pixels of the picture; nothing is kept."""
+        joined, place = self.total, self.placement
+        assert joined is not None
+        self.total = None
+        if self.several:
+            joined /= self._weights
+        return joined, (self._stride[0] * place.height / place.scaled[0], self._stride[1] * place.width / place.scaled[1])
 
 
 def _ramp(length: int) -> torch.Tensor:

@@ -113,13 +113,16 @@ def _cut(rgb: torch.Tensor, picture: Picture, plan: InputPlan, side: int) -> Ten
     """3 x H x W, the picture or the picture scaled, padded and in tiles of at most `side` pixels."""
     scaled = (rgb.shape[1], rgb.shape[2])
     canvas = (_up(scaled[0], plan.multiple), _up(scaled[1], plan.multiple))
-    down, right = canvas[0] - scaled[0], canvas[1] - scaled[1]
-    if down or right:
-        rgb = F.pad(rgb[None].float(), (0, right, 0, down), mode="replicate")[0].to(torch.uint8)
     tile = (_tile(canvas[0], plan, side), _tile(canvas[1], plan, side))
     corners = tuple((y, x) for y in _starts(canvas[0], tile[0], plan) for x in _starts(canvas[1], tile[1], plan))
-    tiles = torch.stack([rgb[:, y : y + tile[0], x : x + tile[1]] for y, x in corners])
-    return Tensor(tiles.contiguous(), Placement(picture.height, picture.width, scaled, canvas, tile, corners))
+    tiles = torch.empty(len(corners), rgb.shape[0], *tile, dtype=torch.uint8)
+    for into, (y, x) in zip(tiles, corners, strict=True):
+        shown = rgb[:, y : y + tile[0], x : x + tile[1]]
+        high, wide = shown.shape[1:]
+        into[:, :high, :wide] = shown
+        into[:, high:, :wide] = into[:, high - 1 : high, :wide]  # what is beyond the picture repeats its edge
+        into[:, :, wide:] = into[:, :, wide - 1 : wide]
+    return Tensor(tiles, Placement(picture.height, picture.width, scaled, canvas, tile, corners))
 
 
 def _up(value: int, multiple: int) -> int:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,22 @@ def test_what_a_file_says_beyond_its_pixels() -> None:
     score = detect("adq", stored_as_rgb).probability
     assert score is not None
     assert not score.values.any()
+
+
+def test_tiles_are_not_kept_until_all_are_there() -> None:
+    """Of a photograph of 50 megapixels they are gigabytes."""
+    answers: list[weakref.ref[torch.UntypedStorage]] = []
+    alive = []
+
+    class Watched(nn.Module):
+        def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+            alive.append(sum(one() is not None for one in answers))
+            features = nn.functional.avg_pool2d(tiles, 8)
+            answers.append(weakref.ref(features.untyped_storage()))
+            return features
+
+    corners = tuple((0, 32 * number) for number in range(6))
+    placement = Placement(64, 224, (64, 224), (64, 224), (64, 64), corners)
+    extract(Watched(), [Tensor(torch.ones(6, 3, 64, 64, dtype=torch.uint8), placement)], CPU, batch=1, amp=False)
+    assert len(alive) == 6
+    assert max(alive) <= 1

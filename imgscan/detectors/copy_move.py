@@ -57,7 +57,8 @@ from imgscan.detectors.copied_parts import (
     around,
     clear_tone,
     counterpart,
-    disk,
+    dilated,
+    eroded,
     ground_of,
     hull_of,
     patterns,
@@ -203,7 +204,7 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
         same = int((part & textured & alike).sum())
         share = (counted & alike).sum() / max(1, counted.sum())
         rho = unevenness(difference, part & textured)
-        whole = np.asarray(ndimage.binary_dilation(part, disk(EDGE)))
+        whole = dilated(part, EDGE)
         evidence = same * share**2 / (1 + (rho / WHITE) ** 2)
         if tone != PLAIN:
             evidence /= TONED * (1 + ((to.stretch() - 1) / STRETCHED) ** 2)
@@ -212,14 +213,14 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
 
 def _numbered(alike: Bools, textured: Bools) -> npt.NDArray[np.int32]:
     """The connected parts that agree, from 1 on: textured ones, what is between them, and what is flat beside them."""
-    core = ndimage.binary_opening(alike & textured, disk(2))
+    core = dilated(eroded(alike & textured, 2), 2)
     numbered = np.zeros(core.shape, np.int32)
     if core.any():
         cut = _beside(core, MARGIN + 2)
         core = np.pad(core[cut], MARGIN + 2)  # or the closing would end at the edge
         inner = slice(MARGIN + 2, -MARGIN - 2)
-        closed = ndimage.binary_closing(core, disk(MARGIN))[inner, inner]
-        beside = ndimage.binary_dilation(core, disk(3))[inner, inner]
+        closed = eroded(dilated(core, MARGIN), MARGIN)[inner, inner]
+        beside = dilated(core, 3)[inner, inner]
         ndimage.label(closed | (alike[cut] & beside), output=numbered[cut])
     return numbered
 
@@ -245,7 +246,7 @@ def _begun(planes: Array, ground: Array, box: tuple[slice, slice], hull: Bools, 
     alike &= textured & within
     if (alike & hull).sum() < HOPELESS:
         return to, tone, np.zeros_like(hull)
-    part = alike & ndimage.binary_dilation(hull, disk(MARGIN))
+    part = alike & dilated(hull, MARGIN)
     to = refined(ground, box, part, to, tone)
     if tone != PLAIN:
         to, part = _relit(planes, ground, box, part, to)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from imgscan.detectors.inconsistency import GAUSSIAN, Array
-from imgscan.detectors.jpeg_blocks import NOISE, STEPS, Numbers, around, mixture_gain
+from imgscan.detectors.jpeg_blocks import NOISE, STEPS, Numbers, around, mixture_gains
 from imgscan.detectors.outline import fades
 
 FREQUENCIES = 28  # the lowest, in whose histograms double quantisation is sought
@@ -145,7 +145,7 @@ def first_step(
     odds[:, 0] = np.minimum(odds[:, 0], 1)  # a zero may come from a flat block
     folded = seen[LARGEST:] + seen[LARGEST::-1]
     folded[0] //= 2
-    gains = [mixture_gain(one, folded) for one in odds]
+    gains = mixture_gains(odds, folded)
     best = int(np.argmax(gains))
     if gains[best] <= LEAST_GAIN:
         return None

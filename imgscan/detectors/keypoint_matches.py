@@ -21,6 +21,7 @@ RATIO = 0.75  # of the distances to a match and to the next
 APART = 16.0  # pixels: nearer points are one and the same
 LEAST = 3  # matches of a group
 BLOCK = 128  # points whose similarities to all are in memory at once
+TOGETHER = 16  # proposals that pairs are compared with at once
 
 Pairs = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
@@ -139,6 +140,7 @@ class Consensus:
             The map, and M indices of pairs.
         """
         shifts = there - (matrices @ here[:, :, None])[:, :, 0]
+        told = np.column_stack([here, there, matrices.reshape(-1, 4), shifts, np.zeros(len(here)) if growth is None else growth]).T
         left = np.ones(len(here), bool)
         drawn = np.random.default_rng(0)
         for _ in range(self.groups):
@@ -146,15 +148,7 @@ class Consensus:
             if len(rest) < self.least:
                 return
             asked = rest if len(rest) <= self.proposals else drawn.choice(rest, self.proposals, replace=False)
-            (x, y), (u, v) = here[rest].T, there[rest].T
-            away = np.hypot(here[asked, :1] - x, here[asked, 1:] - y)
-            (xx, xy), (yx, yy) = matrices[asked].transpose(1, 2, 0)[..., None]
-            across, down = shifts[asked].T[..., None]
-            off = np.hypot(xx * x + xy * y + (across - u), yx * x + yy * y + (down - v))
-            agree = (off < self.loose + self.drift * away) & (away < self.reach)
-            if growth is not None:
-                agree &= np.abs(growth[asked][:, None] - growth[rest]) < 0.5
-            members = rest[agree[int(agree.sum(1).argmax())]]
+            members = rest[self._agree(told, asked[[self._most(told, asked, rest)]], rest)[0]]
             if len(members) < self.least:
                 return
             left[members] = False
@@ -162,6 +156,28 @@ class Consensus:
             if to is not None:
                 left[members] = False
                 yield to, members
+
+    def _most(self, told: Floats, asked: npt.NDArray[np.intp], rest: npt.NDArray[np.intp]) -> int:
+        """Which of the pairs `asked` has the proposal that most of `rest` agree with; the first of several."""
+        # From left to right, some at a time: only pairs beside them can agree, and what is compared stays in the processor's cache.
+        order, rest = asked[np.argsort(told[0, asked])], rest[np.argsort(told[0, rest])]
+        columns, counts = told[0, rest], np.zeros(told.shape[1], np.intp)
+        for first in range(0, len(order), TOGETHER):
+            some = order[first : first + TOGETHER]
+            start = columns.searchsorted(told[0, some[0]] - self.reach)
+            stop = columns.searchsorted(told[0, some[-1]] + self.reach, "right")
+            counts[some] = self._agree(told, some, rest[start:stop]).sum(1)
+        return int(counts[asked].argmax())
+
+    def _agree(self, told: Floats, asked: npt.NDArray[np.intp], rest: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+        """Which pairs of `rest` agree with what each of `asked` proposes, n x m; told: the columns of all pairs."""
+        x, y, u, v, *_, grown = told[:, rest]
+        left, top, _, _, xx, xy, yx, yy, across, down, growth = told[:, asked, None]
+        # Roots of squares: np.hypot takes five times as long, for numbers whose squares leave their range.
+        away = np.sqrt((left - x) ** 2 + (top - y) ** 2)
+        off = np.sqrt((xx * x + xy * y + (across - u)) ** 2 + (yx * x + yy * y + (down - v)) ** 2)
+        agree: npt.NDArray[np.bool_] = (off < self.loose + self.drift * away) & (away < self.reach) & (np.abs(growth - grown) < 0.5)
+        return agree
 
     def _fitted(
         self, here: Floats, there: Floats, rest: npt.NDArray[np.intp], members: npt.NDArray[np.intp]

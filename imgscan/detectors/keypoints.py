@@ -141,17 +141,20 @@ def _extrema(differences: Array) -> npt.NDArray[np.float64]:
         high &= inner >= near
         low &= inner <= near
     level, y, x = np.unravel_index(np.flatnonzero(high | low), inner.shape)
-    level, y, x = level + 1, y + BORDER, x + BORDER
-    centre = differences[level, y, x]
+    values, shape = differences.reshape(-1), differences.shape
+    place = np.ravel_multi_index((level + 1, y + BORDER, x + BORDER), shape)
+    centre = values[place]
     sign = np.sign(centre)
+    height = sign * centre
     for step in sorted(np.ndindex(3, 3, 3), key=lambda s: abs(s[0] - 1)):
         if step == (1, 1, 1):
             continue
-        near = differences[level + step[0] - 1, y + step[1] - 1, x + step[2] - 1]
-        kept = sign * near <= sign * centre
-        level, y, x, centre, sign = level[kept], y[kept], x[kept], centre[kept], sign[kept]
-    if not len(level):
+        away = ((step[0] - 1) * shape[1] + step[1] - 1) * shape[2] + step[2] - 1
+        kept = sign * values[place + away] <= height
+        place, height, sign = place[kept], height[kept], sign[kept]
+    if not len(place):
         return np.zeros((0, 4))
+    level, y, x = np.unravel_index(place, shape)
 
     def at(dl: int, dy: int, dx: int) -> npt.NDArray[np.float64]:
         return np.asarray(differences[level + dl, y + dy, x + dx], np.float64)

@@ -48,7 +48,8 @@ from imgscan.detectors.copied_parts import (
     around,
     clear_tone,
     counterpart,
-    disk,
+    dilated,
+    eroded,
     ground_of,
     hull_of,
     patterns,
@@ -199,7 +200,7 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
         return
     colour = sum(_narrow((one - other) ** 2) for one, other in zip(here[1:], there[1:], strict=True))
     alike &= colour < 4 * _NOISE + _SHARE / 2 * texture
-    core = ndimage.binary_opening(alike, disk(1))
+    core = dilated(eroded(alike, 1), 1)
     closed = _apart_from(_apart_from(np.pad(core, 2 * CLOSING)) > CLOSING) > CLOSING
     numbered, _ = ndimage.label(closed[2 * CLOSING : -2 * CLOSING, 2 * CLOSING : -2 * CLOSING])
     owner = numbered[row.clip(0, size[0] - 1), column.clip(0, size[1] - 1)]
@@ -211,7 +212,7 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
             continue
         counted = (hull | part) & (texture > _TEXTURE) & within
         share = (counted & alike).sum() / max(1, counted.sum())
-        copy = Copy(box, np.asarray(ndimage.binary_dilation(part, disk(1))), to, 0.0, tone)
+        copy = Copy(box, dilated(part, 1), to, 0.0, tone)
         beside = _apart_from(part)
         ring = within & (beside > 2) & (beside <= 5)
         within_it, around_it = (float(np.median(strangeness[where])) if where.any() else 0.0 for where in (part, ring))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import fft
 
 from imgscan.detectors import adq
 from imgscan.detectors.inconsistency import luma
-from imgscan.detectors.jpeg_blocks import clipped, coefficients, grid_corner
+from imgscan.detectors.jpeg_blocks import ROWS, clipped, coefficients, grid_corner, mixture_gains
 from imgscan.jpeg import Luma, quantization_table, read_luma
 from tests.detectors.scenes import auc, grey, jpeg, square
 
@@ -145,7 +146,7 @@ def test_every_file_fits_its_own_table(scenes: list[Rgb], quality: int) -> None:
         flat = rgb.copy()
         flat[:200] = np.linspace(120, 160, 384, dtype=np.uint8)[None, :, None]
         luma_of = read_luma(encoded(flat, quality))
-        assert adq._fits_file(luma_of, (384, 384))
+        assert adq._fits_file(luma_of, coefficients(luma_of.values.astype(np.float32)))
 
 
 @pytest.mark.parametrize("quality", [75, 90])
@@ -251,11 +252,42 @@ def test_no_steps_in_a_picture_that_was_never_saved(scenes: list[Rgb]) -> None:
     assert not (adq.estimate_steps(coefficients(luma(scenes[2])).reshape(-1, 64)) > 1).any()
 
 
-def test_periodicity_by_hand() -> None:
+def test_ratios_by_hand() -> None:
     """Step 4, noise 0.4: on a multiple 0.98 * 4 / (0.4 sqrt(2 pi)) + 0.02 = 3.930; half-way 0.02; near 0 nothing in favour."""
-    ratio = adq._periodicity(np.array([8, 6, -12, 0, 1.9], np.float32), 4)
-    on = math.log(0.98 * 4 / (0.4 * math.sqrt(2 * math.pi)) + 0.02)
-    assert ratio == pytest.approx([on, math.log(0.02), on, 0, math.log(0.02)], abs=5e-3)
+    ratios = adq._ratios(np.array([8, 6, -12, 0, 1.9], np.float32), [4, 2])
+    on = 0.98 * 4 / (0.4 * math.sqrt(2 * math.pi)) + 0.02
+    assert ratios[0] == pytest.approx([on, 0.02, on, 1, 0.02], abs=0.02)
+    assert ratios[1, :4] == pytest.approx([(on + 0.02) / 2] * 3 + [1], abs=0.02)
+
+
+def test_the_best_share_of_a_mixture_by_hand() -> None:
+    """Twice as likely, all of them: 97 % follow it.  One in two a tenth as likely: half of them do."""
+    gains = mixture_gains(np.array([[2.0, 2.0, 2.0, 2.0], [2.0, 0.1, 2.0, 0.1]]))
+    assert gains == pytest.approx([4 * math.log(1.97), 2 * math.log(1.5) + 2 * math.log(0.55)])
+    counted = mixture_gains(np.array([[2.0, 0.1]]), np.array([3, 1]))
+    assert counted == pytest.approx([max(3 * math.log(1 + share) + math.log(1 - 0.9 * share) for share in (0.5, 0.8, 0.97))])
+
+
+def test_of_a_large_picture_blocks_are_computed_as_of_each_alone() -> None:
+    """More rows of blocks, and more blocks, than are computed at once; neither side is a multiple of 8."""
+    rng = np.random.default_rng(1)
+    rgb = rng.integers(0, 256, (8 * (2 * ROWS + 1) + 5, 8 * 130 + 3, 3), np.uint8)
+    rgb[..., 0] = np.maximum(rgb[..., 0], 7)
+    rgb[..., 2] = np.minimum(rgb[..., 2], 250)
+    blocks, share = coefficients(luma(rgb)), clipped(rgb, margin=1)
+    assert blocks.shape == (2 * ROWS + 1, 130, 64)
+    assert share.shape == blocks.shape[:2]
+    assert blocks[..., 0].size > adq.TOGETHER
+    table = quantization_table(75).flatten().astype(float)
+    residual = adq._residual(blocks, table)
+    for row, column in ((0, 0), (ROWS - 1, 129), (ROWS, 0), (2 * ROWS, 129)):
+        block = rgb[8 * row : 8 * row + 8, 8 * column : 8 * column + 8].astype(np.float32)
+        ends = (block <= (8, 1, 1)) | (block >= (254, 254, 249))
+        assert share[row, column] == pytest.approx((ends @ (0.299, 0.587, 0.114)).mean(), abs=1e-6)
+        alone = fft.dctn(block @ np.array([0.299, 0.587, 0.114], np.float32) - 128, norm="ortho").flatten()
+        assert blocks[row, column] == pytest.approx(alone, abs=1e-3)
+        change = (alone - np.round(alone / table) * table)[1:]
+        assert residual[row, column] == pytest.approx(np.sqrt((change**2).sum() / 64), abs=1e-3)
 
 
 def test_a_coefficient_is_where_the_standard_has_it() -> None:

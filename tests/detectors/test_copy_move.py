@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from imgscan.detectors import copied_parts, copy_move
-from imgscan.detectors.copied_parts import Copy
+from imgscan.detectors.copied_parts import Copy, dilated, disk, eroded
 from imgscan.detectors.copy_move import find_copies, score
 from imgscan.detectors.keypoint_matches import Affine, group, match
 from imgscan.detectors.keypoints import Keypoints
@@ -234,3 +234,12 @@ def test_planes_are_seen_between_their_pixels_and_at_their_edge_beyond() -> None
     rows, columns = np.random.default_rng(0).uniform(-10, 100, (2, 40, 50))
     expected = [ndimage.map_coordinates(plane, [rows, columns], order=1, mode="nearest") for plane in planes]
     np.testing.assert_allclose(copied_parts.fetched(planes, rows, columns), expected, atol=0.01)
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3, 6])
+@pytest.mark.parametrize("shape", [(40, 50), (3, 30), (30, 2), (1, 1)])
+def test_parts_are_dilated_and_eroded_by_disks(radius: int, shape: tuple[int, int]) -> None:
+    """Also where the disk is larger than the picture; what is outside belongs to no part."""
+    part = np.random.default_rng(radius).random(shape) < (0.1 if radius < 3 else 0.02)
+    assert (dilated(part, radius) == ndimage.binary_dilation(part, disk(radius))).all()
+    assert (eroded(~part, radius) == ndimage.binary_erosion(~part, disk(radius))).all()

@@ -76,3 +76,10 @@ def test_nothing_to_compare() -> None:
     for plane in (np.zeros((40, 40)), np.full((12, 12), 200.0)):
         for matches in match_jets(planes(plane)):
             assert len(matches.here) == len(matches.there) == len(matches.turns) == 0
+
+
+@pytest.mark.parametrize("largest", [1, 3, 1000, 1 << 62])
+@pytest.mark.parametrize("count", [0, 1, 2, 500])
+def test_equal_keys_stay_in_their_order(count: int, largest: int) -> None:
+    keys = np.random.default_rng(2).integers(0, largest, count)
+    assert (jet_matches._order(keys) == np.argsort(keys, kind="stable")).all()
