@@ -26,7 +26,7 @@ from imgscan.shared import Shared
 from imgscan.typed import settings
 from imgscan.weights import HEAD, NO_GRID, Card, Model, OperatingPoint
 
-REVISION = 5
+REVISION = 6
 """It rises when the same weights and settings answer otherwise than before; then nothing that is remembered is taken."""
 AUTO = "auto"
 MOST_JOBS = 8  # by default: each holds the activations of a forward pass, or a batch of decoded pictures

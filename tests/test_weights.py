@@ -138,7 +138,7 @@ def test_a_value_of_another_type_is_named_with_its_card(card: Path, old: str, ne
         ("default = false", "default = false\ncomercial = false", "unknown key or table 'comercial'; did you mean commercial?"),
         ("[training]", "[localise]\nthreshold = 0.5\n[training]", "unknown key or table 'localise'; did you mean localize?"),
         ("[training]", "[[operating_point]]\n[training]", "unknown key or table 'operating_point'; did you mean operating_points?"),
-        ("[training]", "[features]\ndims = 64\n[training]", r"unknown key in \[features\] 'dims'; did you mean dim?"),
+        ("[features]", "[features]\ndims = 64", r"unknown key in \[features\] 'dims'; did you mean dim?"),
         ("[training]", "[compat.oficial.input]\n[training]", r"unknown table in \[compat\] 'oficial'; did you mean official?"),
         ("[training]", "[compat.official.fused]\n[training]", r"unknown table in \[compat.official\] 'fused'; did you mean fuse?"),
         ("\nlicence = ", "\nlicense = ", "lacks licence; is license meant to be licence?"),
