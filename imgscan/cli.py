@@ -373,9 +373,9 @@ def bench(
     ] = None,
     model: ModelFlag = DEFAULT_MODEL,
     data: Annotated[
-        list[Path] | None, typer.Option(help="Pictures to scan or to forge in place of made-up ones; repeatable.")
+        list[Path] | None, typer.Option(help="Pictures for scan, bf16 and training in place of made-up ones; repeatable.")
     ] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="How many pictures are made up.")] = 300,
+    pictures: Annotated[int, typer.Option(min=1, help="How many pictures are made up for those.")] = 300,
     most: Annotated[int, typer.Option(min=1024, help="Most points that are clustered.")] = 65_536,
     device: Device = "auto",
     jobs: Jobs = None,
