@@ -94,7 +94,7 @@ def models_average(
     models_of: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL...", help="Two or more weights of one network; one named twice counts twice.", autocompletion=models
+            metavar="MODEL", help="Two or more weights of one network; one named twice counts twice.", autocompletion=models
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder that receives the weights and the card.")] = Path("imgscan-mean"),
