@@ -12,7 +12,7 @@ from imgscan import DEFAULT_MODEL, __version__, completion
 from imgscan.cli_data import data_app
 from imgscan.cli_models import models_app
 from imgscan.cli_train import train_app
-from imgscan.completion import LEVELS, PROTOCOLS, among, data_sets, tables
+from imgscan.completion import BEYOND, LEVELS, PARTS, PROTOCOLS, among, data_sets, tables
 from imgscan.config import blamed, came_from_configuration, show
 from imgscan.errors import EXIT_STATUS, ExitCode, ImgscanError, InputError
 from imgscan.exits import exits
@@ -245,7 +245,7 @@ def evaluate(
     compat: Compat = None,
     accept_licence: AcceptLicence = False,
     side: Side = None,
-    beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile, shrink or both.")] = None,
+    beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile, shrink or both.", autocompletion=among(BEYOND))] = None,
     out: Annotated[
         Path, typer.Option(help="Folder that remembers what was measured (measured.jsonl) and receives --figures.")
     ] = Path("imgscan-evaluation"),
@@ -369,7 +369,7 @@ def report(
 def bench(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PART", help="clusterings, scan, bf16, official, training, memory; else all."),
+        typer.Argument(metavar="PART", help=f"{', '.join(PARTS)}; else all.", autocompletion=among(PARTS)),
     ] = None,
     model: ModelFlag = DEFAULT_MODEL,
     data: Annotated[

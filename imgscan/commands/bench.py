@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from imgscan import bench
+from imgscan.completion import PARTS
 from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError, unknown
 from imgscan.evaluation.tables import Shown, show
@@ -21,7 +22,6 @@ from imgscan.scanner import build_scanner
 from imgscan.store import replacing
 from imgscan.weights import find_model
 
-PARTS = ("clusterings", "scan", "bf16", "official", "training", "memory")
 OF_PICTURES = ("scan", "bf16", "training")
 OF_A_MODEL = ("scan", "bf16", "memory")
 SIZES = ((1024, 128), (4096, 128), (4096, 288), (16_384, 256), (65_536, 288))
