@@ -6,7 +6,7 @@ Shapes and multiply-adds come from a run with torch's fake tensors, which comput
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -64,9 +64,9 @@ def examine(card: Card, *, timing: bool = True) -> Anatomy:
         network = build_network(card).eval()
     network.to_empty(device="cpu")  # addresses without memory behind them: on "meta" itself there is no autocast
     side = card.section("input", InputPlan).side if card.data.get("input") else 224
-    shapes: dict[str, str] = {}
+    shapes: dict[str, str] = {}  # of all that is called, in the order in which it ends
     with ExitStack() as hooks, torch.no_grad():
-        for name, module in _stages(network):
+        for name, module in network.named_modules():
             handle = module.register_forward_hook(_noting(shapes, name))
             hooks.callback(handle.remove)
         counter = FlopCounterMode(display=False)
@@ -75,10 +75,11 @@ def examine(card: Card, *, timing: bool = True) -> Anatomy:
             network(torch.empty(1, 3, side, side))
     counts = {key: sum(ops.values()) // 2 for key, ops in counter.get_flop_counts().items()}
     root = type(network).__name__
-    parts = dict(_stages(network))
-    order = [*shapes, *(name for name in parts if name not in shapes)]
+    parts = dict(_stages(network, shapes))
+    own = {name: " x ".join(map(str, part.shape[1:])) for name, part in parts.items() if isinstance(part, nn.Parameter)}
+    order = [*own, *(name for name in shapes if name in parts), *(name for name in parts if name not in own and name not in shapes)]
     stages = tuple(
-        Stage(name, _kind(parts[name]), shapes.get(name, "-"), _parameters(parts[name]), counts.get(f"{root}.{name}", 0))
+        Stage(name, _kind(parts[name]), (own | shapes).get(name, "-"), _parameters(parts[name]), counts.get(f"{root}.{name}", 0))
         for name in order
         if name in shapes or _parameters(parts[name])
     )
@@ -86,33 +87,46 @@ def examine(card: Card, *, timing: bool = True) -> Anatomy:
     return Anatomy(card.full_name, side, stages, _parameters(network), counts.get("Global", 0), seconds, torch.get_num_threads())
 
 
-def _stages(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The children, and in place of a trunk or a list their children; what does nothing is left out."""
-    for name, child in network.named_children():
-        if isinstance(child, nn.ModuleList) or (name in TRUNK_PARTS and any(True for _ in child.children())):
-            yield from ((f"{name}.{inner}", part) for inner, part in _stages(child))
+def _stages(module: nn.Module, called: Container[str], within: str = "") -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
+    """The children, and in place of a trunk, or of a row whose members are called one by one, its children and own parameters;
+    what does nothing is left out.
+
+    Args:
+        module: the network, or what of it is taken apart.
+        called: full names of the modules that ran.
+        within: the name of the module, with a dot behind it.
+    """
+    for name, child in module.named_children():
+        full = within + name
+        apart = isinstance(child, nn.ModuleList) or name in TRUNK_PARTS or full not in called
+        if apart and any(f"{full}.{one}" in called for one, _ in child.named_modules() if one):
+            yield from ((f"{full}.{one}", part) for one, part in child.named_parameters(recurse=False))
+            yield from _stages(child, called, f"{full}.")
         elif not isinstance(child, nn.Identity):
-            yield name, child
+            yield full, child
 
 
 def _noting(shapes: dict[str, str], name: str) -> Any:
     def note(module: nn.Module, inputs: Any, answer: Any) -> None:
-        tensors = [answer] if isinstance(answer, Tensor) else [one for one in answer if isinstance(one, Tensor)]
+        several = answer if isinstance(answer, Iterable) else ()
+        tensors = [answer] if isinstance(answer, Tensor) else [one for one in several if isinstance(one, Tensor)]
         shapes[name] = ", ".join(" x ".join(map(str, one.shape[1:])) for one in tensors)
 
     return note
 
 
-def _kind(part: nn.Module) -> str:
+def _kind(part: nn.Module | nn.Parameter) -> str:
     """Its class, or how many of which it is a row of."""
+    if isinstance(part, nn.Parameter):
+        return "Parameter"
     kinds = [type(child).__name__ for child in part.children()]
     if isinstance(part, nn.Sequential) and kinds and len(set(kinds)) == 1:
         return f"{len(kinds)} x {kinds[0]}"
     return type(part).__name__
 
 
-def _parameters(part: nn.Module) -> int:
-    return sum(one.numel() for one in part.parameters())
+def _parameters(part: nn.Module | nn.Parameter) -> int:
+    return part.numel() if isinstance(part, nn.Parameter) else sum(one.numel() for one in part.parameters())
 
 
 @torch.inference_mode()

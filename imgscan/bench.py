@@ -24,13 +24,13 @@ import torch
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
+from imgscan import __version__
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import made_up
 from imgscan.commands.scan import results
 from imgscan.datasets.photos import read_photo
 from imgscan.datasets.synth import SynthDataset
 from imgscan.errors import InputError, WorkerError
-from imgscan.evaluation.pixel import BoolMap
 from imgscan.extract import extract
 from imgscan.features_file import FeaturesFile
 from imgscan.find import find
@@ -75,7 +75,8 @@ def clusterings(sizes: Sequence[tuple[int, int]], device: torch.device) -> Itera
     for count, dim in sizes:
         points = made_up(count, dim).to(device)
         size = f"{count} x {dim}"
-        labels, ours = _timed(partial(_labels, "hdbscan", points, settings), 3 if count <= PACKAGE_POINTS else 1)
+        runs = 3 if count <= PACKAGE_POINTS else 1
+        labels, ours = _timed(partial(_labels, "hdbscan", points, settings), runs)
         against: tuple[str, float | None] = "", None
         if count <= PACKAGE_POINTS:
             for name, fit in (("hdbscan, package", _package), ("hdbscan, scikit-learn", _scikit)):
@@ -87,7 +88,7 @@ def clusterings(sizes: Sequence[tuple[int, int]], device: torch.device) -> Itera
         for name in CLUSTERINGS:
             if name == "hdbscan" or (name in ("hierarchical", "birch") and count > PACKAGE_POINTS // 2):
                 continue
-            _, seconds = _timed(partial(_labels, name, points, settings))
+            _, seconds = _timed(partial(_labels, name, points, settings), runs)
             yield Timed(name, size, seconds, ours / seconds, "hdbscan, imgscan")
 
 
@@ -138,22 +139,24 @@ def pictures(folder: Path, count: int, sides: Sequence[tuple[int, int]] = SIDES)
 
 
 def whole_scan(sources: Sequence[Source], scanner: Scanner, out: Path) -> list[Timed]:
-    """A scan with everything it writes, against the pace of its networks alone."""
+    """A scan with everything it writes, against the time that its networks alone take for the pictures they are shown."""
+    before = len(scanner.timings.forwarded)
     began = time.perf_counter()
     features = FeaturesFile(out, key="bench", model="bench", weights="")
     with Store(out, features=features) as store:
         for line in results(sources, {}, scanner, store):
-            if line["status"] == "assessed":
+            if line["status"] == "assessed" and not line.get("withheld"):
                 features.note(line)
         store.finish()
     seconds = time.perf_counter() - began
+    asked = len(scanner.timings.forwarded) - before  # what is unreadable or not judged costs the networks nothing
     alone = network_rate(scanner)
     size = f"{len(sources)} pictures"
     lines = [Timed("scan, end to end", size, seconds, note=f"{len(sources) / seconds:.2f} pictures/s")]
     if alone:
         lines = [
-            Timed("networks alone", size, len(sources) / alone, note=f"{alone:.2f} pictures/s"),
-            Timed("scan, end to end", size, seconds, len(sources) / seconds / alone, "networks alone", lines[0].note),
+            Timed("networks alone", f"{asked} pictures", asked / alone, note=f"{alone:.2f} pictures/s"),
+            Timed("scan, end to end", size, seconds, asked / alone / seconds, "networks alone", lines[0].note),
         ]
     parts = sorted(scanner.timings.seconds.items(), key=lambda item: -item[1])
     lines += [Timed(f"  {stage}", size, spent, note="summed over workers") for stage, spent in parts]
@@ -162,17 +165,25 @@ def whole_scan(sources: Sequence[Source], scanner: Scanner, out: Path) -> list[T
 
 def bf16_masks(sources: Sequence[Source], scanners: tuple[Scanner, Scanner]) -> list[Timed]:
     """How far the masks of the first scanner (bf16) are from those of the second (float32)."""
-    masks: list[list[BoolMap]] = []
+    masks: list[dict[int, np.ndarray[Any, Any]]] = []  # number of the picture -> its mask, eight pixels a byte
+    pixels: dict[int, int] = {}
     times = []
     for scanner in scanners:
         began = time.perf_counter()
-        masks.append([item.mask.forged for item in scan(sources, scanner) if isinstance(item, Assessed)])
+        packed = {}
+        for number, item in enumerate(scan(sources, scanner)):
+            if isinstance(item, Assessed):
+                packed[number] = np.packbits(item.mask.forged)
+                pixels[number] = item.mask.forged.size
+        masks.append(packed)
         times.append(time.perf_counter() - began)
-    pixels = sum(mask.size for mask in masks[0])
-    differ = sum(int((a != b).sum()) for a, b in zip(*masks, strict=True))
-    sides = sum(bool(a.any()) != bool(b.any()) for a, b in zip(*masks, strict=True))
-    note = f"masks differ on {100 * differ / max(1, pixels):.3f} % of the pixels; {sides} pictures change sides"
-    size = f"{len(masks[0])} pictures"
+    both = [number for number in masks[0] if number in masks[1]]  # float32 needs more memory: it may be too little for a picture
+    pairs = [(masks[0][number], masks[1][number]) for number in both]
+    differ = sum(int(np.unpackbits(a ^ b).sum()) for a, b in pairs)
+    sides = sum(bool(a.any()) != bool(b.any()) for a, b in pairs)
+    share = differ / max(1, sum(pixels[number] for number in both))
+    note = f"masks differ on {100 * share:.3f} % of the pixels; {sides} pictures change sides"
+    size = f"{len(both)} pictures"
     return [
         Timed("scan, float32", size, times[1]),
         Timed("scan, bf16", size, times[0], times[1] / times[0], "scan, float32", note),
@@ -259,6 +270,7 @@ def _loaders(photos: Sequence[Path], jobs: int, alone: Timed) -> Timed:
 def memory(counts: Sequence[int], model: str, device: str = "auto", jobs: int | None = None, licence: bool = False) -> list[Timed]:
     """Peak memory of scans of more and more small pictures, in processes of their own; `licence`: its terms are accepted."""
     lines: list[Timed] = []
+    first = 0  # MB of the first scan
     with TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "pictures").mkdir()
@@ -277,17 +289,11 @@ def memory(counts: Sequence[int], model: str, device: str = "auto", jobs: int | 
             own, worker = map(int, done.stdout.split())
             for path in part.iterdir():
                 path.rename(root / "pictures" / path.name)
-            ratio = None if not lines else own / float(lines[0].note.split()[0])
-            lines.append(
-                Timed(
-                    "peak memory",
-                    f"{count} pictures",
-                    time.perf_counter() - began,
-                    ratio,
-                    lines[0].size if lines else "",
-                    f"{own} MB, largest worker {worker} MB",
-                )
-            )
+            first = first or own
+            ratio = own / first if lines and first else None  # 0: the system does not tell
+            said = f"{own} MB, largest worker {worker} MB" if own else "this system does not tell"
+            seconds, against = time.perf_counter() - began, lines[0].size if ratio else ""
+            lines.append(Timed("peak memory", f"{count} pictures", seconds, ratio, against, said))
     return lines
 
 
@@ -328,12 +334,18 @@ def _timed(work: Callable[[], Any], runs: int = 1) -> tuple[Any, float]:
     return answer, best
 
 
-def as_json(lines: Sequence[Timed]) -> str:
-    """One object: machine and lines."""
+def as_json(lines: Sequence[Timed], model: str) -> str:
+    """One object: what was measured on what, and the lines.
+
+    Args:
+        lines: what was measured.
+        model: of scan, bf16 and memory.
+    """
     machine = {
         "cores": torch.get_num_threads(),
         "torch": torch.__version__,
         "cuda": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "platform": sys.platform,
     }
-    return json.dumps({"machine": machine, "lines": [asdict(line) for line in lines]}, indent=1)
+    said = {"imgscan": __version__, "model": model, "machine": machine, "lines": [asdict(line) for line in lines]}
+    return json.dumps(said, indent=1)

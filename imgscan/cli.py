@@ -12,7 +12,7 @@ from imgscan import DEFAULT_MODEL, __version__, completion
 from imgscan.cli_data import data_app
 from imgscan.cli_models import models_app
 from imgscan.cli_train import train_app
-from imgscan.completion import LEVELS, among, data_sets, tables
+from imgscan.completion import BEYOND, LEVELS, PARTS, among, data_sets, tables
 from imgscan.config import blamed, came_from_configuration, show
 from imgscan.errors import EXIT_STATUS, ExitCode, ImgscanError, InputError
 from imgscan.exits import exits
@@ -242,7 +242,7 @@ def evaluate(
     compat: Compat = None,
     accept_licence: AcceptLicence = False,
     side: Side = None,
-    beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile, shrink or both.")] = None,
+    beyond: Annotated[str | None, typer.Option(help="Larger pictures: tile, shrink or both.", autocompletion=among(BEYOND))] = None,
     out: Annotated[
         Path, typer.Option(help="Folder that remembers what was measured (measured.jsonl) and receives --figures.")
     ] = Path("imgscan-evaluation"),
@@ -370,13 +370,13 @@ def report(
 def bench(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PART", help="clusterings, scan, bf16, official, training, memory; else all."),
+        typer.Argument(metavar="PART", help=f"{', '.join(PARTS)}; else all.", autocompletion=among(PARTS)),
     ] = None,
     model: ModelFlag = DEFAULT_MODEL,
     data: Annotated[
-        list[Path] | None, typer.Option(help="Pictures to scan or to forge in place of made-up ones; repeatable.")
+        list[Path] | None, typer.Option(help="Pictures for scan, bf16 and training in place of made-up ones; repeatable.")
     ] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="How many pictures are made up.")] = 300,
+    pictures: Annotated[int, typer.Option(min=1, help="How many pictures are made up for those.")] = 300,
     most: Annotated[int, typer.Option(min=1024, help="Most points that are clustered.")] = 65_536,
     device: Device = "auto",
     jobs: Jobs = None,

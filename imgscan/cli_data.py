@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imgscan.completion import data_sets
+from imgscan.completion import KINDS, among, data_sets
 from imgscan.errors import ExitCode
 from imgscan.exits import exits
 from imgscan.flags import AcceptLicence, Device, Jobs, Model
@@ -54,7 +54,10 @@ def data_synth(
     side: Annotated[int, typer.Option(help="Pixels a side, a multiple of 8.")] = 512,
     kind: Annotated[
         list[str] | None,
-        typer.Option(help="splicing, copy-move, removal or enhancement; repeatable. By default the first three, as in training."),
+        typer.Option(
+            help="splicing, copy-move, removal or enhancement; repeatable. By default the first three, as in training.",
+            autocompletion=among(KINDS),
+        ),
     ] = None,
     families: Annotated[
         str, typer.Option(help="Families of forgeries, as in a recipe: all, or names joined by +.", show_default=False)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imgscan.completion import models
+from imgscan.completion import EXPORTS, RELEASES, among, models
 from imgscan.errors import ExitCode
 from imgscan.exits import exits
 from imgscan.flags import AcceptLicence, Model
@@ -57,7 +57,10 @@ def models_verify(
 def models_import(
     name: Annotated[
         str,
-        typer.Argument(help="What it is: focal-hrnet, focal-vit, cfl-net, sam-vit-l, resnet50, resnet101, or your own network."),
+        typer.Argument(
+            help="What it is: focal-hrnet, focal-vit, cfl-net, sam-vit-l, resnet50, resnet101, or your own network.",
+            autocompletion=among(RELEASES),
+        ),
     ],
     file: Annotated[Path, typer.Argument(help="The released .pth or .safetensors; of your own training its card, weights.toml.")],
     tag: Annotated[
@@ -78,7 +81,10 @@ def models_import(
 @exits
 def models_export(
     name: Model,
-    kind: Annotated[str, typer.Option("--format", help="safetensors, onnx (needs imgscan[onnx]) or torchscript.")] = "safetensors",
+    kind: Annotated[
+        str,
+        typer.Option("--format", help="safetensors, onnx (needs imgscan[onnx]) or torchscript.", autocompletion=among(EXPORTS)),
+    ] = "safetensors",
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder that receives the file and the card.")] = Path("imgscan-export"),
     accept_licence: AcceptLicence = False,
 ) -> ExitCode:
@@ -94,7 +100,7 @@ def models_average(
     models_of: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL...", help="Two or more weights of one network; one named twice counts twice.", autocompletion=models
+            metavar="MODEL", help="Two or more weights of one network; one named twice counts twice.", autocompletion=models
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder that receives the weights and the card.")] = Path("imgscan-mean"),

@@ -5,6 +5,7 @@ Names of what is heavy to import stand here a second time; tests hold them to th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 
 DETECTORS = ("ela", "noi1", "cfa1", "noi2", "noi5", "copy-move", "adq")
@@ -13,6 +14,14 @@ FORMATS = ("human", "json", "jsonl", "csv", "sarif", "junit", "github", "html")
 PROTOCOLS = ("native", "focal", "focal-256", "cfl-net", "ncl", "trufor", "imdlbenco")
 LEVELS = ("possible", "likely", "certain", "default", "never")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+BEYOND = ("tile", "shrink", "both")
+PARTS = ("clusterings", "scan", "bf16", "official", "training", "memory")
+KINDS = ("splicing", "copy-move", "removal", "enhancement")
+RELEASES = ("focal-hrnet", "focal-vit", "cfl-net", "sam-vit-l", "resnet50", "resnet101")
+EXPORTS = ("safetensors", "onnx", "torchscript")
+
+if "_IMGSCAN_COMPLETE" in os.environ:  # a shell asks: Rich must not fold the help texts, for fish takes every line for an offer
+    os.environ["COLUMNS"] = "10000"
 
 
 def among(names: Iterable[str]) -> Callable[[str], list[str]]:

@@ -118,7 +118,8 @@ Compat = Annotated[
     str | None,
     typer.Option(
         help="official: weights that were imported from the authors' release answer as their code does: its input, fusion and "
-        "2-means. By default imgscan's own choices."
+        "2-means. By default imgscan's own choices.",
+        autocompletion=among(("official",)),
     ),
 ]
 AcceptLicence = Annotated[

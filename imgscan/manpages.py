@@ -52,7 +52,8 @@ def _page(name: str, command: Any, prose: dict[str, str]) -> str:
         lines.append(".SH COMMANDS")
         told: list[list[str]] = []
         for one, its in subcommands.items():
-            lines += [".SS " + _text(f"{words} {one}"), *_paragraphs((its.help or "").split("\n")[0])]
+            said = its.help or "" if name != "imgscan" else (its.help or "").split("\n")[0]  # the others have a page
+            lines += [".SS " + _text(f"{words} {one}"), *_paragraphs(said)]
             options = [] if name == "imgscan" else list(_options(its))
             if options and options in told:
                 lines += [".PP", "The options are those above."]
@@ -92,7 +93,8 @@ def _options(command: Any) -> Iterator[str]:
         value = "" if flag or not _is_option(param) else f" {param.metavar or _value(param)}"
         shown = ", ".join(sorted(param.opts, key=len)) if _is_option(param) else _argument(param)
         default = param.default
-        said = f" (default: {default})" if default not in (None, False, (), []) and not flag else ""
+        given = not (default is None or default in ("", (), [])) and not flag
+        said = f" (default: {default})" if given else " (required)" if param.required and _is_option(param) else ""
         yield from (".TP", f".B {_text(shown + value)}", _text(f"{param.help or ''}{said}"))
 
 

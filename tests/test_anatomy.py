@@ -38,7 +38,7 @@ def test_multiply_adds_by_hand(tiny_weights: dict[str, Path]) -> None:
 
 
 def official(name: str, side: int) -> Card:
-    size = NETWORKS[name].SIZES["official"]
+    size = NETWORKS[name].SIZES["paper" if name == "ncl" else "official"]
     card = find_model("focal-hrnet@open").cards[0]
     data = {"input": {"mode": "resize", "side": side}}
     return replace(card, name=name, network=name, backbone={**size.__dict__}, data=data)
@@ -50,10 +50,24 @@ def test_the_official_vit_has_the_released_shapes() -> None:
     found = examine(official("focal-vit", 1024), timing=False)
     assert found.parameters == 308_278_272
     assert found.stages[-1].shape == "256 x 64 x 64"
+    positions = next(stage for stage in found.stages if stage.name == "trunk.pos_embed")
+    assert (positions.shape, positions.parameters) == ("64 x 64 x 1024", 64 * 64 * 1024)
+    assert found.parameters == sum(stage.parameters for stage in found.stages)
     blocks = next(stage for stage in found.stages if stage.name == "trunk.blocks")
     assert blocks.kind == "24 x Block"
     dense = 24 * 64 * 64 * 12 * 1024 * 1024
     assert dense < blocks.multiply_adds < 1.4 * dense
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "focal-mit"])  # which needs an extra
+def test_no_network_hides_a_part(name: str) -> None:
+    """Also not where the trunk calls the members of a row itself, as EfficientNet's does."""
+    card = official(name, 64)
+    found = examine(replace(card, backbone={**NETWORKS[name].SIZES["tiny"].__dict__}), timing=False)
+    assert found.parameters == sum(stage.parameters for stage in found.stages)
+    assert found.multiply_adds == pytest.approx(sum(stage.multiply_adds for stage in found.stages), rel=1e-6)
+    unseen = [stage.name for stage in found.stages if stage.shape == "-"]
+    assert unseen == (["pivot"] if name == "ncl" else []), "what only trainings ask"
 
 
 def test_attention_is_counted() -> None:

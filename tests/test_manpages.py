@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -65,6 +66,32 @@ def test_every_example_uses_flags_that_are_there() -> None:
             assert {word for word in words if re.fullmatch("--?[a-z0-9][a-z-]*", word)} <= known, line
             seen += 1
     assert seen >= 12
+
+
+def _every_command() -> list[tuple[str, Any]]:
+    """Page -> command, with those below a command."""
+    return [
+        (f"imgscan-{name}.1", one)
+        for name, command in get_command(app).commands.items()
+        for one in [*getattr(command, "commands", {}).values(), *([] if hasattr(command, "commands") else [command])]
+    ]
+
+
+def test_pages_say_what_the_help_says() -> None:
+    made = pages(PROSE)
+    required = 0
+    for page, command in _every_command():
+        for paragraph in (command.help or "").split("\n\n"):
+            assert _text(paragraph).rstrip(".") in made[page], page
+        for param in command.params:
+            if param.required and param.opts[0].startswith("-"):
+                assert f"{_text(param.help)} (required)\n" in made[page]
+                required += 1
+    assert required >= 3
+    assert made["imgscan-data.1"].count("(default: 0)") == 2, "the seeds"
+    for page in made.values():
+        assert "(default: )" not in page
+        assert "......" not in page
 
 
 def test_roff_is_escaped() -> None:
