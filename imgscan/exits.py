@@ -17,6 +17,7 @@ from typing import NoReturn, ParamSpec
 import typer
 
 from imgscan.errors import ExitCode, ImgscanError
+from imgscan.printable import say
 
 P = ParamSpec("P")
 
@@ -40,7 +41,7 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
             code = command(*args, **kwargs)
             sys.stdout.flush()
         except ImgscanError as error:
-            _say(f"imgscan: {error}")
+            say(f"imgscan: {error}")
             code = ExitCode.INCOMPLETE
         except BrokenPipeError:
             _drop_stdout()  # nobody reads it any more
@@ -65,7 +66,7 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
 
 
 def _interrupted() -> ExitCode:
-    _say("imgscan: interrupted; the results so far are intact")
+    say("imgscan: interrupted; the results so far are intact")
     return ExitCode.INTERRUPTED
 
 
@@ -75,7 +76,7 @@ def _unwritable() -> ExitCode:
         sys.stdout.flush()
     except OSError:
         _drop_stdout()
-    _say("imgscan: standard output or a file cannot be written: no space left on device")
+    say("imgscan: standard output or a file cannot be written: no space left on device")
     return ExitCode.INCOMPLETE
 
 
@@ -88,7 +89,7 @@ def _internal(error: Exception) -> ExitCode:
     """Say what nobody foresaw."""
     if os.environ.get("IMGSCAN_TRACEBACK"):
         traceback.print_exc()
-    _say(f"imgscan: internal error: {type(error).__name__}: {error} (IMGSCAN_TRACEBACK=1 shows where)")
+    say(f"imgscan: internal error: {type(error).__name__}: {error} (IMGSCAN_TRACEBACK=1 shows where)")
     return ExitCode.INCOMPLETE
 
 
@@ -124,8 +125,3 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     if hasattr(signal, "SIGCHLD"):  # where all processes of a group get the signal, torch would raise for the end of its workers
         signal.signal(signal.SIGCHLD, lambda *_: None)
     raise SystemExit(int(ExitCode.TERMINATED))
-
-
-def _say(text: str) -> None:
-    with suppress(OSError):  # nobody reads stderr any more; the exit code still has to be told
-        print(text, file=sys.stderr)

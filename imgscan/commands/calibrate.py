@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from imgscan.errors import ExitCode, InputError
 from imgscan.find import find
 from imgscan.judge import DEFAULT
 from imgscan.pipeline import assess_by_each, scan
+from imgscan.printable import say
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped, Source
-from imgscan.report.human import printable
 from imgscan.scanner import Scanner, build_scanner
 from imgscan.shared import Shared
 from imgscan.store import write_rows
@@ -132,7 +131,7 @@ def calibrate_command(
             for reason in dict.fromkeys(answer for answer in answers if isinstance(answer, str)):
                 skipped = True
                 form = "" if one.form == AS_IS else f", {one.form}"
-                print(f"imgscan: skipped {printable(str(one.photograph))}{form}: {reason}", file=sys.stderr)
+                say(f"imgscan: skipped {one.photograph}{form}: {reason}")
             for model, answer in zip(scanners, answers, strict=True):
                 if answer is None:
                     drawn[model] += 1
@@ -143,10 +142,7 @@ def calibrate_command(
         if len(scores) > 1:
             print(f"{'' if number == 0 else chr(10)}# {model}")
         if drawn[model]:
-            print(
-                f"imgscan: {model}: left out {drawn[model]} of {len(shown)} pictures, not judged: they look drawn or typeset",
-                file=sys.stderr,
-            )
+            say(f"imgscan: {model}: left out {drawn[model]} of {len(shown)} pictures, not judged: they look drawn or typeset")
         found = _show(model, forms, rates, len({picture for one, picture, *_ in rows if one == model}), copies)
         skipped = skipped or not found
     if csv_file is not None:  # after what was measured is on stdout: the file may fail
@@ -196,7 +192,7 @@ def _show(model: str, forms: dict[str, list[float]], rates: Mapping[str, float],
         if score is None:
             rate = rates[level]
             few = f"{len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {math.ceil(round(1 / rate, 6))}"
-            print(f"imgscan: {model}: {level}: {few}", file=sys.stderr)
+            say(f"imgscan: {model}: {level}: {few}")
             continue
         found += 1
         reached = {form: sum(s > 0 and s >= score for s in some) for form, some in forms.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from imgscan.datasets.forge import KINDS, Rgb, forge
 from imgscan.datasets.trees import MADE, is_picture, without_made
 from imgscan.errors import ExitCode, InputError, OutputError, unknown
 from imgscan.find import find
+from imgscan.printable import printable, say
 from imgscan.progress import bar
-from imgscan.report.human import printable
 
 SHOWN = 5  # files named for each kind of defect
 
@@ -94,7 +93,7 @@ def synth_command(*, roots: list[Path], count: int, side: int, kinds: list[str],
     found = [source.path for source in find(roots) if is_picture(source.path)]
     photos = without_made(found)
     if len(photos) < len(found):
-        print(f"imgscan: passed over {len(found) - len(photos):,} pictures that imgscan data synth wrote", file=sys.stderr)
+        say(f"imgscan: passed over {len(found) - len(photos):,} pictures that imgscan data synth wrote")
     if not photos:
         raise InputError(f"{', '.join(str(root) for root in roots)}: no pictures; wanted .jpg, .png, .tif, .webp or .bmp files")
     try:
@@ -128,7 +127,7 @@ def _write(photos: list[Path], count: int, side: int, kinds: list[str], families
                         return read(photos[place])
                     except InputError as error:  # another one is drawn, as in training
                         areas[place] = 0
-                        print(f"imgscan: passed over {printable(str(error))}", file=sys.stderr)
+                        say(f"imgscan: passed over {error}")
                 raise InputError(f"none of {len(photos)} photographs can be read")
 
             if families:
@@ -149,5 +148,5 @@ def _area(path: Path) -> int:
         with Image.open(path) as picture:
             return picture.width * picture.height
     except Exception as error:  # Pillow raises nearly anything on broken files
-        print(f"imgscan: passed over {printable(str(path))}: cannot be opened: {error}", file=sys.stderr)
+        say(f"imgscan: passed over {path}: cannot be opened: {error}")
         return 0

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from imgscan.errors import ExitCode, InputError
+from imgscan.printable import say
 from imgscan.report.formats import find_format, format_of, write_report
-from imgscan.report.human import UNFINISHED, printable
+from imgscan.report.human import UNFINISHED
 from imgscan.report.record import read_record, record_in
 from imgscan.report.schema import schema
 
@@ -27,7 +28,7 @@ def report_command(results: Path | None, *, outputs: list[Path], name: str | Non
     shown = find_format(name or "human") if name or not outputs else None
     record = read_record(record_in(results))
     if not record.complete:
-        print(f"imgscan: {printable(str(results))}: {UNFINISHED}", file=sys.stderr)
+        say(f"imgscan: {results}: {UNFINISHED}")
     for path in outputs:
         write_report(record, path)
     if shown is not None:

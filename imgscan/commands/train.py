@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from imgscan.errors import ConfigError, ExitCode, InputError, WorkerError, unknown
+from imgscan.printable import printable
 from imgscan.progress import bar
 from imgscan.training.recipe import Recipe, parse_setting, read_recipe, recipes_folder, with_settings
 
@@ -373,7 +374,7 @@ def _last_words(run: Run, options: TrainOptions, passed_over: int, stopped: bool
 
 def _say(aloud: bool, text: str, end: str = "\n") -> None:
     if aloud:
-        print(text, file=sys.stderr, flush=True, end=end)
+        print(printable(text), file=sys.stderr, flush=True, end=end)
 
 
 class _StopSignal:

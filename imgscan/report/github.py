@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from imgscan.report.human import UNFINISHED, finding_text, passed_over_text, printable
+from imgscan.printable import printable
+from imgscan.report.human import UNFINISHED, finding_text, passed_over_text
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 

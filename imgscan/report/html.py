@@ -21,7 +21,8 @@ from PIL import Image, ImageOps
 
 from imgscan.find import FORMATS
 from imgscan.pixels import to_rgb
-from imgscan.report.human import evidence_text, inside_text, passed_over_text, printable, twin_number
+from imgscan.printable import printable
+from imgscan.report.human import evidence_text, inside_text, passed_over_text, twin_number
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 

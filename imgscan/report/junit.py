@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from imgscan.report.human import UNFINISHED, evidence_text, finding_text, inside_text, passed_over_text, printable
+from imgscan.printable import printable
+from imgscan.report.human import UNFINISHED, evidence_text, finding_text, inside_text, passed_over_text
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 

@@ -15,7 +15,8 @@ from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
-from imgscan.report.human import evidence_text, inside_text, passed_over_text, printable
+from imgscan.printable import printable
+from imgscan.report.human import evidence_text, inside_text, passed_over_text
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 

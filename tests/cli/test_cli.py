@@ -679,6 +679,18 @@ def test_a_printed_path_is_no_flag_and_goes_before_a_configured_format(one: Path
     assert (done.returncode, done.stdout) == (ExitCode.FINDINGS, "./-t.jpg\0"), done.stderr
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a terminal of Unix, and a name that Windows does not allow")
+def test_a_path_on_a_terminal_is_no_command_of_its(one: Path) -> None:
+    [picture] = (one / "photos").iterdir()
+    odd = picture.rename(one / "photos" / "a\x1b[2J.jpg")
+    controller, terminal = os.openpty()
+    command = [*IMGSCAN, "scan", "photos", "-m", "ela", "--fail-on", "0", "-l", "--out", "o"]
+    subprocess.run(command, cwd=one, stdout=terminal, stderr=subprocess.DEVNULL, timeout=300, check=False)
+    assert os.read(controller, 1000) == b"photos/a\\x1b[2J.jpg\r\n"
+    piped = subprocess.run(command, cwd=one, capture_output=True, timeout=300, check=False)
+    assert piped.stdout == os.fsencode(f"photos/{odd.name}\n")
+
+
 def test_a_report_that_cannot_be_written_takes_no_other_with_it(one: Path) -> None:
     scan = ("scan", "photos", "-m", "ela", "--fail-on", "0", "--out", "o")
     (one / "folder.html").mkdir()
