@@ -64,7 +64,8 @@ def scan(
 
     Raises:
         imgscan.errors.ImgscanError: no such path, model or device; weights that are not what their card says; a grid that is not of
-            8 to 256 cells, fewer than 0 jobs, or some in a process of multiprocessing.Pool, which may not start others.
+            8 to 256 cells, fewer than 0 jobs, or some in a process of multiprocessing.Pool, which may not start others; an argument
+            of another type than it says here.
     """
     from collections.abc import Iterable
     from dataclasses import replace
@@ -79,6 +80,8 @@ def scan(
     from imgscan.scanner import build_scanner, parse_grid
     from imgscan.weights import find_model
 
+    _check(model=model, device=device, cluster=cluster, compat=compat, accept_licence=accept_licence, drawn=drawn)
+    grid, jobs = _whole("grid", grid), _whole("jobs", jobs)
     if grid is not None:
         parse_grid(str(grid))
     if jobs is not None and jobs < 0:
@@ -98,3 +101,27 @@ def scan(
     )
     for item in assess(sources, scanner):
         yield replace(item.finding, mask=item.mask) if isinstance(item, Assessed) else item
+
+
+def _check(**given: Any) -> None:
+    """InputError for an argument of another type: text, or one of the two that are True or False, which "no" is not."""
+    from imgscan.errors import InputError
+
+    for name, value in given.items():
+        if name in ("accept_licence", "drawn"):
+            if value not in (True, False):
+                raise InputError(f"{name} is {value!r}; wanted True or False")
+        elif not (isinstance(value, str) or (value is None and name in ("cluster", "compat"))):
+            raise InputError(f"{name} is {value!r}; wanted text, as imgscan scan --{name} takes it")
+
+
+def _whole(name: str, value: Any) -> int | None:
+    """A whole number of any kind as int; None stays."""
+    from operator import index
+
+    from imgscan.errors import InputError
+
+    try:
+        return None if value is None else index(value)
+    except TypeError:
+        raise InputError(f"{name} is {value!r}; wanted a whole number") from None

@@ -224,7 +224,7 @@ def find_all(pictures: Iterable[str | os.PathLike[str] | bytes | bytearray | mem
         elif not isinstance(one, str | os.PathLike) or not os.fspath(one):
             raise InputError(f"picture {number} is {one!r}; wanted a path, or the bytes of a picture")
         else:
-            sources += find([Path(one)])
+            sources += find([Path(os.fsdecode(one))])  # os.scandir(b"...") has paths in bytes
     return sources
 
 

@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import io
 import multiprocessing
+import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -108,6 +109,33 @@ def test_nothing_is_scanned_before_it_is_asked_for(tmp_path: Path) -> None:
     waiting = imgscan.scan(tmp_path / "nowhere")
     with pytest.raises(InputError, match="no such file"):
         next(waiting)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"model": None}, "model is None; wanted text"),
+        ({"model": Path("weights.toml")}, "wanted text, as imgscan scan --model"),
+        ({"device": 0}, "device is 0; wanted text"),
+        ({"cluster": 2}, "cluster is 2; wanted text"),
+        ({"compat": True}, "compat is True; wanted text"),
+        ({"accept_licence": "no"}, "accept_licence is 'no'; wanted True or False"),
+        ({"drawn": None}, "drawn is None; wanted True or False"),
+        ({"jobs": "2"}, "jobs is '2'; wanted a whole number"),
+        ({"jobs": 1.5}, "jobs is 1.5; wanted a whole number"),
+        ({"grid": "auto"}, "grid is 'auto'; wanted a whole number"),
+    ],
+)
+def test_arguments_of_another_type_are_said_as_such(folder: Path, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        next(imgscan.scan(folder, **wrong))
+
+
+def test_whole_numbers_of_numpy_and_paths_in_bytes_are_taken(folder: Path, tiny_model: str) -> None:
+    [entry] = [one for one in os.scandir(os.fsencode(folder)) if one.name == b"forged.png"]
+    [found] = imgscan.scan(entry, model=tiny_model, cluster="kmeans", grid=np.int64(8), jobs=np.int64(0))  # type: ignore[arg-type]
+    assert isinstance(found, imgscan.Finding)
+    assert max(found.grid) == 8
 
 
 @pytest.mark.parametrize("wrong", [{"grid": 0, "cluster": "hdbscan"}, {"grid": 300}, {"jobs": -1}])
