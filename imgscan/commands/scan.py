@@ -194,7 +194,7 @@ def _run(
     printed: Format | None,
 ) -> ExitCode:
     """Scan, write, tell: what was found before is taken from there."""
-    from imgscan.features_file import FeaturesFile
+    from imgscan.features_file import FeaturesFile, retire
     from imgscan.pipeline import network_rate
     from imgscan.resume import Journal
     from imgscan.scanner import REVISION
@@ -262,6 +262,8 @@ def _run(
             finally:
                 seconds = time.perf_counter() - began
                 lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code)))
+                if features is None:
+                    retire(out, key, whole=complete)
         if features is not None:
             features.clear()
         record = read_record(out / "results.jsonl")
