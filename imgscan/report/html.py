@@ -29,6 +29,7 @@ from imgscan.report.record import Record
 SIDES = ((60, 640), (250, 400), (1000, 240))  # findings up to which thumbnails have this longest side, pixels
 MOST_EMBEDDED = SIDES[-1][0]
 TALLEST = 85  # percent of the window's height that a picture takes at most
+DECIDERS = {"jpeg": "adq, by the JPEG history of its blocks", "copy": "copy-move, by what is there twice"}  # but for pixels
 LEVEL_NAMES = {"certain": "certain", "likely": "likely", "possible": "possible", "none": "below all levels"}
 
 
@@ -117,7 +118,7 @@ def _table(record: Record, findings: Sequence[Line]) -> str:
         number = places.get(id(line))
         shown = f'<a href="#f{number}">{name}</a>' if number else name
         remark = ", in the baseline" if line.get("known") else ", reported only" if number and not line["flagged"] else ""
-        level = "not judged" if line.get("withheld") else LEVEL_NAMES[line["level"]] + remark
+        level = "not judged" if line.get("withheld") else _level(line, record.run) + remark
         cells = (
             (list(LEVEL_NAMES).index(line["level"]), level),
             (line["score"], f"{line['score']:.3f}"),
@@ -143,17 +144,23 @@ def _table(record: Record, findings: Sequence[Line]) -> str:
     )
 
 
+def _level(line: Line, run: Line) -> str:
+    """A level in words; below all of them is nobody where none was measured."""
+    measured = any(point["level"] in LEVEL_NAMES for point in run["operating_points"])
+    return LEVEL_NAMES[line["level"]] if measured else "no level measured"
+
+
 def _finding(number: int, line: Line, record: Record, side: int) -> str:
     name = escape(printable(line["name"]))
     regions = "".join(_region(rank, region, line) for rank, region in enumerate(line["regions"], 1))
     facts = {
-        "score": f"{line['score']:.3f} ({LEVEL_NAMES[line['level']]})",
+        "score": f"{line['score']:.3f} ({_level(line, record.run)})",
         "marked": f"{100 * line['area']:.1f} % of the picture",
         "file": f"{line['format']}, {line['width']} x {line['height']}, {line['bytes']} bytes"
         + (f", JPEG quality about {line['jpeg_quality']}" if line["jpeg_quality"] else ""),
         "path": printable(line["path"]),
         "SHA-256": line["sha256"],
-        "decided by": f"{_decider(line)} on {line['grid'][0]} x {line['grid'][1]} cells",
+        "decided by": "; ".join(_deciders(line, record.run)),
     }
     if within := inside_text(line):
         facts["looked at"] = within
@@ -185,9 +192,18 @@ def _sources(line: Line) -> str:
     return ""
 
 
-def _decider(line: Line) -> str:
-    """The clustering with what it found; a mask head groups nothing."""
-    return str(line["method"]) if line["method"] == "mask head" else f"{line['method']}, {line['clusters']} clusters"
+def _deciders(line: Line, run: Line) -> list[str]:
+    """Who marked its regions, by what speaks for each; in records of earlier versions, which do not say that, the features."""
+    found = dict.fromkeys(one for region in line["regions"] for one in region.get("evidence", ("pixels",)))
+    return [DECIDERS.get(one) or _feature_decider(line, run) for one in found or ("pixels",)]
+
+
+def _feature_decider(line: Line, run: Line) -> str:
+    """The clustering with what it found, or who answered with a map of its own, which groups nothing."""
+    cells = f"on {line['grid'][0]} x {line['grid'][1]} cells"
+    if line["method"] != "mask head":
+        return f"{line['method']}, {line['clusters']} clusters {cells}"
+    return f"mask head {cells}" if run["weights"] else run["model"]  # a detector alone has no network
 
 
 def _remarks(line: Line) -> dict[str, str]:

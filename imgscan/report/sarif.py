@@ -37,8 +37,9 @@ def render(record: Record) -> str:
                 "name": "TamperedRegion",
                 "shortDescription": {"text": "Part of this picture has another history than the rest."},
                 "fullDescription": {
-                    "text": "The features of a region differ from those of the rest of the same picture as those of pasted, copied "
-                    "or retouched parts do. A score is a ranking, not a probability; look at the overlay."
+                    "text": "The traces or the JPEG history of a region differ from those of the rest of the same picture, as "
+                    "those of pasted or retouched parts do, or it is there twice. A score is a ranking, not a probability; look at "
+                    "the overlay."
                 },
                 "helpUri": PAPER,
                 "help": {"text": "Open the overlay of the picture in the output folder and compare it with the original source."},
@@ -98,7 +99,7 @@ def _result(line: Line) -> dict[str, Any]:
         "ruleIndex": 0,
         "level": LEVELS[line["level"]] if line["flagged"] else "note",  # a note: reported, no reason to fail
         "message": {
-            "text": f"{share} differs from the rest (score {line['score']:.3f}): {where or 'no region'}{more}."
+            "text": f"{share} is marked as tampered with (score {line['score']:.3f}): {where or 'no region'}{more}."
             + (f" Looked at: {within}." if within else "")
         },
         "locations": [_location(line)],

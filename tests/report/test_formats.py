@@ -534,6 +534,33 @@ def test_the_strongest_finding_comes_first(name: str) -> None:
     assert places == sorted(places)
 
 
+@pytest.mark.parametrize(
+    ("evidence", "changes", "run", "words"),
+    [
+        (["pixels"], {"method": "mask head"}, {}, "mask head on 25 x 50 cells"),
+        (["pixels"], {"method": "mask head"}, {"weights": {}, "model": "ela"}, "ela"),
+        (["copy"], {"method": "mask head"}, {}, "copy-move, by what is there twice"),
+        (["jpeg"], {"method": "mask head"}, {}, "adq, by the JPEG history of its blocks"),
+        (["copy"], {"clusters": 3}, {}, "copy-move, by what is there twice"),
+        (["pixels", "copy"], {"clusters": 3}, {}, "hdbscan, 3 clusters on 25 x 50 cells; copy-move, by what is there twice"),
+        (None, {"clusters": 3}, {}, "hdbscan, 3 clusters on 25 x 50 cells"),  # a record of before
+    ],
+)
+def test_the_page_names_who_decided(evidence: list[str] | None, changes: dict[str, Any], run: dict[str, Any], words: str) -> None:
+    region = {"box": [10, 20, 110, 60], "area": 3000, "strength": 0.7123} | ({"evidence": evidence} if evidence else {})
+    page = html.render(to_record([RUN | run, FOUND | {"regions": [region]} | changes, SUMMARY]))
+    assert f"<dt>decided by</dt><dd>{words}</dd>" in page
+
+
+def test_below_all_levels_is_nobody_where_none_was_measured() -> None:
+    usual = {"level": "default", "score": 0.9, "false_alarms": 0.02, "pictures": 60}
+    for points in ([], [usual]):
+        page = html.render(to_record([RUN | {"operating_points": points}, WEAK, SUMMARY]))
+        assert "below all levels" not in page
+        assert page.count("no level measured") == 2, "in the table and beside the score"
+    assert html.render(to_record([RUN, WEAK, SUMMARY])).count("below all levels") == 2
+
+
 def test_the_page_doubts_rates_that_were_measured_with_another_side() -> None:
     page = html.render(to_record([{**RUN, "measured_sides": [512, 1024]}, SUMMARY]))
     assert "That was with 512 and 1024 pixels at once; this scan had another --side" in page
