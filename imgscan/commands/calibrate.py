@@ -36,7 +36,8 @@ def threshold(scores: list[float], rate: float) -> float | None:
     It lies in the middle between the highest score that has to stay under it and the next one above: right on a picture's own score
     the last digit of the arithmetic, which differs between machines, would decide about that picture.
 
-    None when there are fewer than 1 / rate pictures: a rate that one picture already exceeds cannot be measured.
+    None when there are fewer than 1 / rate pictures: a rate that one picture already exceeds cannot be measured.  Beyond 1 when
+    more than `rate` have the score 1, and no threshold keeps them under it.
     """
     if len(scores) * rate < 1:
         return None
@@ -193,6 +194,10 @@ def _show(model: str, forms: dict[str, list[float]], rates: Mapping[str, float],
             rate = rates[level]
             few = f"{len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {math.ceil(round(1 / rate, 6))}"
             say(f"imgscan: {model}: {level}: {few}")
+            continue
+        if score > 1:
+            sure = f"{sum(s >= 1 for s in scores)} of {len(scores)} pictures have the score 1"
+            say(f"imgscan: {model}: {level}: {sure}; no threshold keeps to a rate of {rates[level]:g}")
             continue
         found += 1
         reached = {form: sum(s > 0 and s >= score for s in some) for form, some in forms.items()}
