@@ -16,7 +16,7 @@ from typing import NoReturn, ParamSpec
 
 import typer
 
-from imgscan.errors import ExitCode, ImgscanError
+from imgscan.errors import BY_SIGNAL, HANG_UP, ExitCode, ImgscanError
 from imgscan.printable import say
 
 P = ParamSpec("P")
@@ -28,6 +28,10 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         signal.signal(signal.SIGTERM, _terminate)
+        for number in HANG_UP:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                signal.signal(number, _hang_up)
+        _terminals[:] = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
         interrupted: list[int] = []
 
         def interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -52,7 +56,11 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
             code = _interrupted()
         except typer.Abort:
             code = ExitCode.INTERRUPTED
-        except (typer.Exit, SystemExit):
+        except SystemExit as error:
+            if error.code in BY_SIGNAL.values():
+                say("imgscan: terminated; the results so far are intact")
+            raise
+        except typer.Exit:
             raise
         except Exception as error:
             # An import that Ctrl-C cut short can end in any error: numpy and scipy import more when they are asked for it.
@@ -121,7 +129,22 @@ def _open_streams() -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: cleaning up must not be interrupted
+    for one in (*HANG_UP, signal.SIGTERM):  # once is enough: cleaning up must not be interrupted
+        signal.signal(one, signal.SIG_IGN)
     if hasattr(signal, "SIGCHLD"):  # where all processes of a group get the signal, torch would raise for the end of its workers
         signal.signal(signal.SIGCHLD, lambda *_: None)
-    raise SystemExit(int(ExitCode.TERMINATED))
+    raise SystemExit(int(BY_SIGNAL[signal.Signals(number).name]))
+
+
+def _hang_up(number: int, frame: FrameType | None) -> NoReturn:
+    leave_terminal()
+    _terminate(number, frame)
+
+
+_terminals: list[int] = []  # of standard output and error those that were one when the command began; of a closed one nobody knows
+
+
+def leave_terminal() -> None:
+    """On SIGHUP: what is told on the way out must not fail, as it would on a terminal that was closed."""
+    for descriptor in _terminals:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

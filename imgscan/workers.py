@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 
-from imgscan.errors import WorkerError
+from imgscan.errors import HANG_UP, WorkerError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -113,10 +113,10 @@ _HELD: dict[int, tuple[Any, Any]] = {}  # signal -> what holds it while processe
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """What must not be cut in two, starting processes above all: Ctrl-C and SIGTERM come after it.
+    """What must not be cut in two, starting processes above all: Ctrl-C, SIGTERM and SIGHUP come after it.
 
     Python drops what is raised while it forks, and with it the interruption; a lock of its own then stays locked, and threads wait
-    for it for ever.  Processes that begin meanwhile hear of neither until they are ready (`end_with_parent`): one that fell over
+    for it for ever.  Processes that begin meanwhile hear of none until they are ready (`end_with_parent`): one that fell over
     its own beginning would be taken for killed.
     """
     held: list[int] = []
@@ -128,7 +128,7 @@ def uninterrupted() -> Iterator[None]:
 
     handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():  # no other is interrupted
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, *HANG_UP)}
         handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
     _HELD.clear()
     for number, handler in handlers.items():
@@ -151,8 +151,11 @@ def as_is(item: Any) -> Any:
 def end_with_parent() -> None:
     """In a worker process that is ready: hear Ctrl-C as its parent does, and end when that was killed.
 
-    Left alone, a worker would wait for ever to hand over its last result, holding its memory, stdout and stderr.
+    Left alone, a worker would wait for ever to hand over its last result, holding its memory, stdout and stderr.  A closed terminal
+    tells all processes of a job; its parent ends it then.
     """
+    for number in HANG_UP:
+        signal.signal(number, signal.SIG_IGN)
     hold, handler = _HELD.get(signal.SIGINT, (None, None))
     if hold is not None and signal.getsignal(signal.SIGINT) is hold:  # for SIGTERM torch has a handler of its own
         signal.signal(signal.SIGINT, handler)

@@ -205,7 +205,7 @@ def run_program(program: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="looks at what a fork drops")
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize(
     "start",
     ["from imgscan.workers import each\nlist(each(range(8), str, 2))", "from imgscan.batches import _processes\n_processes(2)"],

@@ -11,7 +11,7 @@ from imgscan import __version__
 from imgscan.commands.evaluate import EvaluateOptions, PictureSet, evaluate_set, model_options, read_pictures
 from imgscan.commands.train import TrainOptions, anywhere, train_command
 from imgscan.datasets.resolve import parse, resolve
-from imgscan.errors import ConfigError, ExitCode, ImgscanError, InputError
+from imgscan.errors import BY_SIGNAL, ConfigError, ExitCode, ImgscanError, InputError
 from imgscan.evaluation.cells import (
     COUNT,
     MEAN,
@@ -327,7 +327,7 @@ def train_table_command(name: str, options: TrainOptions, method: str | None) ->
             say(f"imgscan: not trained: {folder}: {error}")
             code = ExitCode.INCOMPLETE
             continue
-        if ended in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        if ended in BY_SIGNAL.values():
             return ended
         finished.write_text(asked, "utf-8")
     return code
