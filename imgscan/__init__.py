@@ -81,12 +81,12 @@ def scan(
     from imgscan.weights import find_model
 
     _check(model=model, device=device, cluster=cluster, compat=compat, accept_licence=accept_licence, drawn=drawn)
-    grid, jobs = _whole("grid", grid), _whole("jobs", jobs)
+    grid, processes = _whole("grid", grid), _whole("jobs", jobs)
     if grid is not None:
         parse_grid(str(grid))
-    if jobs is not None and jobs < 0:
+    if processes is not None and processes < 0:
         raise InputError(f"jobs is {jobs}; wanted 0 (this process) or more")
-    if jobs and current_process().daemon:
+    if processes and current_process().daemon:
         raise InputError(
             f"jobs is {jobs}; wanted 0 here: a daemonic process, as those of multiprocessing.Pool, may start no others"
         )
@@ -97,7 +97,7 @@ def scan(
     sources = find_all(several)
     chosen = find_model(model, compat).with_clustering(cluster, grid)
     scanner = build_scanner(
-        chosen, device=choose_device(device), jobs=jobs, drawn=drawn, spares=True, accept_licence=accept_licence
+        chosen, device=choose_device(device), jobs=processes, drawn=drawn, spares=True, accept_licence=accept_licence
     )
     for item in assess(sources, scanner):
         yield replace(item.finding, mask=item.mask) if isinstance(item, Assessed) else item

@@ -44,8 +44,8 @@ def exit_code_of(error: BaseException) -> ExitCode:
         return ExitCode.BROKEN_PIPE
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    if isinstance(error, SystemExit) and error.code in BY_SIGNAL.values():
-        return ExitCode(error.code)
+    if isinstance(error, SystemExit):
+        return next((code for code in BY_SIGNAL.values() if code == error.code), ExitCode.INCOMPLETE)
     return ExitCode.INCOMPLETE
 
 

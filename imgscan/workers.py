@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import pickle
@@ -11,13 +12,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 
 from imgscan.errors import HANG_UP, WorkerError
@@ -29,8 +31,16 @@ HELD_BYTES = 500_000_000  # of results that wait in memory for an earlier one; m
 
 
 def busy(items: Sequence[Any], jobs: int) -> int:
-    """Processes for these items: none when there are too few to keep them busy; one item then gets all threads."""
-    return jobs if len(items) >= 2 * jobs else 0
+    """Processes for these items: none when there are too few to keep them busy; one item after the other then gets all threads.
+
+    Where a process is forked, which costs next to nothing, that is so where more than half of them would have no item: threads of
+    one process wait for each other, and where something else wants the cores too, for that as well (three and four pictures on
+    two cores with others at work took up to five times as long with two threads as in two processes).
+    """
+    if len(items) >= 2 * jobs:
+        return jobs
+    worth = len(items) > 1 and jobs <= 2 * len(items) and start_method().get_start_method() == "fork"
+    return min(jobs, len(items)) if worth else 0
 
 
 def each(items: Sequence[Item], work: Callable[[Item], Result], workers: int) -> Iterator[Result]:
@@ -107,6 +117,25 @@ def start_method() -> BaseContext:
     """
     return multiprocessing.get_context("fork" if sys.platform == "linux" else None)
 
+
+def let_children_compute() -> None:
+    """Let what is forked from this process later, by whomever, have threads of arithmetic.
+
+    A child has none of its parent's threads, but GNU's OpenMP, which torch brings, believes them to be there: the first layer waits
+    for them for ever.  Before a fork they are dismissed (OpenMP 5.0 has a call for that); either side starts new ones when it needs
+    them.
+    """
+    if not hasattr(os, "register_at_fork"):
+        return
+    for found in threadpool_info():
+        if found["prefix"] == "libgomp":
+            dismiss = getattr(ctypes.CDLL(found["filepath"]), "omp_pause_resource_all", None)  # older ones lack it
+            if dismiss is not None:
+                os.register_at_fork(before=partial(dismiss, _PAUSE_HARD))
+
+
+_PAUSE_HARD = 2  # omp_pause_hard of omp.h
+let_children_compute()
 
 _HELD: dict[int, tuple[Any, Any]] = {}  # signal -> what holds it while processes are started, and its handler otherwise
 
