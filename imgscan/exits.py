@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, ParamSpec
+from typing import Any, NoReturn, ParamSpec
 
 import typer
 
@@ -114,7 +115,8 @@ def _leave_at_once(code: int) -> NoReturn:
 
 
 def _open_streams() -> None:
-    """Streams that every print can use: a closed one goes nowhere, and a name outside the encoding is shown as escapes.
+    """Streams that every print can use: a closed one goes nowhere, so does a terminal from when on it is closed, and a name outside
+    the encoding is shown as escapes.
 
     A standard input that is closed is empty.
     """
@@ -126,6 +128,23 @@ def _open_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+            if os.name == "posix" and stream.isatty():
+                raw = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
+                lasting = io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=True)
+                setattr(sys, name, lasting)
+
+
+class _Terminal(io.FileIO):
+    """A terminal that may be closed while something runs on that its SIGHUP does not reach (nohup, disown)."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            leave_terminal()
+            return memoryview(data).nbytes
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
@@ -145,6 +164,6 @@ _terminals: list[int] = []  # of standard output and error those that were one w
 
 
 def leave_terminal() -> None:
-    """On SIGHUP: what is told on the way out must not fail, as it would on a terminal that was closed."""
+    """What is told from now on goes nowhere: it must not fail, as it would on a terminal that was closed."""
     for descriptor in _terminals:
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from imgscan.errors import ExitCode, InputError
+from imgscan.find import real
 from imgscan.printable import say
 from imgscan.report.formats import find_format, format_of, write_report
 from imgscan.report.human import UNFINISHED
@@ -23,7 +24,7 @@ def report_command(results: Path | None, *, outputs: list[Path], name: str | Non
         raise InputError("no results: give the results.jsonl of a scan, or --schema")
     for path in outputs:
         format_of(path)
-        if path.resolve() == results.resolve():
+        if real(path) == real(record_in(results)):
             raise InputError(f"-o {path}: is the record itself; wanted another file")
     shown = find_format(name or "human") if name or not outputs else None
     record = read_record(record_in(results))

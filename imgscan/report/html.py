@@ -278,6 +278,8 @@ def upright(box: Sequence[int], width: int, height: int, orientation: int) -> tu
 def _content(path: Path, sha256: str | None) -> bytes | None:
     """What a file holds; None: it cannot be read, or is not the one of this hash."""
     try:
+        if not path.is_file():  # a pipe would wait for a writer for ever
+            return None
         content = path.read_bytes()
     except (OSError, ValueError):  # a name with a NUL byte
         return None

@@ -332,10 +332,11 @@ def test_interrupted_scans_keep_their_results(
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a terminal of Unix")
 @pytest.mark.parametrize("nohup", [False, True])
 def test_a_terminal_that_is_closed_ends_a_scan_as_ctrl_c_does(tmp_path: Path, nohup: bool) -> None:
-    """Nothing can be written to it any more; under nohup the scan goes on."""
+    """Nothing can be written to it any more; under nohup the scan goes on, and what it finds stands in the reports."""
     import pty
 
     command = [*IMGSCAN, "scan", str(PHOTOS), str(tmp_path / "pipe.png"), "-m", "ela", "--jobs", "0", "--out", str(tmp_path / "o")]
+    command += ["--fail-on", "0"]
     os.mkfifo(tmp_path / "pipe.png")  # where the scan waits
     process, terminal = pty.fork()
     if process == 0:
@@ -348,12 +349,13 @@ def test_a_terminal_that_is_closed_ends_a_scan_as_ctrl_c_does(tmp_path: Path, no
         time.sleep(0.1)
     os.close(terminal)
     if nohup:
-        (tmp_path / "pipe.png").write_bytes(b"no picture")
+        (tmp_path / "pipe.png").write_bytes((PHOTOS / "budgie-b69cad6a.jpg").read_bytes())
     status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     lines = [json.loads(line) for line in (tmp_path / "o" / "results.jsonl").read_text().splitlines()]
     assert (lines[-1]["type"], lines[-1]["complete"]) == ("summary", nohup)
     assert len(lines) == 1 + 5 + 1 if nohup else len(lines) > 3
-    assert (status, lines[-1]["exit_code"]) == ((ExitCode.INCOMPLETE,) * 2 if nohup else (ExitCode.HUNG_UP,) * 2)
+    assert (status, lines[-1]["exit_code"]) == ((ExitCode.FINDINGS,) * 2 if nohup else (ExitCode.HUNG_UP,) * 2)
+    assert (tmp_path / "o" / "report.html").exists() == nohup
 
 
 def test_a_reader_that_went_away_is_141(folder: Path, tiny_model: str, tmp_path: Path) -> None:

@@ -534,6 +534,23 @@ def test_the_strongest_finding_comes_first(name: str) -> None:
     assert places == sorted(places)
 
 
+def test_the_page_waits_for_no_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture that came through one, as <(command) of a shell, is gone; whoever reads there again waits for ever."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    Image.new("RGB", (40, 20)).save(tmp_path / "o.jpg")
+    read: list[str] = []
+    before = Path.read_bytes
+
+    def noted(path: Path) -> bytes:
+        read.append(path.name)
+        return b"" if path.name == "pipe.jpg" else before(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
+    line = FOUND | {"path": str(tmp_path / "pipe.jpg"), "overlay": "o.jpg", "overlay_sha256": None}
+    assert "The picture itself is not shown" in html.render(to_record([RUN, line, SUMMARY], tmp_path))
+    assert read == ["o.jpg"]
+
+
 @pytest.mark.parametrize(
     ("evidence", "changes", "run", "words"),
     [
