@@ -49,11 +49,11 @@ def render(record: Record) -> str:
         ],
     }
     invocation: dict[str, Any] = {
-        "executionSuccessful": record.complete and not record.skipped,
+        "executionSuccessful": record.complete and (record.let_through or not record.skipped),
         "startTimeUtc": record.run["started"].replace("+00:00", "Z"),
         "toolExecutionNotifications": [
             {
-                "level": "error",
+                "level": "warning" if record.let_through else "error",
                 "message": {"text": f"{_plain(line['name'])} was not assessed: {_plain(line['reason'])}"},
                 "locations": [_location(line)],
             }

@@ -534,6 +534,20 @@ def test_the_strongest_finding_comes_first(name: str) -> None:
     assert places == sorted(places)
 
 
+def test_what_was_let_through_fails_no_report(record: Record) -> None:
+    """With --allow-unreadable the scan answers 0 or 1; a gate that reads a report must not be told otherwise."""
+    for code, through in ((0, True), (1, True), (2, False)):
+        one = replace(record, summary=SUMMARY | {"exit_code": code})
+        suite = ElementTree.fromstring(FORMATS["junit"].render(one))[0]
+        assert [len(suite.findall(f"testcase/{kind}")) for kind in ("error", "skipped")] == ([0, 2] if through else [1, 1])
+        assert (suite.get("errors"), suite.get("skipped")) == (("0", "2") if through else ("1", "1"))
+        [invocation] = json.loads(FORMATS["sarif"].render(one))["runs"][0]["invocations"]
+        assert invocation["executionSuccessful"] == through
+        assert invocation["toolExecutionNotifications"][0]["level"] == ("warning" if through else "error")
+        [said] = [row for row in FORMATS["github"].render(one).splitlines() if "broken.jpg" in row]
+        assert said.startswith("::warning " if through else "::error ")
+
+
 def test_the_page_waits_for_no_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that came through one, as <(command) of a shell, is gone; whoever reads there again waits for ever."""
     os.mkfifo(tmp_path / "pipe.jpg")
