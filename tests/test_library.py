@@ -64,6 +64,8 @@ def test_what_is_no_picture_is_refused(wrong: object, tmp_path: Path) -> None:
     for alone in ("", None, 3):
         with pytest.raises(InputError, match="wanted a path"):
             next(imgscan.scan(alone))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^picture 0 is array.*; wanted a path, or the bytes of a picture$"):
+        next(imgscan.scan(np.zeros((40, 40, 3), np.uint8)))  # type: ignore[arg-type]
     assert repr(Source(tmp_path, "x", b"secret")).count("secret") == 0
 
 
