@@ -58,14 +58,14 @@ def _header(record: Record) -> str:
         text += f", {len(record.passed_over)} of other formats not looked at"
     drawn = "<p>Not judged are pictures that look drawn or typeset, not photographed; see --drawn.</p>" if record.withheld else ""
     state = "" if record.complete else '<p class="warn">This scan did not come to its end; what it had is below.</p>'
+    copies = "" if "copy-move" in run["model"].split("+") else ", and copies within one picture, which copy-move finds"
     seconds = f" in {summary['seconds']:.0f} s" if summary else ""
     return (
         f"<header><h1>imgscan</h1><p class='sum'>{escape(text)}</p>{state}{drawn}"
         f"<p>{escape(_threshold_text(run) + _reported_text(run))}</p>"
         f"<p>Model {escape(run['model'])}, {escape(run['started'])}{seconds}. A score ranks pictures, it is not a probability: "
-        "look at the overlays, and know that fully generated pictures are mostly missed, and without copy-move copies within one "
-        "picture. Metadata "
-        "remarks are what the files say of themselves; they are no part of any score.</p></header>"
+        f"look at the overlays, and know that fully generated pictures are mostly missed{copies}. Metadata remarks are what the "
+        "files say of themselves; they are no part of any score.</p></header>"
     )
 
 

@@ -583,6 +583,12 @@ def test_the_page_names_who_decided(evidence: list[str] | None, changes: dict[st
     assert f"<dt>decided by</dt><dd>{words}</dd>" in page
 
 
+def test_the_page_warns_of_copies_where_nobody_looked_for_them() -> None:
+    for model, warns in (("focal-vit@open", True), ("focal-vit@open+copy-move+adq", False), ("copy-move", False)):
+        page = html.render(to_record([RUN | {"model": model}, FOUND, SUMMARY]))
+        assert ("and copies within one picture, which copy-move finds" in page) == warns
+
+
 def test_below_all_levels_is_nobody_where_none_was_measured() -> None:
     usual = {"level": "default", "score": 0.9, "false_alarms": 0.02, "pictures": 60}
     for points in ([], [usual]):
