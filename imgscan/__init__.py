@@ -64,7 +64,8 @@ def scan(
 
     Raises:
         imgscan.errors.ImgscanError: no such path, model or device; weights that are not what their card says; a grid that is not of
-            8 to 256 cells, fewer than 0 jobs, or some in a process of multiprocessing.Pool, which may not start others.
+            8 to 256 cells, fewer than 0 jobs, or some in a process of multiprocessing.Pool, which may not start others; an argument
+            of another type than it says here.
     """
     from collections.abc import Iterable
     from dataclasses import replace
@@ -79,12 +80,14 @@ def scan(
     from imgscan.scanner import build_scanner, check_method, parse_grid
     from imgscan.weights import find_model
 
+    _check(model=model, device=device, cluster=cluster, compat=compat, accept_licence=accept_licence, drawn=drawn)
+    grid, processes = _whole("grid", grid), _whole("jobs", jobs)
     check_method(cluster)
     if grid is not None:
         parse_grid(str(grid))
-    if jobs is not None and jobs < 0:
+    if processes is not None and processes < 0:
         raise InputError(f"jobs is {jobs}; wanted 0 (this process) or more")
-    if jobs and current_process().daemon:
+    if processes and current_process().daemon:
         raise InputError(
             f"jobs is {jobs}; wanted 0 here: a daemonic process, as those of multiprocessing.Pool, may start no others"
         )
@@ -95,7 +98,31 @@ def scan(
     sources = find_all(several)
     chosen = find_model(model, compat).with_clustering(cluster, grid)
     scanner = build_scanner(
-        chosen, device=choose_device(device), jobs=jobs, drawn=drawn, spares=True, accept_licence=accept_licence
+        chosen, device=choose_device(device), jobs=processes, drawn=drawn, spares=True, accept_licence=accept_licence
     )
     for item in assess(sources, scanner):
         yield replace(item.finding, mask=item.mask) if isinstance(item, Assessed) else item
+
+
+def _check(**given: Any) -> None:
+    """InputError for an argument of another type: text, or one of the two that are True or False, which "no" is not."""
+    from imgscan.errors import InputError
+
+    for name, value in given.items():
+        if name in ("accept_licence", "drawn"):
+            if value not in (True, False):
+                raise InputError(f"{name} is {value!r}; wanted True or False")
+        elif not (isinstance(value, str) or (value is None and name in ("cluster", "compat"))):
+            raise InputError(f"{name} is {value!r}; wanted text, as imgscan scan --{name} takes it")
+
+
+def _whole(name: str, value: Any) -> int | None:
+    """A whole number of any kind as int; None stays."""
+    from operator import index
+
+    from imgscan.errors import InputError
+
+    try:
+        return None if value is None else index(value)
+    except TypeError:
+        raise InputError(f"{name} is {value!r}; wanted a whole number") from None

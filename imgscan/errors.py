@@ -12,6 +12,7 @@ The rim (exits.py) turns each of them into one line on stderr and an exit code; 
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import IntEnum
@@ -23,14 +24,18 @@ class ExitCode(IntEnum):
     CLEAN = 0  # complete, nothing at or above --fail-on
     FINDINGS = 1  # complete, with findings
     INCOMPLETE = 2  # usage, configuration, weights, an unreadable picture, an internal error
+    HUNG_UP = 129  # SIGHUP, as when the terminal is closed; results so far are intact
     INTERRUPTED = 130  # SIGINT; results so far are intact
     TERMINATED = 143  # SIGTERM; results so far are intact
     BROKEN_PIPE = 141  # the reader of stdout went away
 
 
 EXIT_STATUS = """Exit status: 0 complete and nothing at or above --fail-on; 1 complete, with findings; 2 not complete (usage,
-configuration, weights, an unreadable picture, an internal error; 2 outranks 1); 130 and 143 interrupted, results so far are
-intact; 141 the reader of stdout went away."""
+configuration, weights, an unreadable picture, an internal error; 2 outranks 1); 129, 130 and 143 interrupted, results so far
+are intact; 141 the reader of stdout went away."""
+BY_SIGNAL = {"SIGHUP": ExitCode.HUNG_UP, "SIGINT": ExitCode.INTERRUPTED, "SIGTERM": ExitCode.TERMINATED}
+"""What a command answers that one of these signals ended."""
+HANG_UP = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()  # Windows has none
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
@@ -39,8 +44,8 @@ def exit_code_of(error: BaseException) -> ExitCode:
         return ExitCode.BROKEN_PIPE
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    if isinstance(error, SystemExit) and error.code == ExitCode.TERMINATED:
-        return ExitCode.TERMINATED
+    if isinstance(error, SystemExit):
+        return next((code for code in BY_SIGNAL.values() if code == error.code), ExitCode.INCOMPLETE)
     return ExitCode.INCOMPLETE
 
 

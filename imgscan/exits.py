@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import os
 import signal
 import sys
@@ -12,11 +13,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, ParamSpec
+from typing import Any, NoReturn, ParamSpec
 
 import typer
 
-from imgscan.errors import ExitCode, ImgscanError
+from imgscan.errors import BY_SIGNAL, HANG_UP, ExitCode, ImgscanError
+from imgscan.printable import say
 
 P = ParamSpec("P")
 
@@ -27,6 +29,10 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         signal.signal(signal.SIGTERM, _terminate)
+        for number in HANG_UP:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                signal.signal(number, _hang_up)
+        _terminals[:] = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
         interrupted: list[int] = []
 
         def interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -40,7 +46,7 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
             code = command(*args, **kwargs)
             sys.stdout.flush()
         except ImgscanError as error:
-            _say(f"imgscan: {error}")
+            say(f"imgscan: {error}")
             code = ExitCode.INCOMPLETE
         except BrokenPipeError:
             _drop_stdout()  # nobody reads it any more
@@ -51,7 +57,11 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
             code = _interrupted()
         except typer.Abort:
             code = ExitCode.INTERRUPTED
-        except (typer.Exit, SystemExit):
+        except SystemExit as error:
+            if error.code in BY_SIGNAL.values():
+                say("imgscan: terminated; the results so far are intact")
+            raise
+        except typer.Exit:
             raise
         except Exception as error:
             # An import that Ctrl-C cut short can end in any error: numpy and scipy import more when they are asked for it.
@@ -65,7 +75,7 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
 
 
 def _interrupted() -> ExitCode:
-    _say("imgscan: interrupted; the results so far are intact")
+    say("imgscan: interrupted; the results so far are intact")
     return ExitCode.INTERRUPTED
 
 
@@ -75,7 +85,7 @@ def _unwritable() -> ExitCode:
         sys.stdout.flush()
     except OSError:
         _drop_stdout()
-    _say("imgscan: standard output or a file cannot be written: no space left on device")
+    say("imgscan: standard output or a file cannot be written: no space left on device")
     return ExitCode.INCOMPLETE
 
 
@@ -88,7 +98,7 @@ def _internal(error: Exception) -> ExitCode:
     """Say what nobody foresaw."""
     if os.environ.get("IMGSCAN_TRACEBACK"):
         traceback.print_exc()
-    _say(f"imgscan: internal error: {type(error).__name__}: {error} (IMGSCAN_TRACEBACK=1 shows where)")
+    say(f"imgscan: internal error: {type(error).__name__}: {error} (IMGSCAN_TRACEBACK=1 shows where)")
     return ExitCode.INCOMPLETE
 
 
@@ -105,7 +115,8 @@ def _leave_at_once(code: int) -> NoReturn:
 
 
 def _open_streams() -> None:
-    """Streams that every print can use: a closed one goes nowhere, and a name outside the encoding is shown as escapes.
+    """Streams that every print can use: a closed one goes nowhere, so does a terminal from when on it is closed, and a name outside
+    the encoding is shown as escapes.
 
     A standard input that is closed is empty.
     """
@@ -117,15 +128,42 @@ def _open_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+            if os.name == "posix" and stream.isatty():
+                raw = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
+                lasting = io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=True)
+                setattr(sys, name, lasting)
+
+
+class _Terminal(io.FileIO):
+    """A terminal that may be closed while something runs on that its SIGHUP does not reach (nohup, disown)."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            leave_terminal()
+            return memoryview(data).nbytes
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: cleaning up must not be interrupted
+    for one in (*HANG_UP, signal.SIGTERM):  # once is enough: cleaning up must not be interrupted
+        signal.signal(one, signal.SIG_IGN)
     if hasattr(signal, "SIGCHLD"):  # where all processes of a group get the signal, torch would raise for the end of its workers
         signal.signal(signal.SIGCHLD, lambda *_: None)
-    raise SystemExit(int(ExitCode.TERMINATED))
+    raise SystemExit(int(BY_SIGNAL[signal.Signals(number).name]))
 
 
-def _say(text: str) -> None:
-    with suppress(OSError):  # nobody reads stderr any more; the exit code still has to be told
-        print(text, file=sys.stderr)
+def _hang_up(number: int, frame: FrameType | None) -> NoReturn:
+    leave_terminal()
+    _terminate(number, frame)
+
+
+_terminals: list[int] = []  # of standard output and error those that were one when the command began; of a closed one nobody knows
+
+
+def leave_terminal() -> None:
+    """What is told from now on goes nowhere: it must not fail, as it would on a terminal that was closed."""
+    for descriptor in _terminals:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

@@ -206,6 +206,24 @@ class FeaturesFile:
             self._old = None
 
 
+def retire(out: Path, key: str, *, whole: bool) -> None:
+    """For a scan that keeps no features: those of other weights or settings would pass for its own beside its record.
+
+    They go when the scan has come to its end (`whole`), as when it had kept its own, and else are moved beside the record that
+    they belong to.  Those under the same key stay: the next scan takes them.
+    """
+    path = out / FILE
+    previous = path.with_name(f"{path.stem}.previous{path.suffix}")
+    with suppress(OSError):  # none, or one that nobody can read
+        with h5py.File(path, "r") as file:
+            own = file.attrs.get("key") == key
+        if not own and whole:
+            path.unlink()
+            previous.unlink(missing_ok=True)
+        elif not own and is_complete(path):
+            path.replace(previous)
+
+
 def is_complete(path: Path) -> bool:
     """Whether a features.h5 is that of a scan that came to its end (those of before that was noted count as such)."""
     try:

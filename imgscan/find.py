@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -222,9 +223,10 @@ def find_all(pictures: Iterable[str | os.PathLike[str] | bytes | bytearray | mem
         if isinstance(one, bytes | bytearray | memoryview):
             sources.append(Source(Path(f"<{number}>"), str(number), bytes(one)))
         elif not isinstance(one, str | os.PathLike) or not os.fspath(one):
-            raise InputError(f"picture {number} is {one!r}; wanted a path, or the bytes of a picture")
+            shown = " ".join(reprlib.repr(one).split())  # one line, of an array too
+            raise InputError(f"picture {number} is {shown}; wanted a path, or the bytes of a picture")
         else:
-            sources += find([Path(one)])
+            sources += find([Path(os.fsdecode(one))])  # os.scandir(b"...") has paths in bytes
     return sources
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from imgscan.completion import CLUSTERINGS, DEVICES, FORMATS, PROTOCOLS, among, models
 from imgscan.config import configure
 from imgscan.errors import ExitCode, ImgscanError
+from imgscan.printable import say
 
 
 def _no_config(ctx: typer.Context, wanted: bool) -> bool:
@@ -29,7 +29,7 @@ def _config(ctx: typer.Context, file: Path | None) -> Path | None:
             configure(ctx, file=file, files=not without)
         except (ImgscanError, OSError) as error:  # OSError: the working directory is gone, or one above it may not be looked at
             said = error if isinstance(error, ImgscanError) else f"no configuration can be looked for: {error}"
-            print(f"imgscan: {said}", file=sys.stderr)
+            say(f"imgscan: {said}")
             raise typer.Exit(int(ExitCode.INCOMPLETE)) from None
     return file
 

@@ -183,7 +183,7 @@ class Finding:
     area: float  # share of the picture that is marked as forged, 0..1
     regions: tuple[Region, ...]
     clusters: int  # groups of cells that there are; of a mask head 1 where nothing, or everything, is forged
-    method: str  # the clustering that decided; "none": no network was asked
+    method: str  # of the features: a clustering, or "mask head"; "none": no network was asked
     grid: tuple[int, int]  # rows, columns the clustering saw
     mask: Mask | None = field(default=None, repr=False, compare=False)  # for users of the library; the record has a file's name
     withheld: str | None = None  # why it was not judged (score 0, nothing marked); goes on after its name: "looks drawn ..."

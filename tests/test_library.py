@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import io
 import multiprocessing
+import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -63,6 +64,8 @@ def test_what_is_no_picture_is_refused(wrong: object, tmp_path: Path) -> None:
     for alone in ("", None, 3):
         with pytest.raises(InputError, match="wanted a path"):
             next(imgscan.scan(alone))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^picture 0 is array.*; wanted a path, or the bytes of a picture$"):
+        next(imgscan.scan(np.zeros((40, 40, 3), np.uint8)))  # type: ignore[arg-type]
     assert repr(Source(tmp_path, "x", b"secret")).count("secret") == 0
 
 
@@ -108,6 +111,33 @@ def test_nothing_is_scanned_before_it_is_asked_for(tmp_path: Path) -> None:
     waiting = imgscan.scan(tmp_path / "nowhere")
     with pytest.raises(InputError, match="no such file"):
         next(waiting)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"model": None}, "model is None; wanted text"),
+        ({"model": Path("weights.toml")}, "wanted text, as imgscan scan --model"),
+        ({"device": 0}, "device is 0; wanted text"),
+        ({"cluster": 2}, "cluster is 2; wanted text"),
+        ({"compat": True}, "compat is True; wanted text"),
+        ({"accept_licence": "no"}, "accept_licence is 'no'; wanted True or False"),
+        ({"drawn": None}, "drawn is None; wanted True or False"),
+        ({"jobs": "2"}, "jobs is '2'; wanted a whole number"),
+        ({"jobs": 1.5}, "jobs is 1.5; wanted a whole number"),
+        ({"grid": "auto"}, "grid is 'auto'; wanted a whole number"),
+    ],
+)
+def test_arguments_of_another_type_are_said_as_such(folder: Path, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        next(imgscan.scan(folder, **wrong))
+
+
+def test_whole_numbers_of_numpy_and_paths_in_bytes_are_taken(folder: Path, tiny_model: str) -> None:
+    [entry] = [one for one in os.scandir(os.fsencode(folder)) if one.name == b"forged.png"]
+    [found] = imgscan.scan(entry, model=tiny_model, cluster="kmeans", grid=np.int64(8), jobs=np.int64(0))  # type: ignore[arg-type]
+    assert isinstance(found, imgscan.Finding)
+    assert max(found.grid) == 8
 
 
 @pytest.mark.parametrize("wrong", [{"grid": 0, "cluster": "hdbscan"}, {"grid": 300}, {"jobs": -1}])

@@ -81,8 +81,8 @@ def test_pages_say_what_the_help_says() -> None:
     made = pages(PROSE)
     required = 0
     for page, command in _every_command():
-        for paragraph in (command.help or "").split("\n\n"):
-            assert _text(paragraph).rstrip(".") in made[page], page
+        for line in filter(None, (command.help or "").split("\n")):
+            assert _text(line).rstrip(".") in made[page], page
         for param in command.params:
             if param.required and param.opts[0].startswith("-"):
                 assert f"{_text(param.help)} (required)\n" in made[page]

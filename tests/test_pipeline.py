@@ -1,9 +1,11 @@
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +207,7 @@ def run_program(program: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="looks at what a fork drops")
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize(
     "start",
     ["from imgscan.workers import each\nlist(each(range(8), str, 2))", "from imgscan.batches import _processes\n_processes(2)"],
@@ -248,6 +250,37 @@ def test_a_worker_does_not_fall_over_its_own_beginning() -> None:
     )
     done = run_program(program)
     assert (done.stdout.strip(), done.stderr) == ("['0', '1', '2', '3']", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="as above")
+def test_a_child_of_the_users_program_computes_after_a_scan() -> None:
+    """It has none of the threads that its parent has, and once waited for them for ever."""
+    program = (
+        "import os, torch\nimport imgscan.pipeline\n"
+        "torch.set_num_threads(2)\n"
+        "many = torch.ones(1 << 20)\n"
+        "assert float((many + 1).sum()) == 2 << 20\n"
+        "child = os.fork()\n"
+        "if child == 0:\n    os._exit(int(float((many + 2).sum()) != 3 << 20))\n"
+        "print(os.waitpid(child, 0)[1], float((many + 1).mean()))\n"
+    )
+    done = run_program(program)
+    assert (done.stdout.strip(), done.stderr) == ("0 2.0", "")
+
+
+@pytest.mark.parametrize(
+    ("items", "jobs", "forked", "spawned"),
+    [
+        *[(0, 2, 0, 0), (1, 1, 0, 0), (1, 2, 0, 0), (2, 2, 2, 0), (3, 2, 2, 0), (4, 2, 2, 2), (2, 1, 1, 1), (9, 0, 0, 0)],
+        *[(3, 8, 0, 0), (4, 8, 4, 0), (15, 8, 8, 0), (16, 8, 8, 8)],
+    ],
+)
+def test_how_many_processes_few_pictures_get(
+    items: int, jobs: int, forked: int, spawned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for method, wanted in (("fork", forked), ("spawn", spawned)):
+        monkeypatch.setattr(workers, "start_method", partial(multiprocessing.get_context, method))
+        assert workers.busy(range(items), jobs) == wanted
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the way that Python 3.14 begins processes there")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from imgscan.errors import ExitCode, InputError, unknown
 from imgscan.evaluation.tables import Shown, show
 from imgscan.find import can_be_made, find
 from imgscan.licences import check_usable
+from imgscan.printable import say
 from imgscan.records import Source
 from imgscan.scanner import build_scanner
 from imgscan.store import replacing
@@ -62,7 +62,7 @@ def bench_command(
     lines: list[bench.Timed] = []
     try:
         for part in asked:
-            print(f"imgscan: measuring {part}", file=sys.stderr)
+            say(f"imgscan: measuring {part}")
             if part == "clusterings":
                 measured: Iterable[bench.Timed] = bench.clusterings([size for size in SIZES if size[0] <= most], place)
             elif part == "official":

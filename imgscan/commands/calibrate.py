@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ from imgscan.evaluation.seen import seen, trained_files
 from imgscan.find import find
 from imgscan.judge import DEFAULT
 from imgscan.pipeline import assess_by_each, scan
+from imgscan.printable import say
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped, Source
-from imgscan.report.human import printable
 from imgscan.scanner import Scanner, build_scanner
 from imgscan.shared import Shared
 from imgscan.store import write_rows
@@ -38,7 +37,8 @@ def threshold(scores: list[float], rate: float) -> float | None:
     It lies in the middle between the highest score that has to stay under it and the next one above: right on a picture's own score
     the last digit of the arithmetic, which differs between machines, would decide about that picture.
 
-    None when there are fewer than 1 / rate pictures: a rate that one picture already exceeds cannot be measured.
+    None when there are fewer than 1 / rate pictures: a rate that one picture already exceeds cannot be measured.  Beyond 1 when
+    more than `rate` have the score 1, and no threshold keeps them under it.
     """
     if len(scores) * rate < 1:
         return None
@@ -125,10 +125,9 @@ def calibrate_command(
         )
         trained = [path for card in chosen.cards for path in trained_files(card)]
         if own := seen([source.path for source in sources], trained):
-            print(
-                f"imgscan: {model} was trained on {len(own)} of these {len(sources)} pictures, {printable(str(own[0]))} for one: "
-                "they raise fewer alarms than others, and thresholds come out too low",
-                file=sys.stderr,
+            say(
+                f"imgscan: {model} was trained on {len(own)} of these {len(sources)} pictures, {own[0]} for one: "
+                "they raise fewer alarms than others, and thresholds come out too low"
             )
     scores: dict[str, dict[str, list[float]]] = {model: {} for model in scanners}  # model -> form -> scores
     rows: list[tuple[str, str, str, float]] = []  # model, picture, form, score
@@ -144,7 +143,7 @@ def calibrate_command(
             for reason in dict.fromkeys(answer for answer in answers if isinstance(answer, str)):
                 skipped = True
                 form = "" if one.form == AS_IS else f", {one.form}"
-                print(f"imgscan: skipped {printable(str(one.photograph))}{form}: {reason}", file=sys.stderr)
+                say(f"imgscan: skipped {one.photograph}{form}: {reason}")
             for model, answer in zip(scanners, answers, strict=True):
                 if answer is None:
                     drawn[model] += 1
@@ -155,10 +154,7 @@ def calibrate_command(
         if len(scores) > 1:
             print(f"{'' if number == 0 else chr(10)}# {model}")
         if drawn[model]:
-            print(
-                f"imgscan: {model}: left out {drawn[model]} of {len(shown)} pictures, not judged: they look drawn or typeset",
-                file=sys.stderr,
-            )
+            say(f"imgscan: {model}: left out {drawn[model]} of {len(shown)} pictures, not judged: they look drawn or typeset")
         found = _show(model, forms, rates, len({picture for one, picture, *_ in rows if one == model}), copies, asked[model])
         skipped = skipped or not found
     if csv_file is not None:  # after what was measured is on stdout: the file may fail
@@ -210,7 +206,11 @@ def _show(
         if score is None:
             rate = rates[level]
             few = f"{len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {math.ceil(round(1 / rate, 6))}"
-            print(f"imgscan: {model}: {level}: {few}", file=sys.stderr)
+            say(f"imgscan: {model}: {level}: {few}")
+            continue
+        if score > 1:
+            sure = f"{sum(s >= 1 for s in scores)} of {len(scores)} pictures have the score 1"
+            say(f"imgscan: {model}: {level}: {sure}; no threshold keeps to a rate of {rates[level]:g}")
             continue
         found += 1
         reached = {form: sum(s > 0 and s >= score for s in some) for form, some in forms.items()}

@@ -8,8 +8,8 @@ from imgscan.datasets import DATASETS, data_set
 from imgscan.datasets.doctor import Diagnosis, check
 from imgscan.datasets.forge import KINDS
 from imgscan.errors import ExitCode
+from imgscan.printable import printable
 from imgscan.progress import bar
-from imgscan.report.human import printable
 
 SHOWN = 5  # files named for each kind of defect
 

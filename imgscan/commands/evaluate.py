@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -40,9 +39,9 @@ from imgscan.evaluation.seen import seen, trained_files
 from imgscan.evaluation.summary import SetScores, summarise
 from imgscan.evaluation.tables import Row, attack_table, image_table, localization_table, show, untouched_table, write_csv
 from imgscan.find import can_be_made, real
+from imgscan.printable import printable, say
 from imgscan.progress import Bar, bar
 from imgscan.records import Skipped
-from imgscan.report.human import printable
 from imgscan.scanner import default_jobs, parse_grid
 
 TOGETHER = "all together"
@@ -132,7 +131,7 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
     for folder in dict.fromkeys(options.masks):
         contestants.append(of_masks(folder, ambiguous, alike))
         if said := faint_predictions(folder):
-            print(f"imgscan: {said}", file=sys.stderr)
+            say(f"imgscan: {said}")
     for one in sets:
         examine_folder(one.name)
     for contestant in contestants:
@@ -181,7 +180,7 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
         write_csv(options.csv, protocol, lines)
     for pictures, results in drawn:
         for path in _draw(options.out / "figures", contestants, pictures, results, found, protocol):
-            print(f"imgscan: wrote {path}", file=sys.stderr)
+            say(f"imgscan: wrote {path}")
     return ExitCode.INCOMPLETE if any(row.skipped for rows in found.values() for row in rows) else ExitCode.CLEAN
 
 
@@ -208,7 +207,7 @@ def _tell_what_was_seen(contestant: Contestant, sets: Sequence[PictureSet]) -> N
             text = f"{what}, {printable(str(found[0]))} for one: on them this is no test"
         else:
             continue
-        print(f"imgscan: {contestant.name} was trained on {text}", file=sys.stderr)
+        say(f"imgscan: {contestant.name} was trained on {text}")
 
 
 def _refuse_shared_names(sets: Sequence[PictureSet]) -> None:
@@ -219,7 +218,7 @@ def _refuse_shared_names(sets: Sequence[PictureSet]) -> None:
             plain = str(Path(name).with_suffix(""))
             if owner.setdefault(plain, one.name) != one.name:
                 raise InputError(
-                    f"--masks: {owner[plain]} and {one.name} both have a picture {printable(name)}, and predictions are found by "
+                    f"--masks: {owner[plain]} and {one.name} both have a picture {name}, and predictions are found by "
                     "name; measure one set at a time"
                 )
 
@@ -287,8 +286,8 @@ def evaluate_set(
     known_rows = sum(map(len, results.rows.values()))
     if known_rows:
         wanted = len(pictures.entries) * len(results.rows)
-        text = f"{known_rows} of {wanted} answers on {printable(pictures.name)} are in {ledger.path} already"
-        print(f"imgscan: {text}; --force measures them again", file=sys.stderr)
+        text = f"{known_rows} of {wanted} answers on {pictures.name} are in {ledger.path} already"
+        say(f"imgscan: {text}; --force measures them again")
     told: set[tuple[Path, str]] = set()
     answered = measure(tasks, contestants, protocol, jobs=how.jobs, device=how.device, figures=figures)
     for task, measured in zip(tasks, answered, strict=True):
@@ -299,7 +298,7 @@ def evaluate_set(
                 about = (one.scores.source.path, one.scores.reason)
                 if about not in told:
                     told.add(about)
-                    print(f"imgscan: skipped {printable(str(about[0]))}: {about[1]}", file=sys.stderr)
+                    say(f"imgscan: skipped {about[0]}: {about[1]}")
                 continue
             results.rows[one.question][task.number] = one.scores
             if figures:
@@ -335,9 +334,9 @@ def examine_folder(text: str) -> None:
     for finding in check(text).findings:
         spoils = finding.severity == "error" and finding.kind not in ("unreadable-image", "across-splits")
         if spoils or finding.kind in ("empty-mask", "faint-mask"):
-            files = ", ".join(printable(str(path)) for path in finding.files[:3])
+            files = ", ".join(str(path) for path in finding.files[:3])
             more = f" and {len(finding.files) - 3} more" if len(finding.files) > 3 else ""
-            print(f"imgscan: {printable(text)}: {finding.text}: {files}{more}", file=sys.stderr)
+            say(f"imgscan: {text}: {finding.text}: {files}{more}")
 
 
 def _draw(

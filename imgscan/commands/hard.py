@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +13,9 @@ from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError, OutputError
 from imgscan.find import can_be_made, find
 from imgscan.pipeline import scan
+from imgscan.printable import say
 from imgscan.progress import bar
 from imgscan.records import Skipped
-from imgscan.report.human import printable
 from imgscan.scanner import build_scanner
 from imgscan.weights import find_model
 
@@ -63,7 +62,7 @@ def hard_command(
                         write_windows(photo, windows, side, chosen, seed, Path(folder), str(number))
                     except InputError as error:
                         skipped += 1
-                        print(f"imgscan: skipped {printable(str(error))}", file=sys.stderr)
+                        say(f"imgscan: skipped {error}")
                     progress.advance(by=windows)
                 for result in scan(find([Path(folder)]), scanner):
                     progress.advance()
@@ -75,10 +74,7 @@ def hard_command(
         raise InputError(f"none of the {len(photos)} photographs can be decoded")
     listed = hardest(means, share)
     if clear := sum(not score for _, score in listed):
-        print(
-            f"imgscan: {clear:,} of the {len(listed):,} listed are suspected nowhere (score 0); a smaller --share leaves them out",
-            file=sys.stderr,
-        )
+        say(f"imgscan: {clear:,} of the {len(listed):,} listed are suspected nowhere (score 0); a smaller --share leaves them out")
     write_hard(out, listed)
     print(out)
     return ExitCode.INCOMPLETE if skipped else ExitCode.CLEAN

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from imgscan.errors import ExitCode, InputError
 from imgscan.metadata.facts import inspect
-from imgscan.report.human import printable
+from imgscan.printable import printable, say
 
 
 def inspect_command(paths: list[Path], *, as_json: bool) -> ExitCode:
@@ -19,7 +18,7 @@ def inspect_command(paths: list[Path], *, as_json: bool) -> ExitCode:
         try:
             facts = inspect(path)
         except InputError as error:
-            print(f"imgscan: {printable(str(error))}", file=sys.stderr)
+            say(f"imgscan: {error}")
             code = ExitCode.INCOMPLETE
             continue
         if facts.broken:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from imgscan.detectors import DETECTORS
 from imgscan.errors import ExitCode, InputError, WeightsError
 from imgscan.licences import VARIABLE, check_licences, start_command
+from imgscan.printable import printable, say
 from imgscan.weights import ALIASES, INITIAL, Card, Installed, file_sha256, find_model, installed
 
 HASHED = 500_000_000  # bytes; `list` hashes files up to this, larger ones take seconds: `verify`
@@ -25,7 +25,7 @@ def list_command(*, as_json: bool = False) -> ExitCode:
             print(json.dumps(row))
         return ExitCode.CLEAN
     columns = ("name", "network", "commercial", "MB", "hash", "results", "licence", "file")
-    cells = [columns, *(tuple(str(row[column]) for column in columns) for row in rows)]
+    cells = [columns, *(tuple(printable(str(row[column])) for column in columns) for row in rows)]
     widths = [max(len(line[number]) for line in cells) for number in range(len(columns) - 1)]
     for line in cells:
         print("  ".join([*(text.ljust(width) for text, width in zip(line, widths, strict=False)), line[-1]]))
@@ -95,7 +95,8 @@ def show_command(name: str, *, timing: bool = True, anatomy: bool = True) -> Exi
     for path in [*([model.path] if model.path else []), *(card.path for card in model.cards)]:
         print(f"# {path}\n{path.read_text('utf-8')}")
     for card in model.cards:
-        print(f"# {card.full_name}: {card.file}, hash {_hash_state(card)}, commercial use: {COMMERCIAL[card.commercial]}")
+        state = f"hash {_hash_state(card)}, commercial use: {COMMERCIAL[card.commercial]}"
+        print(printable(f"# {card.full_name}: {card.file}, {state}"))
     for name in (*model.detectors, *model.finders):
         print(f"# {name} needs no weights: {DETECTORS[name].title}\n# {DETECTORS[name].paper}")
     if anatomy and model.cards:
@@ -127,9 +128,9 @@ def verify_command(name: str | None) -> ExitCode:
         elif file_sha256(card.file) != card.sha256:
             wrong.append(f"weights {card.file}: not the file that {card.path} describes")
         else:
-            print(f"{card.full_name}\tok\t{card.sha256}")
+            print(f"{printable(card.full_name)}\tok\t{card.sha256}")
     for problem in wrong[:-1]:
-        print(f"imgscan: {problem}", file=sys.stderr)
+        say(f"imgscan: {problem}")
     if wrong:
         raise WeightsError(wrong[-1])
     return ExitCode.CLEAN
@@ -141,13 +142,13 @@ def import_command(name: str, file: Path, *, tag: str | None, force: bool, accep
 
     done = import_weights(name, file, tag=tag, force=force, accept=accept_licence)
     card = done.card
-    _say(f"imgscan: {card.full_name}: {done.used} tensors, each accounted for")
+    say(f"imgscan: {card.full_name}: {done.used} tensors, each accounted for")
     for remark in done.remarks:
-        _say(f"imgscan: {remark}")
-    _say(f"imgscan: licence: {card.licence}; commercial use: {COMMERCIAL[card.commercial]}")
+        say(f"imgscan: {remark}")
+    say(f"imgscan: licence: {card.licence}; commercial use: {COMMERCIAL[card.commercial]}")
     if card.commercial is False and not card.data.get("accepted"):
-        _say(f"imgscan: to use these weights add --accept-licence, or set {VARIABLE}=1")
-    _say(f"imgscan: next: {_next(card)}")
+        say(f"imgscan: to use these weights add --accept-licence, or set {VARIABLE}=1")
+    say(f"imgscan: next: {_next(card)}")
     print(card.path)
     return ExitCode.CLEAN
 
@@ -170,7 +171,7 @@ def export_command(name: str, kind: str, out: Path, *, accept_licence: bool) -> 
 
     for card in model.cards:
         done = export(card, kind, out)
-        _say(f"imgscan: {card.full_name}: {done.said}")
+        say(f"imgscan: {card.full_name}: {done.said}")
         print(done.file)
     return ExitCode.CLEAN
 
@@ -187,10 +188,6 @@ def average_command(names: list[str], out: Path, *, accept_licence: bool) -> Exi
     from imgscan.average import average
 
     path = average(cards, out)
-    _say(f"imgscan: no thresholds yet: imgscan calibrate {cards[0].network}@{path} --pristine DIR")
+    say(f"imgscan: no thresholds yet: imgscan calibrate {cards[0].network}@{path} --pristine DIR")
     print(path)
     return ExitCode.CLEAN
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

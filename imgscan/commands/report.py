@@ -8,8 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 from imgscan.errors import ExitCode, InputError
+from imgscan.find import real
+from imgscan.printable import printable, say
 from imgscan.report.formats import find_format, format_of, write_report
-from imgscan.report.human import UNFINISHED, printable
+from imgscan.report.human import UNFINISHED
 from imgscan.report.record import read_record, record_in
 from imgscan.report.schema import schema
 from imgscan.report.verify import verify
@@ -31,12 +33,12 @@ def report_command(
         return verify_record(record_in(results))
     for path in outputs:
         format_of(path)
-        if path.resolve() == results.resolve():
+        if real(path) == real(record_in(results)):
             raise InputError(f"-o {path}: is the record itself; wanted another file")
     shown = find_format(name or "human") if name or not outputs else None
     record = read_record(record_in(results))
     if not record.complete:
-        print(f"imgscan: {printable(str(results))}: {UNFINISHED}", file=sys.stderr)
+        say(f"imgscan: {results}: {UNFINISHED}")
     for path in outputs:
         write_report(record, path)
     if shown is not None:
@@ -64,8 +66,8 @@ def verify_record(path: Path) -> ExitCode:
         text += f"; {len(record.skipped)} skipped, which have no hash"
     if not record.complete:
         text += f"; {UNFINISHED}"
-    print(f"imgscan: {printable(str(path))}: {text}", file=sys.stderr)
-    print(f"imgscan: the record's own SHA-256 is {file_sha256(path)}", file=sys.stderr)
+    say(f"imgscan: {path}: {text}")
+    say(f"imgscan: the record's own SHA-256 is {file_sha256(path)}")
     if states["gone"] or not record.complete:
         return ExitCode.INCOMPLETE
     return ExitCode.FINDINGS if states["altered"] else ExitCode.CLEAN

@@ -20,10 +20,11 @@ from imgscan.errors import ExitCode, InputError, OutputError, exit_code_of
 from imgscan.find import Filter, can_be_made, find, holds_scan, read_list, real
 from imgscan.judge import FailOn, least_score, parse_fail_on, parse_report_from
 from imgscan.licences import check_usable, licence_facts
+from imgscan.printable import printable, say
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped, Source
 from imgscan.report.formats import Format, find_format, format_of, write_report
-from imgscan.report.human import finding_text, passed_over_text, printable, summary_text, timing_text
+from imgscan.report.human import finding_text, passed_over_text, summary_text, timing_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, result_line, run_line, summary_line
 from imgscan.report.record import read_record, record_in
 from imgscan.weights import Model, check_side, find_model, shape_of
@@ -127,25 +128,25 @@ def scan_command(options: ScanOptions) -> ExitCode:
     )
     if options.grid == "auto":
         cells = f"{scanner.clustering.grid} cells a side"
-        _say(f"imgscan: --grid auto: {cells} are clustered within {options.cluster_seconds:g} s here")
+        say(f"imgscan: --grid auto: {cells} are clustered within {options.cluster_seconds:g} s here")
     check_out(out, sources)
     passed_over = [str(path) for path in others]
     if passed_over:
-        _say(f"imgscan: {passed_over_text(passed_over)}")
+        say(f"imgscan: {passed_over_text(passed_over)}")
     if not sources:
-        _say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths)) or options.files_from}")
+        say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths)) or options.files_from}")
     if not chosen.points:
-        _say(f"imgscan: {chosen.name} has no measured operating points: scores only, and no findings without --fail-on SCORE")
+        say(f"imgscan: {chosen.name} has no measured operating points: scores only, and no findings without --fail-on SCORE")
     measured = _measured_sides(options, chosen)
     if measured:
-        _say(
+        say(
             f"imgscan: --side {options.side}: the thresholds and their false-alarm rates were measured with "
             f"{' and '.join(map(str, measured))} pixels at once; "
             f"imgscan calibrate --side {options.side} measures them"
         )
     for name, facts in licence_facts(chosen.cards, options.accept_licence).items():
         if facts["accepted"]:
-            _say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")
+            say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")
     return _run(options, sources, passed_over, chosen, scanner, gates, known, printed)
 
 
@@ -193,7 +194,7 @@ def _run(
     printed: Format | None,
 ) -> ExitCode:
     """Scan, write, tell: what was found before is taken from there."""
-    from imgscan.features_file import FeaturesFile
+    from imgscan.features_file import FeaturesFile, retire
     from imgscan.pipeline import network_rate
     from imgscan.resume import Journal
     from imgscan.scanner import REVISION
@@ -261,6 +262,8 @@ def _run(
             finally:
                 seconds = time.perf_counter() - began
                 lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code)))
+                if features is None:
+                    retire(out, key, whole=complete)
         if features is not None:
             features.clear()
         record = read_record(out / "results.jsonl")
@@ -274,10 +277,10 @@ def _run(
         sys.stdout.write(printed.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     if options.verbose:
         for row in timing_text(scanner.timings, seconds, network_rate(scanner)).split("\n"):
-            _say(row)
-    _say(summary_text(tally, seconds, str(out), len(earlier), least_score(gates.report_from, model.points) <= 1))
+            say(row)
+    say(summary_text(tally, seconds, str(out), len(earlier), least_score(gates.report_from, model.points) <= 1))
     for one in unwritten:
-        _say(f"imgscan: {one}")
+        say(f"imgscan: {one}")
     return ExitCode.INCOMPLETE if unwritten else code
 
 
@@ -356,11 +359,12 @@ def _exit_code(tally: Tally, *, exit_zero: bool, allow_unreadable: bool) -> Exit
 def _tell(line: Line, *, quiet: bool, options: ScanOptions) -> None:
     """A finding goes to stdout, as a line or as its path alone; a skipped file to stderr."""
     if line["status"] == "skipped":
-        _say(f"imgscan: skipped {line['path']}: {line['reason']}")
+        say(f"imgscan: skipped {line['path']}: {line['reason']}")
     elif line["reported"] and (options.only_paths or options.print0):
         sys.stdout.flush()
         path = f"./{line['path']}" if line["path"].startswith("-") else line["path"]  # or whoever is given it takes it for a flag
-        sys.stdout.buffer.write(os.fsencode(path) + (b"\0" if options.print0 else b"\n"))
+        name = printable(path).encode() if sys.stdout.isatty() else os.fsencode(path)  # only whoever pipes them needs the bytes
+        sys.stdout.buffer.write(name + (b"\0" if options.print0 else b"\n"))
         sys.stdout.buffer.flush()
     elif line["reported"] and not quiet:
         print(finding_text(line), flush=True)
@@ -376,8 +380,3 @@ def _listed(options: ScanOptions) -> list[Path]:
         return read_list(Path(options.files_from).read_bytes(), options.zero)
     except OSError as error:
         raise InputError(f"--files-from {options.files_from}: cannot be read: {error.strerror or error}") from error
-
-
-def _say(text: str) -> None:
-    """A line on stderr, whatever names are in it."""
-    print(printable(text), file=sys.stderr)

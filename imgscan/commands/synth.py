@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,8 +26,8 @@ from imgscan.datasets.photos import pictures_below, read_photo
 from imgscan.datasets.trees import MADE, without_made
 from imgscan.errors import ExitCode, InputError, OutputError, unknown
 from imgscan.locks import locked
+from imgscan.printable import say
 from imgscan.progress import bar
-from imgscan.report.human import printable
 from imgscan.store import replacing, write_rows
 from imgscan.toml import to_toml
 
@@ -62,7 +61,7 @@ def synth_command(*, roots: list[Path], count: int, side: int, kinds: list[str],
     found = pictures_below(roots)
     photos = without_made(found)
     if len(photos) < len(found):
-        print(f"imgscan: passed over {len(found) - len(photos):,} pictures that imgscan data synth wrote", file=sys.stderr)
+        say(f"imgscan: passed over {len(found) - len(photos):,} pictures that imgscan data synth wrote")
     if not photos:
         raise InputError(f"{', '.join(str(root) for root in roots)}: no pictures; wanted .jpg, .png, .tif, .webp or .bmp files")
     areas = np.array([_area(path) for path in photos])
@@ -188,7 +187,7 @@ def _write(
                     return read_photo(photos[place])
                 except InputError as error:  # another one is drawn, as in training
                     areas[place] = 0
-                    print(f"imgscan: passed over {printable(str(error))}", file=sys.stderr)
+                    say(f"imgscan: passed over {error}")
             raise InputError(f"none of {len(photos)} photographs can be read")
 
         if families:
@@ -196,7 +195,7 @@ def _write(
         return forge(photo, side, rng, kinds[int(rng.integers(len(kinds)))] if kinds else None)
 
     if rows:
-        print(f"imgscan: {len(rows):,} of {count:,} forgeries are there already", file=sys.stderr)
+        say(f"imgscan: {len(rows):,} of {count:,} forgeries are there already")
     with bar("forging", count) as progress, (out / MANIFEST).open("a", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         progress.advance(by=len(rows))
@@ -220,5 +219,5 @@ def _area(path: Path) -> int:
         with Image.open(path) as picture:
             return picture.width * picture.height
     except Exception as error:  # Pillow raises nearly anything on broken files
-        print(f"imgscan: passed over {printable(str(path))}: cannot be opened: {error}", file=sys.stderr)
+        say(f"imgscan: passed over {path}: cannot be opened: {error}")
         return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from imgscan import __version__
 from imgscan.commands.evaluate import EvaluateOptions, PictureSet, evaluate_set, model_options, read_pictures
 from imgscan.commands.train import TrainOptions, anywhere, train_command
 from imgscan.datasets.resolve import parse, resolve
-from imgscan.errors import ConfigError, ExitCode, ImgscanError, InputError
+from imgscan.errors import BY_SIGNAL, ConfigError, ExitCode, ImgscanError, InputError
 from imgscan.evaluation.cells import (
     COUNT,
     MEAN,
@@ -37,6 +36,7 @@ from imgscan.evaluation.papers import UNITS, PaperRow, PaperTable, read_table
 from imgscan.evaluation.protocols import Protocol
 from imgscan.evaluation.summary import mean_of
 from imgscan.evaluation.tables import Shown, show
+from imgscan.printable import printable, say
 from imgscan.progress import bar
 from imgscan.weights import ALIASES
 
@@ -247,7 +247,7 @@ def _print(table: PaperTable, cells: list[Cell]) -> None:
     for text in table.notes if body else ():
         print(f"note: {text}")
     for (reason, method), columns in _reasons(cells).items():
-        print(f"not run: {method}: {', '.join(columns)}: {reason}")
+        print(printable(f"not run: {method}: {', '.join(columns)}: {reason}"))
 
 
 def _reasons(cells: list[Cell]) -> dict[tuple[str, str], list[str]]:
@@ -303,15 +303,12 @@ def train_table_command(name: str, options: TrainOptions, method: str | None) ->
         if finished.exists():
             before = finished.read_text("utf-8")
             if before and before != asked:
-                print(
-                    f"imgscan: {folder} is finished, with other settings ({before}, now {asked}); another --out trains anew",
-                    file=sys.stderr,
-                )
+                say(f"imgscan: {folder} is finished, with other settings ({before}, now {asked}); another --out trains anew")
                 code = ExitCode.INCOMPLETE
             else:
-                print(f"imgscan: {folder} is finished", file=sys.stderr)
+                say(f"imgscan: {folder} is finished")
             continue
-        print(f"imgscan: training {folder}", file=sys.stderr)
+        say(f"imgscan: training {folder}")
         try:
             resumes = (folder / "checkpoint.safetensors").exists()
             ended = train_command(
@@ -327,10 +324,10 @@ def train_table_command(name: str, options: TrainOptions, method: str | None) ->
                 )
             )
         except ImgscanError as error:  # a data set that is not here must not keep the others from being trained
-            print(f"imgscan: not trained: {folder}: {error}", file=sys.stderr)
+            say(f"imgscan: not trained: {folder}: {error}")
             code = ExitCode.INCOMPLETE
             continue
-        if ended in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        if ended in BY_SIGNAL.values():
             return ended
         finished.write_text(asked, "utf-8")
     return code
@@ -365,7 +362,7 @@ def _wanted_trainings(table: PaperTable, options: TrainOptions, method: str | No
         found.setdefault((training.method, training.size, training.data, *training.settings), training)
     _leave_rows_different(table, list(rows.values()), options)
     if benchmarks:
-        print(f"imgscan: nothing is trained on {', '.join(benchmarks)}: no train split here, a benchmark", file=sys.stderr)
+        say(f"imgscan: nothing is trained on {', '.join(benchmarks)}: no train split here, a benchmark")
     return list(found.values())
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from imgscan.errors import ConfigError, ExitCode, InputError, WorkerError, unknown
+from imgscan.errors import BY_SIGNAL, HANG_UP, ConfigError, ExitCode, InputError, WorkerError, unknown
+from imgscan.exits import leave_terminal
+from imgscan.printable import printable
 from imgscan.progress import bar
 from imgscan.training.recipe import Recipe, parse_setting, read_recipe, recipes_folder, with_settings
 
@@ -218,7 +220,7 @@ def train_command(options: TrainOptions) -> ExitCode:
                 )
             )
     if stopped.by is not None:
-        return ExitCode.TERMINATED if stopped.by == signal.SIGTERM else ExitCode.INTERRUPTED
+        return BY_SIGNAL[signal.Signals(stopped.by).name]
     return ExitCode.CLEAN
 
 
@@ -373,18 +375,23 @@ def _last_words(run: Run, options: TrainOptions, passed_over: int, stopped: bool
 
 def _say(aloud: bool, text: str, end: str = "\n") -> None:
     if aloud:
-        print(text, file=sys.stderr, flush=True, end=end)
+        print(printable(text), file=sys.stderr, flush=True, end=end)
 
 
 class _StopSignal:
-    """Remembers SIGINT or SIGTERM, so that the loop can end its step and save; a second one ends at once."""
+    """Remembers SIGINT, SIGTERM or SIGHUP, so that the loop can end its step and save; a second one ends at once."""
 
     def __init__(self) -> None:
         self.by: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
+        heard = [number for number in HANG_UP if signal.getsignal(number) is not signal.SIG_IGN]  # not under nohup
+        for number in (signal.SIGINT, signal.SIGTERM, *heard):
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.by = number
+        if number in HANG_UP:
+            leave_terminal()
+        for hang_up in HANG_UP:  # a terminal that is closed may say so twice
+            signal.signal(hang_up, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

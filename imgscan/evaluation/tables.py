@@ -17,6 +17,7 @@ from imgscan.evaluation.measure import PictureScores
 from imgscan.evaluation.pixel import PixelMetrics
 from imgscan.evaluation.protocols import Protocol
 from imgscan.evaluation.summary import Mean, SetScores
+from imgscan.printable import printable
 from imgscan.store import write_rows
 
 SHORT = {
@@ -48,12 +49,12 @@ def show(table: Shown) -> None:
     """Print a table on stdout; content never depends on the terminal, colour and width do."""
     terminal = sys.stdout.isatty()
     console = Console(file=sys.stdout, width=None if terminal else WIDE, soft_wrap=False, highlight=False)
-    console.print(Text(f"\n{table.title}", style="bold"))
+    console.print(Text(f"\n{printable(table.title)}", style="bold"))
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(table.head):
-        drawn.add_column(Text(name), overflow="fold", no_wrap=number == 0 and not terminal)
+        drawn.add_column(Text(printable(name)), overflow="fold", no_wrap=number == 0 and not terminal)
     for row in table.body:
-        drawn.add_row(*(Text(cell) for cell in row))
+        drawn.add_row(*(Text(printable(cell)) for cell in row))
     if terminal:
         console.print(drawn)
         return

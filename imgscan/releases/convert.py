@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from imgscan.errors import WeightsError
+from imgscan.printable import printable
 from imgscan.releases.read import StateFile
 from imgscan.releases.table import RELEASES, Release
-from imgscan.report.human import printable
 
 WRAPPING = ("module.", "net.", "model.", "_orig_mod.")  # DataParallel, FOCAL's class, trainers, torch.compile; in any order
 COUNTER = "num_batches_tracked"  # of batch norm; files from before 2018 do not have it, and nothing of ours reads it

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from imgscan.errors import WeightsError
-from imgscan.report.human import printable
+from imgscan.printable import printable
 
 # Where trainers put the state dictionary when they save more than that.
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state", "net", "network", "weights", "params", "extractor")

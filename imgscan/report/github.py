@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from imgscan.report.human import UNFINISHED, finding_text, passed_over_text, printable
+from imgscan.printable import printable
+from imgscan.report.human import UNFINISHED, finding_text, passed_over_text
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -17,8 +18,9 @@ def render(record: Record) -> str:
         f"::{_data(finding_text(line))}"
         for line in record.findings
     ]
+    broken = "warning" if record.let_through else "error"
     lines += [
-        f"::error file={_property(line['path'])},line=1,title=imgscan not assessed::{_data(printable(line['reason']))}"
+        f"::{broken} file={_property(line['path'])},line=1,title=imgscan not assessed::{_data(printable(line['reason']))}"
         for line in record.skipped
     ]
     if not record.complete:

@@ -21,13 +21,15 @@ from PIL import Image, ImageOps
 
 from imgscan.find import FORMATS
 from imgscan.pixels import to_rgb
-from imgscan.report.human import evidence_text, inside_text, passed_over_text, printable, twin_number
+from imgscan.printable import printable
+from imgscan.report.human import evidence_text, inside_text, passed_over_text, twin_number
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
 SIDES = ((60, 640), (250, 400), (1000, 240))  # findings up to which thumbnails have this longest side, pixels
 MOST_EMBEDDED = SIDES[-1][0]
 TALLEST = 85  # percent of the window's height that a picture takes at most
+DECIDERS = {"jpeg": "adq, by the JPEG history of its blocks", "copy": "copy-move, by what is there twice"}  # but for pixels
 LEVEL_NAMES = {"certain": "certain", "likely": "likely", "possible": "possible", "none": "below all levels"}
 
 
@@ -56,14 +58,14 @@ def _header(record: Record) -> str:
         text += f", {len(record.passed_over)} of other formats not looked at"
     drawn = "<p>Not judged are pictures that look drawn or typeset, not photographed; see --drawn.</p>" if record.withheld else ""
     state = "" if record.complete else '<p class="warn">This scan did not come to its end; what it had is below.</p>'
+    copies = "" if "copy-move" in run["model"].split("+") else ", and copies within one picture, which copy-move finds"
     seconds = f" in {summary['seconds']:.0f} s" if summary else ""
     return (
         f"<header><h1>imgscan</h1><p class='sum'>{escape(text)}</p>{state}{drawn}"
         f"<p>{escape(_threshold_text(run) + _reported_text(run))}</p>"
         f"<p>Model {escape(run['model'])}, {escape(run['started'])}{seconds}. A score ranks pictures, it is not a probability: "
-        "look at the overlays, and know that fully generated pictures are mostly missed, and without copy-move copies within one "
-        "picture. Metadata "
-        "remarks are what the files say of themselves; they are no part of any score.</p></header>"
+        f"look at the overlays, and know that fully generated pictures are mostly missed{copies}. Metadata remarks are what the "
+        "files say of themselves; they are no part of any score.</p></header>"
     )
 
 
@@ -116,7 +118,7 @@ def _table(record: Record, findings: Sequence[Line]) -> str:
         number = places.get(id(line))
         shown = f'<a href="#f{number}">{name}</a>' if number else name
         remark = ", in the baseline" if line.get("known") else ", reported only" if number and not line["flagged"] else ""
-        level = "not judged" if line.get("withheld") else LEVEL_NAMES[line["level"]] + remark
+        level = "not judged" if line.get("withheld") else _level(line, record.run) + remark
         cells = (
             (list(LEVEL_NAMES).index(line["level"]), level),
             (line["score"], f"{line['score']:.3f}"),
@@ -142,17 +144,23 @@ def _table(record: Record, findings: Sequence[Line]) -> str:
     )
 
 
+def _level(line: Line, run: Line) -> str:
+    """A level in words; below all of them is nobody where none was measured."""
+    measured = any(point["level"] in LEVEL_NAMES for point in run["operating_points"])
+    return LEVEL_NAMES[line["level"]] if measured else "no level measured"
+
+
 def _finding(number: int, line: Line, record: Record, side: int) -> str:
     name = escape(printable(line["name"]))
     regions = "".join(_region(rank, region, line) for rank, region in enumerate(line["regions"], 1))
     facts = {
-        "score": f"{line['score']:.3f} ({LEVEL_NAMES[line['level']]})",
+        "score": f"{line['score']:.3f} ({_level(line, record.run)})",
         "marked": f"{100 * line['area']:.1f} % of the picture",
         "file": f"{line['format']}, {line['width']} x {line['height']}, {line['bytes']} bytes"
         + (f", JPEG quality about {line['jpeg_quality']}" if line["jpeg_quality"] else ""),
         "path": printable(line["path"]),
         "SHA-256": line["sha256"],
-        "decided by": f"{_decider(line)} on {line['grid'][0]} x {line['grid'][1]} cells",
+        "decided by": "; ".join(_deciders(line, record.run)),
     }
     if within := inside_text(line):
         facts["looked at"] = within
@@ -184,9 +192,18 @@ def _sources(line: Line) -> str:
     return ""
 
 
-def _decider(line: Line) -> str:
-    """The clustering with what it found; a mask head groups nothing."""
-    return str(line["method"]) if line["method"] == "mask head" else f"{line['method']}, {line['clusters']} clusters"
+def _deciders(line: Line, run: Line) -> list[str]:
+    """Who marked its regions, by what speaks for each; in records of earlier versions, which do not say that, the features."""
+    found = dict.fromkeys(one for region in line["regions"] for one in region.get("evidence", ("pixels",)))
+    return [DECIDERS.get(one) or _feature_decider(line, run) for one in found or ("pixels",)]
+
+
+def _feature_decider(line: Line, run: Line) -> str:
+    """The clustering with what it found, or who answered with a map of its own, which groups nothing."""
+    cells = f"on {line['grid'][0]} x {line['grid'][1]} cells"
+    if line["method"] != "mask head":
+        return f"{line['method']}, {line['clusters']} clusters {cells}"
+    return f"mask head {cells}" if run["weights"] else run["model"]  # a detector alone has no network
 
 
 def _remarks(line: Line) -> dict[str, str]:
@@ -261,6 +278,8 @@ def upright(box: Sequence[int], width: int, height: int, orientation: int) -> tu
 def _content(path: Path, sha256: str | None) -> bytes | None:
     """What a file holds; None: it cannot be read, or is not the one of this hash."""
     try:
+        if not path.is_file():  # a pipe would wait for a writer for ever
+            return None
         content = path.read_bytes()
     except (OSError, ValueError):  # a name with a NUL byte
         return None

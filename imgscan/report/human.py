@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from imgscan.printable import printable
 from imgscan.records import Timings
 from imgscan.report.jsonl import Line, Tally
 from imgscan.report.record import Record
@@ -16,15 +17,6 @@ def passed_over_text(paths: Sequence[str]) -> str:
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     named = ", ".join(printable(path) for path in paths[:3])
     return f"passed over, for only JPEG, PNG, TIFF, WebP and BMP are decoded: {named}{more}"
-
-
-def printable(text: str) -> str:
-    """A file name as one safe line: control characters and bytes that are not UTF-8 are shown as escapes.
-
-    So is what GitHub's runner takes for a command wherever it stands in a line, `##[`.
-    """
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-    return shown.replace("##[", "#\\x23[")
 
 
 def finding_text(line: Line) -> str:

@@ -1,7 +1,7 @@
 """JUnit XML, as test reporters of Jenkins, GitLab and others read it: a test case per picture.
 
-A finding is a failure, a file that could not be assessed an error, a picture that was not judged a skipped test; a scan that did
-not come to its end is an error, too.
+A finding is a failure, a file that could not be assessed an error (a skipped test where it was let through), a picture that was not
+judged a skipped test; a scan that did not come to its end is an error, too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from imgscan.report.human import UNFINISHED, evidence_text, finding_text, inside_text, passed_over_text, printable
+from imgscan.printable import printable
+from imgscan.report.human import UNFINISHED, evidence_text, finding_text, inside_text, passed_over_text
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -21,10 +22,15 @@ def render(record: Record) -> str:
     summary = record.summary or {}
     seconds = f"{summary.get('seconds', 0):.3f}"
     cut = int(not record.complete)
-    errors = len(record.skipped) + cut
+    broken = 0 if record.let_through else len(record.skipped)
+    errors = broken + cut
     counts = {"tests": str(len(record.results) + cut), "failures": str(record.flagged), "errors": str(errors)}
     root = ElementTree.Element("testsuites", {"name": "imgscan", "time": seconds, **counts})
-    facts = {"skipped": str(len(record.withheld)), "timestamp": record.run["started"].removesuffix("+00:00"), "time": seconds}
+    facts = {
+        "skipped": str(len(record.withheld) + len(record.skipped) - broken),
+        "timestamp": record.run["started"].removesuffix("+00:00"),
+        "time": seconds,
+    }
     suite = ElementTree.SubElement(root, "testsuite", {"name": "imgscan", **counts, **facts})
     properties = ElementTree.SubElement(suite, "properties")
     for name in ("model", "version"):
@@ -38,7 +44,10 @@ def render(record: Record) -> str:
         name = _text(printable(line["name"]))
         case = ElementTree.SubElement(suite, "testcase", {"name": name, "classname": "imgscan.scan", "time": "0"})
         if line["status"] == "skipped":
-            ElementTree.SubElement(case, "error", {"type": "not-assessed", "message": _text(line["reason"])})
+            if record.let_through:
+                ElementTree.SubElement(case, "skipped", {"message": f"not assessed: {_text(line['reason'])}"})
+            else:
+                ElementTree.SubElement(case, "error", {"type": "not-assessed", "message": _text(line["reason"])})
         elif line.get("withheld"):
             ElementTree.SubElement(case, "skipped", {"message": line["withheld"]})
         elif line.get("flagged"):

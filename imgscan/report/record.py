@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imgscan.errors import InputError
+from imgscan.errors import ExitCode, InputError
 from imgscan.report.jsonl import SCHEMA, Line
 
 NEEDED = {"assessed": {"name", "path", "score", "level", "regions"}, "skipped": {"name", "path", "reason"}}  # by status
@@ -47,6 +47,11 @@ class Record:
     @property
     def skipped(self) -> list[Line]:
         return [line for line in self.results if line["status"] == "skipped"]
+
+    @property
+    def let_through(self) -> bool:
+        """Whether those were let through, as --allow-unreadable does; a scan answers otherwise that it is not complete."""
+        return self.summary is not None and self.summary["exit_code"] in (ExitCode.CLEAN, ExitCode.FINDINGS)
 
     @property
     def withheld(self) -> list[Line]:

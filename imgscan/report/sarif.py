@@ -15,7 +15,8 @@ from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
-from imgscan.report.human import evidence_text, inside_text, passed_over_text, printable
+from imgscan.printable import printable
+from imgscan.report.human import evidence_text, inside_text, passed_over_text
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -36,8 +37,9 @@ def render(record: Record) -> str:
                 "name": "TamperedRegion",
                 "shortDescription": {"text": "Part of this picture has another history than the rest."},
                 "fullDescription": {
-                    "text": "The features of a region differ from those of the rest of the same picture as those of pasted, copied "
-                    "or retouched parts do. A score is a ranking, not a probability; look at the overlay."
+                    "text": "The traces or the JPEG history of a region differ from those of the rest of the same picture, as "
+                    "those of pasted or retouched parts do, or it is there twice. A score is a ranking, not a probability; look at "
+                    "the overlay."
                 },
                 "helpUri": PAPER,
                 "help": {"text": "Open the overlay of the picture in the output folder and compare it with the original source."},
@@ -47,11 +49,11 @@ def render(record: Record) -> str:
         ],
     }
     invocation: dict[str, Any] = {
-        "executionSuccessful": record.complete and not record.skipped,
+        "executionSuccessful": record.complete and (record.let_through or not record.skipped),
         "startTimeUtc": record.run["started"].replace("+00:00", "Z"),
         "toolExecutionNotifications": [
             {
-                "level": "error",
+                "level": "warning" if record.let_through else "error",
                 "message": {"text": f"{_plain(line['name'])} was not assessed: {_plain(line['reason'])}"},
                 "locations": [_location(line)],
             }
@@ -97,7 +99,7 @@ def _result(line: Line) -> dict[str, Any]:
         "ruleIndex": 0,
         "level": LEVELS[line["level"]] if line["flagged"] else "note",  # a note: reported, no reason to fail
         "message": {
-            "text": f"{share} differs from the rest (score {line['score']:.3f}): {where or 'no region'}{more}."
+            "text": f"{share} is marked as tampered with (score {line['score']:.3f}): {where or 'no region'}{more}."
             + (f" Looked at: {within}." if within else "")
         },
         "locations": [_location(line)],

@@ -109,7 +109,11 @@ ASSESSED = _object(
     area=_SHARE | {"description": "share of the picture that is marked"},
     regions={"type": "array", "items": _REGION},
     clusters=_COUNT | {"description": "groups of cells that there are; of a mask head 1 where nothing, or everything, is forged"},
-    method=_TEXT | {"description": "that decided; none, on a grid of 0 x 0: no network was asked"},
+    method=_TEXT
+    | {
+        "description": "of the features: a clustering, or mask head, where networks or a detector answer with a map; none, on a "
+        "grid of 0 x 0: no network was asked. What speaks for a region, be it there twice, is its evidence"
+    },
     grid={"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2},
     mask=_TEXT,
     overlay=_TEXT,

@@ -22,6 +22,7 @@ from PIL import Image
 from imgscan.commands.calibrate import calibrate_command
 from imgscan.errors import ExitCode
 from imgscan.exits import exits
+from imgscan.features_file import retire
 from tests.conftest import PHOTOS
 from tests.test_drawn import window
 
@@ -157,6 +158,26 @@ def test_no_features(folder: Path, tiny_model: str, tmp_path: Path) -> None:
     assert not (tmp_path / "o" / "features.h5").exists()
 
 
+def test_features_of_another_model_do_not_stay_beside_a_record_without_any(tmp_path: Path) -> None:
+    out, picture = tmp_path / "o", PHOTOS / "budgie-b69cad6a.jpg"
+    run("scan", picture, "-m", "noi1", "--out", out)
+    run("scan", picture, "-m", "noi1", "--out", out, "--no-features")
+    assert (out / "features.h5").exists(), "they are of this model, and the next scan takes them"
+    run("scan", picture, "-m", "ela", "--out", out, "--no-features")
+    assert not (out / "features.h5").exists()
+
+
+def test_features_of_another_model_are_kept_for_the_record_that_is(tmp_path: Path) -> None:
+    """A scan that was interrupted moves the complete record aside, and they belong to that."""
+    with h5py.File(tmp_path / "features.h5", "w") as file:
+        file.attrs["key"], file.attrs["complete"] = "other", True
+    retire(tmp_path, "other", whole=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["features.h5"]
+    retire(tmp_path, "mine", whole=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["features.previous.h5"]
+    retire(tmp_path, "mine", whole=True)
+
+
 def flagged(folder: Path, tiny_model: str, tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """2-means marks something on nearly every picture, so a score of 0 makes findings of them."""
     return run("scan", folder, "-m", tiny_model, "--out", tmp_path / "o", "--cluster", "kmeans", "--fail-on", "0", *more)
@@ -264,8 +285,13 @@ def test_what_is_wrong_is_one_line_and_exit_2(args: list[object], message: str, 
     assert not list(tmp_path.rglob("*.new"))
 
 
+ENDED = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+if hasattr(signal, "SIGHUP"):
+    ENDED[signal.SIGHUP] = ExitCode.HUNG_UP
+
+
 @pytest.mark.parametrize("group", [False, True])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)])
+@pytest.mark.parametrize(("number", "code"), ENDED.items())
 def test_interrupted_scans_keep_their_results(
     tiny_model: str, tmp_path: Path, number: int, code: ExitCode, photos: list[np.ndarray], group: bool
 ) -> None:
@@ -293,12 +319,43 @@ def test_interrupted_scans_keep_their_results(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     assert "Traceback" not in errors
+    assert "the results so far are intact" in errors
     lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     assert lines[-1]["type"] == "summary"
     assert lines[-1]["complete"] is False
+    assert lines[-1]["exit_code"] == code
     results = [line for line in lines if line["type"] == "result"]
     assert 0 < len(results) < 400
     assert all((out / line["mask"]).exists() for line in results)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a terminal of Unix")
+@pytest.mark.parametrize("nohup", [False, True])
+def test_a_terminal_that_is_closed_ends_a_scan_as_ctrl_c_does(tmp_path: Path, nohup: bool) -> None:
+    """Nothing can be written to it any more; under nohup the scan goes on, and what it finds stands in the reports."""
+    import pty
+
+    command = [*IMGSCAN, "scan", str(PHOTOS), str(tmp_path / "pipe.png"), "-m", "ela", "--jobs", "0", "--out", str(tmp_path / "o")]
+    command += ["--fail-on", "0"]
+    os.mkfifo(tmp_path / "pipe.png")  # where the scan waits
+    process, terminal = pty.fork()
+    if process == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
+        os.execv(command[0], command)
+    partial = tmp_path / "o" / "results.jsonl.new"
+    for _ in range(600):
+        if partial.exists() and partial.read_text().count("\n") > 2:
+            break
+        time.sleep(0.1)
+    os.close(terminal)
+    if nohup:
+        (tmp_path / "pipe.png").write_bytes((PHOTOS / "budgie-b69cad6a.jpg").read_bytes())
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    lines = [json.loads(line) for line in (tmp_path / "o" / "results.jsonl").read_text().splitlines()]
+    assert (lines[-1]["type"], lines[-1]["complete"]) == ("summary", nohup)
+    assert len(lines) == 1 + 5 + 1 if nohup else len(lines) > 3
+    assert (status, lines[-1]["exit_code"]) == ((ExitCode.FINDINGS,) * 2 if nohup else (ExitCode.HUNG_UP,) * 2)
+    assert (tmp_path / "o" / "report.html").exists() == nohup
 
 
 def test_a_reader_that_went_away_is_141(folder: Path, tiny_model: str, tmp_path: Path) -> None:
@@ -679,6 +736,18 @@ def test_a_printed_path_is_no_flag_and_goes_before_a_configured_format(one: Path
     (one / "imgscan.toml").write_text('format = "csv"\n')
     done = run("scan", ".", "-m", "ela", "--fail-on", "0", "--out", "o", "--print0", cwd=one / "photos")
     assert (done.returncode, done.stdout) == (ExitCode.FINDINGS, "./-t.jpg\0"), done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal of Unix, and a name that Windows does not allow")
+def test_a_path_on_a_terminal_is_no_command_of_its(one: Path) -> None:
+    [picture] = (one / "photos").iterdir()
+    odd = picture.rename(one / "photos" / "a\x1b[2J.jpg")
+    controller, terminal = os.openpty()
+    command = [*IMGSCAN, "scan", "photos", "-m", "ela", "--fail-on", "0", "-l", "--out", "o"]
+    subprocess.run(command, cwd=one, stdout=terminal, stderr=subprocess.DEVNULL, timeout=300, check=False)
+    assert os.read(controller, 1000) == b"photos/a\\x1b[2J.jpg\r\n"
+    piped = subprocess.run(command, cwd=one, capture_output=True, timeout=300, check=False)
+    assert piped.stdout == os.fsencode(f"photos/{odd.name}\n")
 
 
 def test_a_report_that_cannot_be_written_takes_no_other_with_it(one: Path) -> None:

@@ -197,14 +197,15 @@ def test_killed_and_resumed_ends_with_the_weights_of_a_run_left_alone(tmp_path: 
     assert (tmp_path / "whole" / "weights.safetensors").read_bytes() == (tmp_path / "parts" / "weights.safetensors").read_bytes()
 
 
-def test_sigterm_saves_and_exits_143(tmp_path: Path, roots: list[object]) -> None:
-    """Sent to all processes of the run, as batch systems do: the loader process must not end before the checkpoint is written."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_processes_saves(tmp_path: Path, roots: list[object], number: signal.Signals) -> None:
+    """As batch systems and closed terminals send it: the loader process must not end before the checkpoint is written."""
     flags = [*TINY, "--set", "train.steps=100000", "--set", "data.workers=1"]
     process = start("ncl", *roots, "--size", "small", *flags, "--out", tmp_path, group=True)
     wait_for(tmp_path / "checkpoint.safetensors")
-    os.killpg(process.pid, signal.SIGTERM)
+    os.killpg(process.pid, number)
     process.communicate(timeout=120)
-    assert process.returncode == ExitCode.TERMINATED
+    assert process.returncode == 128 + number
     assert (tmp_path / "weights.toml").exists()
 
 

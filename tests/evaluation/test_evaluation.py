@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imgscan.commands.calibrate import AS_IS, LEVEL_RATES, threshold, threshold_of_forms, thresholds
+from imgscan.commands.calibrate import AS_IS, LEVEL_RATES, _show, threshold, threshold_of_forms, thresholds
 from imgscan.datasets.entries import Entry
 from imgscan.decode import decode
 from imgscan.detectors import DETECTORS
@@ -536,6 +536,15 @@ def test_a_rarer_level_is_never_below_a_more_frequent_one() -> None:
     assert thresholds(forms, {"default": 0.001}) == {"default": 0.25}
     few = thresholds({AS_IS: [0.1] * 20}, LEVEL_RATES)
     assert few == {"possible": 0.55, "default": None, "likely": None, "certain": None}
+
+
+def test_a_rate_that_no_threshold_keeps_to_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """A point that no score reaches would promise a rate of 0 and find nothing."""
+    assert _show("some", {AS_IS: [1.0] * 3 + [0.5] * 97}, LEVEL_RATES, 100, copies=False) == 1
+    shown = capsys.readouterr()
+    assert shown.out.count("[[operating_points]]") == 1
+    assert 'level = "possible"\nscore = 0.75\nfalse_alarms = 0.0300' in shown.out
+    assert "imgscan: some: default: 3 of 100 pictures have the score 1; no threshold keeps to a rate of 0.02" in shown.err
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.01, 0.37])

@@ -534,6 +534,70 @@ def test_the_strongest_finding_comes_first(name: str) -> None:
     assert places == sorted(places)
 
 
+def test_what_was_let_through_fails_no_report(record: Record) -> None:
+    """With --allow-unreadable the scan answers 0 or 1; a gate that reads a report must not be told otherwise."""
+    for code, through in ((0, True), (1, True), (2, False)):
+        one = replace(record, summary=SUMMARY | {"exit_code": code})
+        suite = ElementTree.fromstring(FORMATS["junit"].render(one))[0]
+        assert [len(suite.findall(f"testcase/{kind}")) for kind in ("error", "skipped")] == ([0, 2] if through else [1, 1])
+        assert (suite.get("errors"), suite.get("skipped")) == (("0", "2") if through else ("1", "1"))
+        [invocation] = json.loads(FORMATS["sarif"].render(one))["runs"][0]["invocations"]
+        assert invocation["executionSuccessful"] == through
+        assert invocation["toolExecutionNotifications"][0]["level"] == ("warning" if through else "error")
+        [said] = [row for row in FORMATS["github"].render(one).splitlines() if "broken.jpg" in row]
+        assert said.startswith("::warning " if through else "::error ")
+
+
+def test_the_page_waits_for_no_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture that came through one, as <(command) of a shell, is gone; whoever reads there again waits for ever."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    Image.new("RGB", (40, 20)).save(tmp_path / "o.jpg")
+    read: list[str] = []
+    before = Path.read_bytes
+
+    def noted(path: Path) -> bytes:
+        read.append(path.name)
+        return b"" if path.name == "pipe.jpg" else before(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
+    line = FOUND | {"path": str(tmp_path / "pipe.jpg"), "overlay": "o.jpg", "overlay_sha256": None}
+    assert "The picture itself is not shown" in html.render(to_record([RUN, line, SUMMARY], tmp_path))
+    assert read == ["o.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "changes", "run", "words"),
+    [
+        (["pixels"], {"method": "mask head"}, {}, "mask head on 25 x 50 cells"),
+        (["pixels"], {"method": "mask head"}, {"weights": {}, "model": "ela"}, "ela"),
+        (["copy"], {"method": "mask head"}, {}, "copy-move, by what is there twice"),
+        (["jpeg"], {"method": "mask head"}, {}, "adq, by the JPEG history of its blocks"),
+        (["copy"], {"clusters": 3}, {}, "copy-move, by what is there twice"),
+        (["pixels", "copy"], {"clusters": 3}, {}, "hdbscan, 3 clusters on 25 x 50 cells; copy-move, by what is there twice"),
+        (None, {"clusters": 3}, {}, "hdbscan, 3 clusters on 25 x 50 cells"),  # a record of before
+    ],
+)
+def test_the_page_names_who_decided(evidence: list[str] | None, changes: dict[str, Any], run: dict[str, Any], words: str) -> None:
+    region = {"box": [10, 20, 110, 60], "area": 3000, "strength": 0.7123} | ({"evidence": evidence} if evidence else {})
+    page = html.render(to_record([RUN | run, FOUND | {"regions": [region]} | changes, SUMMARY]))
+    assert f"<dt>decided by</dt><dd>{words}</dd>" in page
+
+
+def test_the_page_warns_of_copies_where_nobody_looked_for_them() -> None:
+    for model, warns in (("focal-vit@open", True), ("focal-vit@open+copy-move+adq", False), ("copy-move", False)):
+        page = html.render(to_record([RUN | {"model": model}, FOUND, SUMMARY]))
+        assert ("and copies within one picture, which copy-move finds" in page) == warns
+
+
+def test_below_all_levels_is_nobody_where_none_was_measured() -> None:
+    usual = {"level": "default", "score": 0.9, "false_alarms": 0.02, "pictures": 60}
+    for points in ([], [usual]):
+        page = html.render(to_record([RUN | {"operating_points": points}, WEAK, SUMMARY]))
+        assert "below all levels" not in page
+        assert page.count("no level measured") == 2, "in the table and beside the score"
+    assert html.render(to_record([RUN, WEAK, SUMMARY])).count("below all levels") == 2
+
+
 def test_the_page_doubts_rates_that_were_measured_with_another_side() -> None:
     page = html.render(to_record([{**RUN, "measured_sides": [512, 1024]}, SUMMARY]))
     assert "That was with 512 and 1024 pixels at once; this scan had another --side" in page

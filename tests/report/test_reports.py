@@ -3,11 +3,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import typer
 
 from imgscan.commands.scan import _tell
+from imgscan.errors import ExitCode, InputError
+from imgscan.exits import exits
 from imgscan.judge import FailOn
+from imgscan.printable import printable
 from imgscan.records import Skipped, Source
-from imgscan.report.human import evidence_text, finding_text, printable, summary_text
+from imgscan.report.human import evidence_text, finding_text, summary_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Tally, read_lines, result_line, run_line, summary_line
 from tests.test_store import assessed
 
@@ -67,6 +71,21 @@ def test_any_file_name_is_valid_json_and_one_safe_line(tmp_path: Path) -> None:
 def test_printable_leaves_what_people_can_read() -> None:
     assert printable("Größe 5 (日本).jpg") == "Größe 5 (日本).jpg"
     assert printable("a\tb\x00") == "a\\tb\\x00"
+
+
+def test_no_error_reaches_the_terminal_as_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name out of an archive may hold what sets a terminal's title or hides lines; errors name files too."""
+    for error in (InputError("a\x1b]0;mine\x07\x9b2J.jpg: no such file"), ValueError("a\x1b[2J\nb")):
+
+        def failing(error: Exception = error) -> ExitCode:
+            raise error
+
+        with pytest.raises(typer.Exit):
+            exits(failing)()
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert said.removesuffix("\n").isprintable()
+        assert "a\\x1b" in said
 
 
 def test_no_name_is_a_command_of_githubs_runner(capsys: pytest.CaptureFixture[str]) -> None:
