@@ -133,7 +133,9 @@ def scan(
     verbose: Annotated[
         bool,
         typer.Option(
-            "--verbose", "-v", help="Print the time per stage, and the pace of the networks alone, which see 24 pictures twice more."
+            "--verbose",
+            "-v",
+            help="Print the time per stage, and the pace of the networks alone, which see 24 pictures twice more.",
         ),
     ] = False,
     no_config: NoConfig = False,
