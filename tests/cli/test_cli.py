@@ -224,7 +224,7 @@ def test_another_clustering_has_no_measured_thresholds(folder: Path, tmp_path: P
         "--model",
         "focal-vit",
         "--cluster",
-        "hdbscan",
+        "birch",
         "--out",
         tmp_path / "o",
         "--fail-on",

@@ -281,7 +281,7 @@ def test_the_score_of_a_picture_does_not_end_at_the_default_threshold(benchmark:
     (benchmark / "images").rename(benchmark / "photos")
     Image.fromarray(photos[1][:96, :128]).save(benchmark / "photos" / "y.png")
     model = find_model("focal-hrnet")
-    never = replace(model, points=tuple(replace(point, score=0.9999) for point in model.points))
+    never = replace(model, measured=tuple(replace(point, score=0.9999) for point in model.points))
     everything, nothing = (build_scanner(one, device=CPU, everything=all) for one, all in ((model, True), (never, False)))
     entries = read_set(str(benchmark / "photos"))
     scores = [row.strength for row in ask(of_scanner("model", nothing, ""), entries) if isinstance(row, PictureScores)]
@@ -323,10 +323,13 @@ def test_maps_of_sixteen_bits_are_those_of_eight(tmp_path: Path, benchmark: Path
 
 
 def test_a_clustering_is_for_those_that_are_clustered() -> None:
-    """Of several models; the others keep their thresholds."""
+    """Of several models; the others keep their thresholds, those that are clustered have their own for it, or none."""
     clustered = replace(HOW, cluster="hdbscan")
     assert of_model("cfl-net", clustered).thresholds == of_model("cfl-net", HOW).thresholds != {}
-    assert of_model("focal-hrnet", clustered).thresholds == {}
+    own = of_model("focal-hrnet", clustered).thresholds
+    assert own.keys() == of_model("focal-hrnet", HOW).thresholds.keys()
+    assert own != of_model("focal-hrnet", HOW).thresholds
+    assert of_model("focal-hrnet", replace(HOW, cluster="kmeans")).thresholds == {}
 
 
 def test_the_same_weights_in_another_network_are_measured_anew(tmp_path: Path) -> None:
@@ -540,7 +543,7 @@ def test_a_rarer_level_is_never_below_a_more_frequent_one() -> None:
 
 def test_a_rate_that_no_threshold_keeps_to_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """A point that no score reaches would promise a rate of 0 and find nothing."""
-    assert _show("some", {AS_IS: [1.0] * 3 + [0.5] * 97}, LEVEL_RATES, 100, copies=False) == 1
+    assert _show("some", {AS_IS: [1.0] * 3 + [0.5] * 97}, LEVEL_RATES, 100, copies=False, asked=None) == 1
     shown = capsys.readouterr()
     assert shown.out.count("[[operating_points]]") == 1
     assert 'level = "possible"\nscore = 0.75\nfalse_alarms = 0.0300' in shown.out
