@@ -77,12 +77,11 @@ def scan(
     from imgscan.find import find_all
     from imgscan.pipeline import scan as assess
     from imgscan.records import Assessed
-    from imgscan.scanner import build_scanner, check_method, parse_grid
+    from imgscan.scanner import build_scanner, parse_grid
     from imgscan.weights import find_model
 
     _check(model=model, device=device, cluster=cluster, compat=compat, accept_licence=accept_licence, drawn=drawn)
     grid, processes = _whole("grid", grid), _whole("jobs", jobs)
-    check_method(cluster)
     if grid is not None:
         parse_grid(str(grid))
     if processes is not None and processes < 0:

@@ -81,16 +81,16 @@ def localize(
     if features.probability is not None:
         probability = _weighed(features.probability, odds, height, width)
         verdict = None if features.verdict is None else _weighed(features.verdict, odds, height, width)
-        part, speaking = probability > settings.threshold, probability
+        part, suspicion = probability > settings.threshold, probability
     else:
         pristine = torch.from_numpy(clusters.labels == 0)
         # What was fused as the released code fuses is longer than 1.
         vectors = F.normalize(features.vectors, dim=0) if settings.grey else features.vectors
         distance = _distance(vectors, pristine)
-        probability = speaking = enlarge(distance, features.cell, height, width)
+        probability = suspicion = enlarge(distance, features.cell, height, width)
         if features.control is not None:
             traces = (distance - CONTROL * _distance(features.control, pristine)).clamp(min=0)
-            speaking = enlarge(traces, features.cell, height, width)
+            suspicion = enlarge(traces, features.cell, height, width)
         outside = clusters.labels > 0
         part = np.zeros((height, width), bool)
         if 0 < outside.mean() <= settings.share:
@@ -102,7 +102,7 @@ def localize(
         return region_strength(values, most)
 
     if verdict is None:
-        regions = _regions(part, speaking, settings, strength)
+        regions = _regions(part, suspicion, settings, strength)
     else:
         regions = _around(part, _regions(verdict > settings.threshold, verdict, settings, strength))
     copied = copies(found.twins, probability)

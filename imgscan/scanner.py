@@ -111,15 +111,8 @@ def parse_grid(text: str | None) -> int | None:
     return int(text)
 
 
-def check_method(method: str | None) -> None:
-    """--cluster: None (as the card says), or a method that there is; InputError for anything else."""
-    if method is not None and method not in (HEAD, *CLUSTERINGS):
-        raise InputError(f"--cluster: {unknown('clustering', method, CLUSTERINGS)}")
-
-
 def with_clustering(model: Model, method: str | None, grid: int | None, seconds: float, device: torch.device) -> Model:
     """The model with --cluster and --grid; a grid of 0 is the finest that is clustered within `seconds` a picture here."""
-    check_method(method)
     if grid != 0 or not model.clusters:
         return model.with_clustering(method, grid)
     chosen = model.with_clustering(method, None)

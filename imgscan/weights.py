@@ -12,7 +12,7 @@ import os
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from imgscan.card_keys import COMBINATION, COMPATS, check_card, check_combination, check_types
 from imgscan.errors import InputError, WeightsError, unknown
@@ -28,6 +28,7 @@ OFFICIAL_ALIASES = {"focal-fusion": "focal-vit+focal-hrnet"}
 HEAD = "head"  # [clustering] method: in place of a clustering the mask heads of the networks decide
 NO_GRID = "--grid: mask heads decide here and nothing is clustered; leave it out, or add --cluster hdbscan"
 ClusterName = Literal["hdbscan", "kmeans", "bisecting", "birch", "hierarchical"]  # of cluster.CLUSTERINGS, without torch
+CLUSTERINGS: tuple[ClusterName, ...] = get_args(ClusterName)
 INITIAL = "init"  # `use` of a card whose weights only start trainings
 
 
@@ -126,8 +127,11 @@ class Model:
         """The model with another clustering, and the operating points that were measured with that; with another grid none were.
 
         Raises:
-            InputError: the model follows a released code, which has its own; a grid where mask heads decide; nothing is clustered.
+            InputError: an unknown method; the model follows a released code, which has its own; a grid where mask heads decide;
+                nothing is clustered.
         """
+        if method is not None and method not in (HEAD, *CLUSTERINGS):
+            raise InputError(f"--cluster: {unknown('clustering', method, CLUSTERINGS)}")
         if self.compat is not None and (method is not None or grid is not None):
             raise InputError(f"--compat {self.compat}: the released code clusters in its own way; leave --cluster and --grid out")
         old = self.settings.get("clustering", {})

@@ -264,6 +264,10 @@ def test_nothing_to_scan_is_0_with_a_warning(tiny_model: str, tmp_path: Path) ->
         (["scan", PHOTOS, "--side", "64"], "--side 64: tiles of focal-hrnet@open overlap by 64 pixels; wanted at least 96"),
         (["calibrate", "ela", "--pristine", PHOTOS, "--side", "256"], "--side 256: ela has no network"),
         (["calibrate", "ela", "--pristine", PHOTOS, "--false-alarms", "5"], "--false-alarms 5: wanted a share"),
+        (
+            ["calibrate", "focal-vit", "--pristine", PHOTOS, "--cluster", "hdbscn"],
+            "--cluster: unknown clustering 'hdbscn'; did you mean",
+        ),
         (["train", "ncl", "--data", "casia"], "give --data-root DIR"),
         (["train", "ncl", "--data", "cassia", "--data-root", PHOTOS], "did you mean casia"),
         (["train", "ncl", "--data", "columbia", "--data-root", PHOTOS], "columbia"),
