@@ -13,6 +13,7 @@ from pathlib import Path
 from imgscan.errors import InputError
 from imgscan.records import Source
 
+FROM_STDIN = "<stdin>"  # the path of a picture that came through standard input, which no file holds
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # Pillow knows others, one of which runs a program (EPS, Ghostscript)
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF

@@ -32,6 +32,13 @@ def change(card: Path, old: str, new: str) -> None:
     card.write_text(text.replace(old, new))
 
 
+def refused(card: Path, old: str, new: str, message: str) -> None:
+    """The card, changed so, is refused with its name and the message, a pattern."""
+    change(card, old, new)
+    with pytest.raises(WeightsError, match=rf"weights card {card}: {message}"):
+        read_card(card)
+
+
 def test_saved_weights_load_strictly_and_are_the_same(card: Path) -> None:
     network = load_network(read_card(card))
     stored = load_file(card.with_suffix(".safetensors"))
@@ -127,9 +134,7 @@ def test_an_incomplete_card_says_what_it_lacks(card: Path, line: str) -> None:
     ],
 )
 def test_a_value_of_another_type_is_named_with_its_card(card: Path, old: str, new: str, message: str) -> None:
-    change(card, old, new)
-    with pytest.raises(WeightsError, match=rf"weights card {card}: .*{message}"):
-        read_card(card)
+    refused(card, old, new, f".*{message}")
 
 
 @pytest.mark.parametrize(
@@ -148,9 +153,7 @@ def test_a_value_of_another_type_is_named_with_its_card(card: Path, old: str, ne
 )
 def test_what_nobody_reads_is_named(card: Path, old: str, new: str, message: str) -> None:
     """`comercial = false` passed the licence gate, and thresholds under a wrong name were no thresholds, without a word."""
-    change(card, old, new)
-    with pytest.raises(WeightsError, match=rf"weights card {card}: {message}"):
-        read_card(card)
+    refused(card, old, new, message)
 
 
 def test_what_tells_of_the_past_is_free(card: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from imgscan import __version__
 from imgscan.digests import digest_of
 from imgscan.errors import ExitCode, InputError, OutputError, exit_code_of
-from imgscan.find import Filter, can_be_made, find, holds_scan, read_list, real
+from imgscan.find import FROM_STDIN, Filter, can_be_made, find, holds_scan, read_list, real
 from imgscan.judge import FailOn, least_score, parse_fail_on, parse_report_from
 from imgscan.licences import check_usable, licence_facts
 from imgscan.printable import printable, say
@@ -347,7 +347,7 @@ def _from_stdin(options: ScanOptions, others: Sequence[Source]) -> Source:
         raise InputError("- and --files-from - both read standard input; wanted one of them")
     if any(source.name == "stdin" for source in others):
         raise InputError("- is called stdin in the output, as a scanned picture is; scan them apart")
-    return Source(Path("<stdin>"), "stdin", sys.stdin.buffer.read())
+    return Source(Path(FROM_STDIN), "stdin", sys.stdin.buffer.read())
 
 
 def _exit_code(tally: Tally, *, exit_zero: bool, allow_unreadable: bool) -> ExitCode:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from imgscan.find import FROM_STDIN
 from imgscan.report.record import Record
 from imgscan.weights import file_sha256
 
-STDIN = "<stdin>"  # the path of a picture that no file holds
 State = Literal["same", "altered", "gone"]
 
 
@@ -38,7 +38,7 @@ def verify(record: Record) -> Iterator[Checked]:
     for line in record.results:
         if "sha256" not in line:
             continue
-        if line["path"] != STDIN:
+        if line["path"] != FROM_STDIN:
             yield _checked("picture", Path(line["path"]), line["sha256"])
         for kind in ("mask", "overlay"):
             digest = line.get(f"{kind}_sha256")
