@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from imgscan.errors import InputError, unknown
+from imgscan.operating_points import OperatingPoint
 from imgscan.records import LEVELS, Box, Clusters, Finding, Level, Mask, Picture, PictureFacts
-from imgscan.weights import OperatingPoint
 
 NEVER = "never"
 SCORE_DIGITS = 4  # of a picture's score, everywhere

@@ -20,11 +20,12 @@ from imgscan.judge import usual_score
 from imgscan.licences import check_usable
 from imgscan.localize import LocalizeSettings
 from imgscan.networks import load_network
+from imgscan.operating_points import OperatingPoint
 from imgscan.prepare import InputPlan
 from imgscan.records import Evidence, Picture, Timings
 from imgscan.shared import Shared
 from imgscan.typed import settings
-from imgscan.weights import HEAD, NO_GRID, Card, Model, OperatingPoint
+from imgscan.weights import HEAD, NO_GRID, Card, Model
 
 REVISION = 6
 """It rises when the same weights and settings answer otherwise than before; then nothing that is remembered is taken."""

@@ -12,12 +12,13 @@ import os
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from imgscan.card_keys import COMBINATION, COMPATS, check_card, check_combination, check_types
 from imgscan.errors import InputError, WeightsError, unknown
+from imgscan.operating_points import ClusterName, OperatingPoint, operating_points
 from imgscan.places import Place, places
-from imgscan.typed import Section, settings, within
+from imgscan.typed import Section, settings
 
 ALIASES = {
     "focal-fusion": "focal-hrnet+focal-vit",
@@ -27,27 +28,8 @@ ALIASES = {
 OFFICIAL_ALIASES = {"focal-fusion": "focal-vit+focal-hrnet"}
 HEAD = "head"  # [clustering] method: in place of a clustering the mask heads of the networks decide
 NO_GRID = "--grid: mask heads decide here and nothing is clustered; leave it out, or add --cluster hdbscan"
-ClusterName = Literal["hdbscan", "kmeans", "bisecting", "birch", "hierarchical"]  # of cluster.CLUSTERINGS, without torch
 CLUSTERINGS: tuple[ClusterName, ...] = get_args(ClusterName)
 INITIAL = "init"  # `use` of a card whose weights only start trainings
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A threshold with what was measured of it; InputError for a score or a share that is none."""
-
-    level: Literal["possible", "likely", "certain", "default"]  # default: what counts where nobody names another
-    score: float  # pictures at or above it are findings of that level
-    false_alarms: float  # measured share of untouched pictures at or above it
-    pictures: int  # how many untouched pictures that is measured on
-    # Where copies of photographs, smaller or saved once more, are among these:
-    as_is: float | None = None  # share of the photographs as they are at or above it
-    photographs: int | None = None  # how many photographs they are
-    cluster: ClusterName | None = None  # the --cluster that it was measured with; None: with the card's own
-
-    def __post_init__(self) -> None:
-        within(self, 0, 1, "score", "false_alarms", "as_is")
-        within(self, 0, None, "pictures", "photographs")
 
 
 @dataclass(frozen=True)
@@ -164,19 +146,10 @@ def read_card(path: Path) -> Card:
         sha256=data["sha256"].lower(),
         licence=data["licence"],
         backbone=data["backbone"],
-        points=_points(data, path),
+        points=operating_points(data, path),
         data=data,
         commercial=data.get("commercial"),
     )
-
-
-def _points(data: dict[str, Any], path: Path) -> tuple[OperatingPoint, ...]:
-    tables = data.get("operating_points", ())
-    points = tuple(settings("operating_points", OperatingPoint, table, f"weights card {path}") for table in tables)
-    said = [f"{point.level!r}" + (f" with cluster {point.cluster!r}" if point.cluster else "") for point in points]
-    if twice := next((one for one in said if said.count(one) > 1), None):
-        raise WeightsError(f"weights card {path}: two [[operating_points]] have the level {twice}; remove what was measured before")
-    return points
 
 
 def shape_of(card: Card) -> dict[str, Any]:
@@ -318,7 +291,7 @@ def _combination(
             check_types(data, COMBINATION, path)
             wanted = {card.full_name: card.sha256 for card in found}
             # Measured with other weights than those installed: its settings hold, its thresholds do not.
-            return path, data, _points(data, path) if data.get("weights") == wanted else ()
+            return path, data, operating_points(data, path) if data.get("weights") == wanted else ()
     return None
 
 

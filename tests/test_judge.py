@@ -4,9 +4,9 @@ import torch
 
 from imgscan.errors import InputError
 from imgscan.judge import FailOn, judge, least_score, level_of, parse_fail_on, parse_report_from, usual_score
+from imgscan.operating_points import OperatingPoint
 from imgscan.records import Clusters, Features, Finding, Level, Map, Mask, Picture, Region, Source
 from imgscan.segment import segment
-from imgscan.weights import OperatingPoint
 
 POINTS = (OperatingPoint("possible", 0.3, 0.05, 100), OperatingPoint("likely", 0.6, 0.01, 100))
 

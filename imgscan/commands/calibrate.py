@@ -16,6 +16,7 @@ from imgscan.errors import ExitCode, InputError
 from imgscan.evaluation.seen import seen, trained_files
 from imgscan.find import find
 from imgscan.judge import DEFAULT
+from imgscan.operating_points import interval_of
 from imgscan.pipeline import assess_by_each, scan
 from imgscan.printable import say
 from imgscan.progress import bar
@@ -27,6 +28,7 @@ from imgscan.weights import check_side, find_model
 from imgscan.workers import busy, each
 
 AS_IS = "as they are"  # pictures that are no copies
+INTERVAL = "95 %, two-sided, Clopper-Pearson, of pictures as they are"  # copies of one are not independent
 # level -> share of untouched pictures that may reach it; `default` is what counts where nobody names another
 LEVEL_RATES = {"possible": 0.05, DEFAULT: 0.02, "likely": 0.01, "certain": 0.001}
 
@@ -222,8 +224,10 @@ def _show(
         if asked is not None:
             print(f'cluster = "{asked}"')
         print(f"score = {score}\nfalse_alarms = {measured:.4f}\npictures = {len(scores)}")
-        if copies and (own := len(forms.get(AS_IS, []))):
-            print(f"as_is = {reached[AS_IS] / own:.4f}\nphotographs = {own}")
+        if own := len(forms.get(AS_IS, [])):
+            if copies:
+                print(f"as_is = {reached[AS_IS] / own:.4f}\nphotographs = {own}")
+            print(f"interval = {[*interval_of(reached[AS_IS], own)]}  # {INTERVAL}: {reached[AS_IS]} of {own}")
     return found
 
 

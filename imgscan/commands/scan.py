@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imgscan import __version__
 from imgscan.digests import digest_of
@@ -20,6 +20,7 @@ from imgscan.errors import ExitCode, InputError, OutputError, exit_code_of
 from imgscan.find import FROM_STDIN, Filter, can_be_made, find, holds_scan, read_list, real
 from imgscan.judge import FailOn, least_score, parse_fail_on, parse_report_from
 from imgscan.licences import check_usable, licence_facts
+from imgscan.operating_points import OperatingPoint
 from imgscan.printable import printable, say
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped, Source
@@ -208,7 +209,7 @@ def _run(
         "model": model.name,
         "weights": weights,
         "compat": model.compat,
-        "operating_points": [{k: v for k, v in asdict(point).items() if v is not None} for point in model.points],
+        "operating_points": _facts(model.points),
         "bf16": scanner.amp,
         "input": [asdict(plan) for plan in scanner.plans],
         "fuse": asdict(scanner.fusing),
@@ -232,7 +233,8 @@ def _run(
             lines.write(
                 run_line(
                     started=datetime.now(UTC).isoformat(timespec="seconds"),
-                    **{name: fact for name, fact in decisive.items() if name not in ("schema", "version")},
+                    **{name: fact for name, fact in decisive.items() if name not in ("schema", "version", "operating_points")},
+                    operating_points=_facts([point.with_interval() for point in model.points]),
                     licences=licence_facts(model.cards, options.accept_licence),
                     fail_on=asdict(gates.fail_on),
                     report_from=asdict(gates.report_from),
@@ -282,6 +284,11 @@ def _run(
     for one in unwritten:
         say(f"imgscan: {one}")
     return ExitCode.INCOMPLETE if unwritten else code
+
+
+def _facts(points: Sequence[OperatingPoint]) -> list[dict[str, Any]]:
+    """Thresholds as the record has them."""
+    return [{k: v for k, v in asdict(point).items() if v is not None} for point in points]
 
 
 def _reports(options: ScanOptions) -> list[Path]:

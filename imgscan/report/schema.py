@@ -85,6 +85,13 @@ RUN["properties"] |= {
 RUN["properties"]["operating_points"]["items"]["properties"] |= {
     "as_is": _SHARE | {"description": "share of the photographs as they are, where smaller and resaved copies of them count too"},
     "photographs": _COUNT | {"description": "how many these are"},
+    "interval": {
+        "type": "array",
+        "items": _SHARE,
+        "minItems": 2,
+        "maxItems": 2,
+        "description": "95 %, two-sided (Clopper-Pearson), of the rate on pictures like these, by those as they are",
+    },
     "cluster": _TEXT | {"description": "the --cluster that it was measured with, where that is not the card's own"},
 }
 ASSESSED = _object(

@@ -1,5 +1,6 @@
 import re
 import shutil
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from imgscan.evaluation.measure import UNATTACKED, PictureScores, Question, Task
 from imgscan.evaluation.protocols import PROTOCOLS, Protocol
 from imgscan.evaluation.summary import summarise
 from imgscan.evaluation.tables import localization_table
+from imgscan.operating_points import interval_of
 from imgscan.pipeline import examine
 from imgscan.records import Assessed, Features, Picture, Skipped, Source
 from imgscan.scanner import build_scanner
@@ -548,6 +550,30 @@ def test_a_rate_that_no_threshold_keeps_to_is_said(capsys: pytest.CaptureFixture
     assert shown.out.count("[[operating_points]]") == 1
     assert 'level = "possible"\nscore = 0.75\nfalse_alarms = 0.0300' in shown.out
     assert "imgscan: some: default: 3 of 100 pictures have the score 1; no threshold keeps to a rate of 0.02" in shown.err
+
+
+def test_an_interval_holds_though_the_threshold_was_set_on_the_same_pictures() -> None:
+    """The share of all pictures above a threshold on scores that are spread evenly is 1 less the threshold."""
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(1000):
+        scores = rng.random(60).tolist()
+        at = threshold(scores, 0.05)
+        low, high = interval_of(sum(score >= at for score in scores), 60)
+        held.append(low <= 1 - at <= high)
+    assert np.mean(held) >= 0.95
+
+
+def test_copies_count_for_no_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    """0 of 60 photographs: up to 5.96 %, however many copies there are of each."""
+    forms = {AS_IS: [0.5] * 60, "q90": [0.9] + [0.1] * 59}
+    assert _show("some", forms, {"default": 0.02}, 60, copies=True, asked=None) == 1
+    shown = capsys.readouterr().out
+    assert "pictures = 120\nas_is = 0.0000\nphotographs = 60\ninterval = [0.0, 0.0596]  # 95 %, two-sided" in shown
+    assert "as they are: 0 of 60" in shown
+    assert tomllib.loads(shown)["operating_points"][0]["interval"] == [0, 0.0596]
+    assert _show("some", {"q90": [0.1] * 60}, {"default": 0.02}, 60, copies=True, asked=None) == 1
+    assert "interval" not in capsys.readouterr().out, "nothing is independent"
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.01, 0.37])

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from imgscan.evaluation.pixel import pixel_metrics
-from imgscan.evaluation.statistics import BASELINES, Values, all_forged, all_pristine, bootstrap
+from imgscan.evaluation.statistics import BASELINES, Values, all_forged, all_pristine, bootstrap, clopper_pearson
 
 
 def test_the_interval_of_a_mean_is_near_that_of_the_normal_distribution() -> None:
@@ -54,6 +54,27 @@ def test_too_little_to_resample_and_bad_input() -> None:
         bootstrap([0.5, float("nan")])
     with pytest.raises(ValueError, match="level 95"):
         bootstrap([0.1, 0.2], level=95)
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "low", "high"),
+    [
+        (0, 60, 0.0, 1 - 0.025 ** (1 / 60)),  # 5.96 %: none has it, with a probability of 2.5 %, where (1 - p)^60 = 0.025
+        (60, 60, 0.025 ** (1 / 60), 1.0),
+        (1, 2, 1 - 0.975**0.5, 0.975**0.5),  # at least one of two, (1 - p)^2 = 0.975; not both, p^2 = 0.975
+        (1, 10, 1 - 0.975**0.1, 0.4450),  # the upper end as tables have it
+    ],
+)
+def test_exact_intervals_by_hand(count: int, of: int, low: float, high: float) -> None:
+    assert clopper_pearson(count, of) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_the_upper_end_of_90_percent_is_the_one_sided_bound_of_95() -> None:
+    assert clopper_pearson(0, 60, level=0.9)[1] == pytest.approx(0.0487, abs=5e-5)
+    assert clopper_pearson(4, 232) == pytest.approx((stats.beta.ppf(0.025, 4, 229), stats.beta.ppf(0.975, 5, 228)))
+    for count, of, level in ((-1, 5, 0.95), (6, 5, 0.95), (0, 0, 0.95), (1, 2, 95)):
+        with pytest.raises(ValueError, match="wanted a count among one or more"):
+            clopper_pearson(count, of, level)
 
 
 @pytest.mark.parametrize("forged", [0, 1, 5, 20, 99, 100])

@@ -326,7 +326,7 @@ def test_every_card_that_imgscan_writes_can_be_read(tiny_weights: dict[str, Path
         f'\n[[operating_points]]\nlevel = "{level}"\nscore = 1\nfalse_alarms = 0.0100\npictures = 9\n' for level in LEVEL_RATES
     )
     measured = cards[-1].path
-    measured.write_text(measured.read_text() + points + "as_is = 0.0000\nphotographs = 1\n")
+    measured.write_text(measured.read_text() + points + "as_is = 0.0000\nphotographs = 1\ninterval = [0.0, 0.975]  # 95 %\n")
     cards.append(weights.read_card(measured))
     assert [point.level for point in cards[-1].points] == list(LEVEL_RATES)
     for card in cards:

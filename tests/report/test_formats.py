@@ -83,7 +83,9 @@ RUN = {
         "focal-vit@open": {"licence": "research <only>", "commercial": False, "accepted": True},
     },
     "compat": None,
-    "operating_points": [{"level": "possible", "score": 0.4178, "false_alarms": 0.05, "pictures": 60}],
+    "operating_points": [
+        {"level": "possible", "score": 0.4178, "false_alarms": 0.05, "pictures": 60, "interval": [0.0104, 0.1392]}
+    ],
     "fail_on": {"level": "possible", "score": None, "area": 0.0},
     "report_from": {"level": None, "score": 0.3, "area": 0.0},
     "passed_over": ["photos/a.gif", "photos/<b>.heic"],
@@ -412,6 +414,9 @@ def test_the_page_says_what_photographs_and_what_copies_of_them_reached() -> Non
     jsonschema.validate(run, schema(), jsonschema.Draft202012Validator)
     said = "1.7 % of 176 untouched photographs, and with smaller and resaved copies of them 1.4 % of 1408 untouched pictures,"
     assert f"(level possible), which {said} reached when it was measured." in html.render(to_record([run, SUMMARY]))
+    point["interval"] = [0.0041, 0.0490]
+    sure = said.replace("photographs,", "photographs (95 % interval: 0.4 to 4.9 %),")
+    assert f"which {sure} reached when it was measured." in html.render(to_record([run, SUMMARY]))
 
 
 def test_a_page_of_thousands_of_rows_stays_small() -> None:

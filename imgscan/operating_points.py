@@ -1,0 +1,65 @@
+"""Operating points: the thresholds of a weights card, with what was measured of each.  No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from imgscan.errors import InputError, WeightsError
+from imgscan.evaluation.statistics import clopper_pearson
+from imgscan.typed import settings, within
+
+ClusterName = Literal["hdbscan", "kmeans", "bisecting", "birch", "hierarchical"]  # of cluster.CLUSTERINGS, without torch
+DIGITS = 4  # of the shares in a card
+MOST_COUNTED = 10_000  # pictures up to which a share of so many digits says how many of them it was
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold with what was measured of it; InputError for a score or a share that is none."""
+
+    level: Literal["possible", "likely", "certain", "default"]  # default: what counts where nobody names another
+    score: float  # pictures at or above it are findings of that level
+    false_alarms: float  # measured share of untouched pictures at or above it
+    pictures: int  # how many untouched pictures that is measured on
+    # Where copies of photographs, smaller or saved once more, are among these:
+    as_is: float | None = None  # share of the photographs as they are at or above it
+    photographs: int | None = None  # how many photographs they are
+    cluster: ClusterName | None = None  # the --cluster that it was measured with; None: with the card's own
+    # Low, high: 95 %, two-sided, of the rate on pictures like those, by the ones as they are (statistics.clopper_pearson)
+    interval: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        within(self, 0, 1, "score", "false_alarms", "as_is")
+        within(self, 0, None, "pictures", "photographs")
+        if self.interval is not None and not (len(self.interval) == 2 and 0 <= self.interval[0] <= self.interval[1] <= 1):
+            raise InputError(f"interval is {list(self.interval)}; wanted [low, high], two shares from 0 to 1")
+
+    def with_interval(self) -> OperatingPoint:
+        """The same with its interval, where it has none and its shares tell how many pictures as they are reached it."""
+        share, count = (self.false_alarms, self.pictures) if self.photographs is None else (self.as_is, self.photographs)
+        if self.interval is not None or share is None or not 0 < count < MOST_COUNTED:
+            return self
+        return replace(self, interval=interval_of(round(share * count), count))
+
+
+def interval_of(reached: int, pictures: int) -> tuple[float, float]:
+    """The 95 % interval of a false-alarm rate, as a card has it: low, high, DIGITS digits.
+
+    Args:
+        reached: untouched pictures that reach a threshold.
+        pictures: all of them, each of another photograph: copies of one are not independent.
+    """
+    low, high = clopper_pearson(reached, pictures)
+    return round(low, DIGITS), round(high, DIGITS)
+
+
+def operating_points(data: dict[str, Any], path: Path) -> tuple[OperatingPoint, ...]:
+    """Those of a card's tables; WeightsError as `settings`, and for a level that is there twice."""
+    tables = data.get("operating_points", ())
+    points = tuple(settings("operating_points", OperatingPoint, table, f"weights card {path}") for table in tables)
+    said = [f"{point.level!r}" + (f" with cluster {point.cluster!r}" if point.cluster else "") for point in points]
+    if twice := next((one for one in said if said.count(one) > 1), None):
+        raise WeightsError(f"weights card {path}: two [[operating_points]] have the level {twice}; remove what was measured before")
+    return points
