@@ -98,7 +98,10 @@ def scan(
     ] = 0.0,
     baseline: Annotated[
         Path | None,
-        typer.Option(help="Record of an earlier scan, or its folder: its findings, by content, are known and change no exit code."),
+        typer.Option(
+            help="Record of an earlier scan, or its folder: its findings, by content, are known and change no exit code; or a "
+            "reviewer's decisions.jsonl: of that the false alarms."
+        ),
     ] = None,
     drawn: Annotated[
         bool,
@@ -217,13 +220,16 @@ def report(
     results: Results = None,
     outputs: ReportFiles = None,
     name: ReportFormat = None,
+    decisions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A reviewer's decisions, as the page saves them: put them into the report.")
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Hold pictures, masks and overlays against their hashes.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the record's lines.")] = False,
 ) -> ExitCode:
     """Turn a saved scan into another format."""
     from imgscan.commands.report import report_command
 
-    return report_command(results, outputs=outputs or [], name=name, as_schema=schema, only_verify=verify)
+    return report_command(results, outputs=outputs or [], name=name, as_schema=schema, only_verify=verify, decisions=decisions)
 
 
 app.command()(bench)

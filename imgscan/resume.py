@@ -30,7 +30,7 @@ from imgscan.store import SUFFIXES, output_name, output_path, replacing
 from imgscan.weights import file_sha256
 
 FILE = "journal.jsonl"
-DECIDED = ("flagged", "reported", "known")  # what every scan decides itself
+DECIDED = ("flagged", "reported", "known", "review")  # what every scan decides itself, or is told
 
 
 class Journal:

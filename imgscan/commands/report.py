@@ -7,23 +7,31 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from imgscan.decisions import read_decisions, remarks, reviewed
 from imgscan.errors import ExitCode, InputError
 from imgscan.find import real
 from imgscan.printable import printable, say
 from imgscan.report.formats import find_format, format_of, write_report
 from imgscan.report.human import UNFINISHED
-from imgscan.report.record import read_record, record_in
+from imgscan.report.record import Record, read_record, record_in
 from imgscan.report.schema import schema
 from imgscan.report.verify import verify
 from imgscan.weights import file_sha256
 
 
 def report_command(
-    results: Path | None, *, outputs: list[Path], name: str | None, as_schema: bool, only_verify: bool = False
+    results: Path | None,
+    *,
+    outputs: list[Path],
+    name: str | None,
+    as_schema: bool,
+    only_verify: bool = False,
+    decisions: Path | None = None,
 ) -> ExitCode:
-    """Write or print a record, or verify it; the exit code is that of the conversion, not of the scan."""
-    if only_verify and (outputs or name or as_schema):
-        raise InputError("--verify writes no report; leave -o, --format and --schema out")
+    """Write or print a record, with a reviewer's decisions where there are some, or verify it; the exit code is that of the
+    conversion, not of the scan."""
+    if only_verify and (outputs or name or as_schema or decisions):
+        raise InputError("--verify writes no report; leave -o, --format, --schema and --decisions out")
     if as_schema:
         print(json.dumps(schema(), indent=1))
         return ExitCode.CLEAN
@@ -35,15 +43,29 @@ def report_command(
         format_of(path)
         if real(path) == real(record_in(results)):
             raise InputError(f"-o {path}: is the record itself; wanted another file")
+        if decisions is not None and real(path) == real(decisions):
+            raise InputError(f"-o {path}: is the file of --decisions; wanted another file")
     shown = find_format(name or "human") if name or not outputs else None
     record = read_record(record_in(results))
     if not record.complete:
         say(f"imgscan: {results}: {UNFINISHED}")
+    if decisions is not None:
+        record = _reviewed(record, decisions)
     for path in outputs:
         write_report(record, path)
     if shown is not None:
         sys.stdout.write(shown.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     return ExitCode.CLEAN
+
+
+def _reviewed(record: Record, file: Path) -> Record:
+    try:
+        made = read_decisions(file)
+    except InputError as error:
+        raise InputError(f"--decisions: {error}") from error
+    for remark in remarks(made, record):
+        say(f"imgscan: {file}: {remark}")
+    return reviewed(record, made)
 
 
 def verify_record(path: Path) -> ExitCode:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgscan import __version__
+from imgscan.baseline import Baseline, read_baseline
 from imgscan.digests import digest_of
 from imgscan.errors import ExitCode, InputError, OutputError, exit_code_of
 from imgscan.find import FROM_STDIN, Filter, can_be_made, find, holds_scan, read_list, real
@@ -27,7 +28,7 @@ from imgscan.records import Assessed, Skipped, Source
 from imgscan.report.formats import Format, find_format, format_of, write_report
 from imgscan.report.human import finding_text, passed_over_text, summary_text, timing_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, result_line, run_line, summary_line
-from imgscan.report.record import read_record, record_in
+from imgscan.report.record import read_record
 from imgscan.weights import Model, check_side, find_model, shape_of
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
     printed = None if options.output_format is None else find_format(options.output_format)
     if printed is not None and (options.only_paths or options.print0):
         raise InputError("--format and -l both say what goes to stdout; wanted one of them")
-    known = _known(options.baseline)
+    baseline = read_baseline(options.baseline)
     others: list[Path] = []
     files = [*(path for path in options.paths if path != STDIN or dashes), *listed]
     sources = find(files, out, options.chosen, others, set(listed) - set(options.paths))
@@ -148,17 +149,9 @@ def scan_command(options: ScanOptions) -> ExitCode:
     for name, facts in licence_facts(chosen.cards, options.accept_licence).items():
         if facts["accepted"]:
             say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")
-    return _run(options, sources, passed_over, chosen, scanner, gates, known, printed)
-
-
-def _known(baseline: Path | None) -> set[str]:
-    """SHA-256 of the pictures of a baseline's findings: the record, or the folder it is in."""
-    if baseline is None:
-        return set()
-    try:
-        return {line["sha256"] for line in read_record(record_in(baseline)).reached}
-    except InputError as error:
-        raise InputError(f"--baseline: {error}") from error
+    for remark in baseline.remarks:
+        say(f"imgscan: {options.baseline}: {remark}")
+    return _run(options, sources, passed_over, chosen, scanner, gates, baseline, printed)
 
 
 def _refuse_hidden(out: Path, paths: Sequence[Path], chosen: Filter) -> None:
@@ -191,7 +184,7 @@ def _run(
     model: Model,
     scanner: Scanner,
     gates: _Gates,
-    known: Collection[str],
+    baseline: Baseline,
     printed: Format | None,
 ) -> ExitCode:
     """Scan, write, tell: what was found before is taken from there."""
@@ -248,7 +241,7 @@ def _run(
             code = ExitCode.INCOMPLETE
             try:
                 for made in results(sources, earlier, scanner, store):
-                    line = tally.add(made, gates.fail_on, gates.report_from, known)
+                    line = tally.add(made, gates.fail_on, gates.report_from, baseline.known, baseline.reviews)
                     journal.append(line)
                     if features is not None and line["status"] == "assessed" and not line.get("withheld"):
                         features.note(line)

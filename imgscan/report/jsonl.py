@@ -40,14 +40,22 @@ class Tally:
     def pictures(self) -> int:
         return self.flagged + self.clean + self.withheld + self.skipped
 
-    def add(self, line: Line, fail_on: FailOn, report_from: FailOn | None = None, known: Collection[str] = ()) -> Line:
-        """Count a result line and complete it by what this scan decides about it: `flagged`, `reported`, `known`.
+    def add(
+        self,
+        line: Line,
+        fail_on: FailOn,
+        report_from: FailOn | None = None,
+        known: Collection[str] = (),
+        reviews: Mapping[str, Line] | None = None,
+    ) -> Line:
+        """Count a result line and complete it by what this scan decides about it: `flagged`, `reported`, `known`, and `review`.
 
         Args:
             line: from result_line.
             fail_on: what counts as a finding for the exit code.
             report_from: what is reported; None: what fails.
             known: SHA-256 of the pictures of a baseline's findings.
+            reviews: SHA-256 of pictures -> what a reviewer decided about them.
         """
         if line["status"] == "skipped":
             self.skipped += 1
@@ -63,7 +71,9 @@ class Tally:
         self.clean += not found and not line.get("withheld")
         self.marked += line["area"] > 0
         self.levels[line["level"]] += 1
-        return {**line, "flagged": found, "reported": reported and not old, "known": old}
+        made = (reviews or {}).get(line["sha256"])
+        review = {} if made is None else {"review": made}
+        return {**line, "flagged": found, "reported": reported and not old, "known": old, **review}
 
 
 def run_line(**facts: Any) -> Line:

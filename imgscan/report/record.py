@@ -10,6 +10,7 @@ from pathlib import Path
 from imgscan.errors import ExitCode, InputError
 from imgscan.report.jsonl import SCHEMA, Line
 
+FALSE_ALARM = "false alarm"  # what a reviewer may decide (decisions.py)
 NEEDED = {"assessed": {"name", "path", "score", "level", "regions"}, "skipped": {"name", "path", "reason"}}  # by status
 
 
@@ -33,6 +34,11 @@ class Record:
     def flagged(self) -> int:
         """How many of the findings fail the scan."""
         return sum(line["flagged"] for line in self.findings)
+
+    @property
+    def dismissed(self) -> list[Line]:
+        """Of the findings, those that a reviewer decided to be false alarms."""
+        return [line for line in self.findings if is_false_alarm(line)]
 
     @property
     def reached(self) -> list[Line]:
@@ -77,6 +83,11 @@ class Record:
     def complete(self) -> bool:
         """Whether the scan came to its end."""
         return bool(self.summary and self.summary["complete"])
+
+
+def is_false_alarm(line: Line) -> bool:
+    """Whether a reviewer decided that a result is one."""
+    return bool(line.get("review", {}).get("decision") == FALSE_ALARM)
 
 
 @dataclass
@@ -125,10 +136,19 @@ def read_record(path: Path) -> Record:
     Raises:
         InputError: it cannot be read, or is not such a file.
     """
+    return record_of(read_text(path), path)
+
+
+def read_text(path: Path) -> str:
+    """A file of UTF-8; InputError where it cannot be read."""
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def record_of(text: str, path: Path) -> Record:
+    """The text of a results.jsonl; as read_record."""
     lines = []
     rows = text.split("\n")
     for number, row in enumerate(rows, 1):
