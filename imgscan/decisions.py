@@ -105,7 +105,7 @@ def _decision(row: str, origin: str) -> Decision:
         raise InputError(f"{origin}: {unknown('key', strange[0], known)}")
     if missing := [name for name in known if name not in facts]:
         raise InputError(f"{origin} lacks {', '.join(missing)}; {_WANTED}")
-    if wrong := [name for name in known if not isinstance(facts[name], str)]:
+    if wrong := [name for name in known if not _is_text(facts[name])]:
         raise InputError(f"{origin}: {wrong[0]} is {facts[wrong[0]]!r}; wanted a text")
     made = Decision(**facts)
     if made.decision not in DECISIONS:
@@ -119,6 +119,14 @@ def _decision(row: str, origin: str) -> Decision:
     if zone is None:
         raise InputError(f"{origin}: time is {made.time!r}; wanted one with its zone, as 2026-11-30T15:04:05Z")
     return made
+
+
+def _is_text(fact: Any) -> bool:
+    """Whether it is a text that can be written; half a character, as JSON can have, cannot, but for bytes of a file's name."""
+    with suppress(AttributeError, UnicodeEncodeError):
+        fact.encode("utf-8", "surrogateescape")
+        return True
+    return False
 
 
 def reviewed(record: Record, decisions: Decisions) -> Record:

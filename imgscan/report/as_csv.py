@@ -32,6 +32,9 @@ COLUMNS = (
     "withheld",
     "inside",
     "known",
+    "decision",
+    "decision_note",
+    "decision_time",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for a formula
 
@@ -40,7 +43,7 @@ def render(record: Record) -> str:
     """`area` is a share, 0 to 1; `regions` a count; `largest_region` left top right bottom in pixels; `licence` is
     empty unless the weights allow no commercial use; `evidence` is what speaks for any of the regions; `withheld` is why a picture
     was not judged; `inside` is left top right bottom of the part that was looked at, in pixels, where that is not all; `known` is
-    1 for what would be flagged or reported, were it not in the baseline."""
+    1 for what would be flagged or reported, were it not in the baseline; the last three are a reviewer's."""
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(COLUMNS)
@@ -50,12 +53,16 @@ def render(record: Record) -> str:
         largest = max(regions, key=lambda region: region["area"])["box"] if regions else []
         said = "; ".join(remark["text"] for remark in line.get("remarks", ()))
         evidence = " ".join(dict.fromkeys(one for region in regions for one in region.get("evidence", ())))
+        review = line.get("review", {})
         extra = {
             "regions": len(regions),
             "largest_region": " ".join(map(str, largest)),
             "remarks": said,
             "evidence": evidence,
             "inside": " ".join(map(str, line.get("inside") or ())),
+            "decision": review.get("decision"),
+            "decision_note": review.get("note"),
+            "decision_time": review.get("time"),
         }
         values = {**line, **extra, **notes} if line["status"] == "assessed" else {**line, **notes}
         rows.writerow([_cell(values.get(column)) for column in COLUMNS])

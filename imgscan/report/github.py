@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from imgscan.printable import printable
-from imgscan.report.human import UNFINISHED, finding_text, passed_over_text
+from imgscan.report.human import UNFINISHED, finding_text, passed_over_text, review_text
 from imgscan.report.jsonl import Line
-from imgscan.report.record import Record
+from imgscan.report.record import Record, is_false_alarm
 
 COMMANDS = {"certain": "error", "likely": "error", "possible": "warning", "none": "warning"}
 
@@ -13,9 +13,9 @@ COMMANDS = {"certain": "error", "likely": "error", "possible": "warning", "none"
 def render(record: Record) -> str:
     """::warning file=...,line=1,title=...::message; GitHub shows ten a step, the rest stays in the log."""
     lines = [
-        f"::{COMMANDS[line['level']] if line['flagged'] else 'notice'} "
+        f"::{COMMANDS[line['level']] if line['flagged'] and not is_false_alarm(line) else 'notice'} "
         f"file={_property(line['path'])},line=1,title={_property(_title(line))}"
-        f"::{_data(finding_text(line))}"
+        f"::{_data(finding_text(line) + (f'  ({said})' if (said := review_text(line)) else ''))}"
         for line in record.findings
     ]
     broken = "warning" if record.let_through else "error"

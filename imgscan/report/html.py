@@ -1,8 +1,9 @@
 """HTML: one self-contained page for people.  It loads nothing, and without JavaScript it can be read; with it, sorted and filtered.
 
 Per finding the picture and its overlay lie on top of each other: the overlay shows on hover and on focus, and a slider wipes
-between the two.  Pictures are embedded as thumbnails, smaller the more findings there are; from MOST_EMBEDDED on, the remaining
-findings only link to their overlay files, so that a page of thousands of rows stays quick.
+between the two.  Beside them a reviewer decides (choices.py).  Pictures are embedded as thumbnails, smaller the more findings there
+are; from MOST_EMBEDDED on, the remaining findings only link to their overlay files, so that a page of thousands of rows stays
+quick.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from PIL import Image, ImageOps
 from imgscan.find import FORMATS
 from imgscan.pixels import to_rgb
 from imgscan.printable import printable
-from imgscan.report.human import evidence_text, inside_text, passed_over_text, twin_number
+from imgscan.report.choices import bar, choice
+from imgscan.report.human import dismissed_text, evidence_text, inside_text, passed_over_text, twin_number
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
@@ -38,10 +40,10 @@ def render(record: Record) -> str:
     findings = record.findings
     side = next((side for most, side in SIDES if len(findings) <= most), SIDES[-1][1])
     sections = [_finding(number, line, record, side) for number, line in enumerate(findings, 1)]
-    body = "\n".join([_header(record), _table(record, findings), *sections, _skipped(record), _footer(record)])
+    body = "\n".join([_header(record), _table(record, findings), *sections, _skipped(record), _footer(record), bar(record)])
     here = Path(__file__).parent
-    style, script = ((here / name).read_text("utf-8") for name in ("page.css", "page.js"))
-    return _PAGE.format(policy=_POLICY, style=style, script=script, body=body)
+    style, script, more = ((here / name).read_text("utf-8") for name in ("page.css", "page.js", "review.js"))
+    return _PAGE.format(policy=_POLICY, style=style, script=script + more, body=body)
 
 
 def _header(record: Record) -> str:
@@ -50,6 +52,8 @@ def _header(record: Record) -> str:
     text = f"{record.flagged} of {assessed} pictures flagged"
     if more:
         text += f", {more} {'more ' if record.flagged else ''}reported"
+    if said := dismissed_text(record):
+        text += f", {said.removesuffix(', ')}"
     if record.withheld:
         text += f", {len(record.withheld)} not judged"
     if record.skipped:
@@ -116,10 +120,13 @@ def _table(record: Record, findings: Sequence[Line]) -> str:
     assessed = sorted(
         (line for line in record.results if line["status"] == "assessed"), key=lambda line: (-line["score"], line["name"])
     )
+    # Where nothing was decided yet only JavaScript fills the last column.
+    scripted = "" if any("review" in line for line in assessed) else " class='js'"
     rows = []
     for line in sorted(assessed, key=lambda line: (-line["score"], line["name"])):
         name = escape(printable(line["name"]))
         number = places.get(id(line))
+        decision = escape(line.get("review", {}).get("decision", ""), quote=True)
         shown = f'<a href="#f{number}">{name}</a>' if number else name
         remark = ", in the baseline" if line.get("known") else ", reported only" if number and not line["flagged"] else ""
         level = "not judged" if line.get("withheld") else _level(line, record.run) + remark
@@ -132,18 +139,20 @@ def _table(record: Record, findings: Sequence[Line]) -> str:
             (len(line.get("remarks", ())), escape(", ".join(_remarks(line)))),
         )
         rows.append(
-            f"<tr data-level='{line['level']}' data-flagged='{int(bool(number))}'><td>{shown}</td>"
+            f"<tr data-level='{line['level']}' data-flagged='{int(bool(number))}' data-decision='{decision}'><td>{shown}</td>"
             + "".join(f"<td data-v='{value}'>{text}</td>" for value, text in cells)
-            + f"<td>{escape(line['format'])}</td></tr>"
+            + f"<td>{escape(line['format'])}</td><td{scripted}>{decision}</td></tr>"
         )
-    heads = ("picture", "level", "score", "area %", "regions", "pixels", "metadata", "format")
+    heads = ("picture", "level", "score", "area %", "regions", "pixels", "metadata", "format", "decision")
     head = "".join(
-        f"<th scope='col'><button type='button' data-c='{column}'>{name}</button></th>" for column, name in enumerate(heads)
+        f"<th scope='col'{scripted if name == heads[-1] else ''}><button type='button' data-c='{column}'>{name}</button></th>"
+        for column, name in enumerate(heads)
     )
     return (
         "<section><h2>Pictures</h2><form id='filter' class='js' role='search'>"
         "<label>Name contains <input id='q' type='search'></label> "
-        "<label><input id='only' type='checkbox'> findings only</label> <output id='n'></output></form>"
+        "<label><input id='only' type='checkbox'> findings only</label> "
+        "<label><input id='undecided' type='checkbox'> undecided only</label> <output id='n'></output></form>"
         f"<div class='wide'><table id='t'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
     )
 
@@ -174,7 +183,8 @@ def _finding(number: int, line: Line, record: Record, side: int) -> str:
     return (
         f"<section class='finding' id='f{number}'><h2>{number}. {name}</h2><div class='pair'>"
         f"{_images(number, line, record, side if number <= MOST_EMBEDDED else 0)}"
-        f"<div><dl>{listed}</dl><div class='wide'><table><thead><tr><th>region</th><th>size, left and top</th>"
+        f"<div>{choice(number, line)}<dl>{listed}</dl>"
+        "<div class='wide'><table><thead><tr><th>region</th><th>size, left and top</th>"
         f"<th>pixels</th><th>score</th></tr></thead><tbody>{regions}</tbody></table></div>{_sources(line)}</div></div></section>"
     )
 

@@ -35,6 +35,19 @@ def inside_text(line: Line) -> str:
     return f"{right - left} x {bottom - top} pixels at {left}, {top}, not the frame or the program around it"
 
 
+def review_text(line: Line) -> str:
+    """What a reviewer decided, and why; "" where nobody did."""
+    if not (review := line.get("review")):
+        return ""
+    return review["decision"] + (f": {printable(review['note'])}" if review["note"] else "")
+
+
+def dismissed_text(record: Record) -> str:
+    """How many of the findings a reviewer dismissed; "" for none."""
+    count = len(record.dismissed)
+    return f"{count} of these {'a false alarm' if count == 1 else 'false alarms'} by decision, " if count else ""
+
+
 def evidence_text(region: Line, regions: Sequence[Line]) -> str:
     """What speaks for a region, in words; with what it equals, one of `regions` or a place.  "" in records of earlier versions."""
     words = {"pixels": "traces in its pixels", "jpeg": "another JPEG history than the rest", "copy": "there twice"}
@@ -60,10 +73,10 @@ def _holds(box: Sequence[int], other: Sequence[int]) -> bool:
 
 def render(record: Record) -> str:
     """A line per finding and per file that was not assessed, and the counts."""
-    lines = [finding_text(line) for line in record.findings]
+    lines = [finding_text(line) + (f"  ({said})" if (said := review_text(line)) else "") for line in record.findings]
     lines += [f"skipped  {printable(line['name'])}: {printable(line['reason'])}" for line in record.skipped]
     assessed = len(record.results) - len(record.skipped)
-    more = _reported_text(len(record.findings) - record.flagged, record.flagged)
+    more = _reported_text(len(record.findings) - record.flagged, record.flagged) + dismissed_text(record)
     drawn = f"{len(record.withheld)} not judged (drawn or typeset), " if record.withheld else ""
     old = f"{len(record.known)} known from the baseline, " if record.known else ""
     lines.append(f"{record.flagged} of {assessed} pictures flagged, {more}{old}{drawn}{len(record.skipped)} not assessed")

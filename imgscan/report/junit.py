@@ -1,7 +1,8 @@
 """JUnit XML, as test reporters of Jenkins, GitLab and others read it: a test case per picture.
 
-A finding is a failure, a file that could not be assessed an error (a skipped test where it was let through), a picture that was not
-judged a skipped test; a scan that did not come to its end is an error, too.
+A finding is a failure, one that a reviewer decided to be a false alarm a skipped test with the reason; a file that could not be
+assessed is an error (a skipped test where it was let through), a picture that was not judged a skipped test; a scan that did not
+come to its end is an error, too.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import re
 from xml.etree import ElementTree
 
 from imgscan.printable import printable
-from imgscan.report.human import UNFINISHED, evidence_text, finding_text, inside_text, passed_over_text
+from imgscan.report.human import UNFINISHED, evidence_text, finding_text, inside_text, passed_over_text, review_text
 from imgscan.report.jsonl import Line
-from imgscan.report.record import Record
+from imgscan.report.record import Record, is_false_alarm
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0
 
@@ -24,10 +25,11 @@ def render(record: Record) -> str:
     cut = int(not record.complete)
     broken = 0 if record.let_through else len(record.skipped)
     errors = broken + cut
-    counts = {"tests": str(len(record.results) + cut), "failures": str(record.flagged), "errors": str(errors)}
+    dismissed = sum(line["flagged"] for line in record.dismissed)
+    counts = {"tests": str(len(record.results) + cut), "failures": str(record.flagged - dismissed), "errors": str(errors)}
     root = ElementTree.Element("testsuites", {"name": "imgscan", "time": seconds, **counts})
     facts = {
-        "skipped": str(len(record.withheld) + len(record.skipped) - broken),
+        "skipped": str(len(record.withheld) + dismissed + len(record.skipped) - broken),
         "timestamp": record.run["started"].removesuffix("+00:00"),
         "time": seconds,
     }
@@ -50,11 +52,13 @@ def render(record: Record) -> str:
                 ElementTree.SubElement(case, "error", {"type": "not-assessed", "message": _text(line["reason"])})
         elif line.get("withheld"):
             ElementTree.SubElement(case, "skipped", {"message": line["withheld"]})
+        elif line.get("flagged") and is_false_alarm(line):
+            ElementTree.SubElement(case, "skipped", {"message": _text(f"{review_text(line)} ({finding_text(line)})")})
         elif line.get("flagged"):
             made = ElementTree.SubElement(case, "failure", {"type": line["level"], "message": _text(finding_text(line))})
-            made.text = "\n".join([_region(one, line["regions"]) for one in line["regions"]] + _looked_at(line))
+            made.text = "\n".join([_region(one, line["regions"]) for one in line["regions"]] + _looked_at(line) + _decided(line))
         elif line.get("reported") or line.get("known"):  # a passed test that has something to say
-            said = [finding_text(line), *_looked_at(line), *["known from the baseline"] * line.get("known", False)]
+            said = [finding_text(line), *_looked_at(line), *_decided(line), *["known from the baseline"] * line.get("known", False)]
             ElementTree.SubElement(case, "system-out").text = _text("\n".join(said))
     if not record.complete:
         case = ElementTree.SubElement(suite, "testcase", {"name": UNFINISHED, "classname": "imgscan.scan", "time": "0"})
@@ -66,6 +70,11 @@ def render(record: Record) -> str:
 def _looked_at(line: Line) -> list[str]:
     within = inside_text(line)
     return [f"looked at {within}"] if within else []
+
+
+def _decided(line: Line) -> list[str]:
+    said = review_text(line)
+    return [_text(f"decided by a reviewer: {said}")] if said else []
 
 
 def _region(region: Line, regions: list[Line]) -> str:

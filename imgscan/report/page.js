@@ -1,22 +1,28 @@
-// The HTML report: sorting and filtering of the table, and the sliders.  Without it the page can be read all the same.
+// The HTML report: sorting and filtering of the pictures, and the sliders.  Without it the page can be read all the same.
 document.body.classList.add('on');
 const table = document.getElementById('t');
 const rows = [...table.tBodies[0].rows];
 const words = document.getElementById('q');
 const only = document.getElementById('only');
+const undecided = document.getElementById('undecided');
 
 function filter() {
   const text = words.value.toLowerCase();
   let shown = 0;
   for (const row of rows) {
-    const show = row.cells[0].textContent.toLowerCase().includes(text) && (!only.checked || row.dataset.flagged === '1');
+    const open = row.dataset.flagged === '1' && !row.dataset.decision;
+    const wanted = (!only.checked || row.dataset.flagged === '1') && (!undecided.checked || open);
+    const show = row.cells[0].textContent.toLowerCase().includes(text) && wanted;
     row.hidden = !show;
+    const link = row.cells[0].querySelector('a');
+    if (link) document.querySelector(link.getAttribute('href')).hidden = !show;
     shown += show;
   }
   document.getElementById('n').textContent = `${shown} of ${rows.length} pictures`;
 }
 words.addEventListener('input', filter);
 only.addEventListener('change', filter);
+undecided.addEventListener('change', filter); // only then: what was just decided stays until its note is written
 document.getElementById('filter').addEventListener('submit', (event) => event.preventDefault());
 
 for (const button of table.querySelectorAll('th button')) {

@@ -6,6 +6,8 @@ so is a picture that was not judged.
 
 What a baseline has is only counted, as `known` in the properties of the run.  Viewers that honour `suppressions` would hide such a
 result anyway; GitHub ignores them (github/codeql-action, issue 1230) and would open an alert for each, also at level `note`.
+What a reviewer decided to be a false alarm after the scan is a result with such a suppression, whose justification is the note; for
+GitHub, scan with the decisions as the baseline.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from urllib.parse import quote
 from imgscan.printable import printable
 from imgscan.report.human import evidence_text, inside_text, passed_over_text
 from imgscan.report.jsonl import Line
-from imgscan.report.record import Record
+from imgscan.report.record import Record, is_false_alarm
 
 _SAFE = "/~@!$&'()*+,;=-._"
 RULE = "tampered-region"
@@ -71,11 +73,12 @@ def render(record: Record) -> str:
     }
     if record.summary is not None:
         invocation["exitCode"] = record.summary["exit_code"]
+    any_decided = any("review" in line for line in record.findings)
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
         "invocations": [invocation],
-        "results": [_result(line) for line in record.findings],
+        "results": [_result(line, any_decided) for line in record.findings],
         "properties": {name: record.run.get(name) for name in ("model", "weights", "fail_on", "report_from")}
         | {"known": len(record.known)}
         | ({"licences": record.run["licences"]} if "licences" in record.run else {}),
@@ -88,7 +91,8 @@ def render(record: Record) -> str:
     return json.dumps(document, indent=1) + "\n"
 
 
-def _result(line: Line) -> dict[str, Any]:
+def _result(line: Line, any_decided: bool) -> dict[str, Any]:
+    """Where any finding was decided, all say whether they are suppressed (3.27.23: all or none)."""
     regions = line["regions"]
     where = "; ".join(_region(one, regions) for one in regions[:3])
     share = f"{100 * line['area']:.1f} % of the picture"
@@ -116,8 +120,19 @@ def _result(line: Line) -> dict[str, Any]:
             "remarks": line.get("remarks", []),
             "mask": printable(line["mask"]),
             "overlay": printable(line["overlay"]),
-        },
+        }
+        | ({"review": {name: printable(fact) for name, fact in line["review"].items()}} if "review" in line else {}),
+        **({"suppressions": _suppressions(line)} if any_decided else {}),
     }
+
+
+def _suppressions(line: Line) -> list[dict[str, Any]]:
+    """Outside the picture, by a reviewer; empty: the finding holds."""
+    if not is_false_alarm(line):
+        return []
+    review = line["review"]
+    why = printable(review["note"]) or "a reviewer decided that it is a false alarm"
+    return [{"kind": "external", "status": "accepted", "justification": why, "properties": {"time": review["time"]}}]
 
 
 def _region(region: Line, regions: list[Line]) -> str:

@@ -131,6 +131,14 @@ ASSESSED = _object(
     known={"type": "boolean", "description": "at or above report_from, and in the baseline"},
 )
 ASSESSED["properties"] |= {
+    "review": _object(
+        decision={"enum": ["confirmed", "false alarm", "unsure"]},
+        note=_TEXT,
+        time=_TEXT | {"format": "date-time"},
+        version=_TEXT | {"description": "of imgscan, on whose page it was decided"},
+        run=_TEXT | {"description": "key of the run that the page was of"},
+    )
+    | {"description": "what a reviewer decided, where somebody did: of --baseline, or of imgscan report --decisions"},
     "withheld": {
         "type": ["string", "null"],
         "description": "why the picture was not judged (score 0, nothing marked), as a text that goes on after its name",

@@ -1,6 +1,7 @@
 """The HTML report in a real headless browser; skipped where there is none."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -72,6 +73,24 @@ def test_sort_filter_and_slider(page: Any) -> None:
     slider = page.find_element("css selector", "#f2 input[type=range]")
     page.execute_script("arguments[0].value = 60; arguments[0].dispatchEvent(new Event('input'))", slider)
     assert page.find_element("css selector", "#f2 .over").value_of_css_property("clip-path") == "inset(0px 40% 0px 0px)"
+
+
+def test_a_decision_by_keyboard_is_there_after_a_reload_and_is_saved(page: Any) -> None:
+    """The three pictures of the page are the same: they are decided together."""
+    page.execute_script("URL.createObjectURL = (blob) => { blob.text().then((text) => { window.saved = text; }); return '#'; }")
+    page.find_element("id", "next").click()
+    page.switch_to.active_element.send_keys("\ue012")  # left, from undecided
+    assert page.find_element("id", "decided").text == "3 of 3 findings decided"
+    note = page.find_element("css selector", "#f1 .note input")
+    note.send_keys("a lamp")
+    page.find_element("id", "save").click()
+    line = json.loads(page.execute_async_script("const done = arguments[0]; setTimeout(() => done(window.saved), 100)"))
+    assert (line["decision"], line["note"], line["path"].endswith("0.png")) == ("unsure", "a lamp", True)
+    page.refresh()
+    assert page.find_element("css selector", "#f2 .note input").get_attribute("value") == "a lamp"
+    assert page.find_element("css selector", "#f2 input[value=unsure]").is_selected()
+    page.find_element("id", "undecided").click()
+    assert shown(page) == []
 
 
 def test_pictures_are_embedded_and_boxes_lie_where_they_should(page: Any) -> None:
