@@ -141,6 +141,14 @@ def calibrate(
         ),
     ],
     pristine: Annotated[list[Path], typer.Option(help="Untouched pictures, like those that will be scanned; repeatable.")],
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A reviewer's decisions.jsonl: confirmed and unsure pictures are left out; false alarms from elsewhere count too, "
+            "for the thresholds, not for the rates.",
+        ),
+    ] = None,
     copies: Annotated[bool, typer.Option("--copies", help="Also count seven copies of each: smaller, saved once more.")] = False,
     cluster: Cluster = None,
     device: Device = "auto",
@@ -171,6 +179,7 @@ def calibrate(
         csv_file=csv,
         false_alarms=false_alarms,
         cluster=cluster,
+        decisions=decisions,
     )
 
 

@@ -1,15 +1,19 @@
 """decisions.jsonl: what is read and what is refused, and what becomes of it in records, reports and baselines."""
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import jsonschema
+import numpy as np
 import pytest
+from PIL import Image
 
 from imgscan.baseline import Baseline, read_baseline
+from imgscan.commands.calibrate import calibrate_command
 from imgscan.commands.report import report_command
 from imgscan.decisions import DECISIONS, Decisions, decisions_of, read_decisions, remarks, reviewed
 from imgscan.errors import InputError
@@ -184,3 +188,37 @@ def test_report_takes_decisions(tmp_path: Path, capsys: pytest.CaptureFixture[st
     with pytest.raises(InputError, match=r"--decisions: .*results\.jsonl: line 1 is no decision"):
         report_command(results, outputs=[], name=None, as_schema=False, decisions=results)
     assert len(read_decisions(file).latest) == 2
+
+
+def test_calibration_leaves_out_what_is_not_cleared_and_adds_false_alarms(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Six pictures of noise in the sample, of which one is confirmed and one unsure, and four false alarms: one in the sample, one
+    elsewhere, one altered since, one gone."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "other").mkdir()
+    places = [*(tmp_path / "in" / f"{number}.png" for number in range(6)), *(tmp_path / "other" / f"{n}.png" for n in range(3))]
+    for place in places:
+        Image.fromarray(rng.integers(0, 255, (96, 96, 3), np.uint8)).save(place)
+    words = {0: "confirmed", 1: "unsure", 2: "false alarm", 6: "false alarm", 7: "false alarm", 8: "false alarm"}
+    digests = {number: hashlib.sha256(places[number].read_bytes()).hexdigest() for number in words}
+    lines = [decided(decision=word, sha256=digests[number], path=str(places[number])) for number, word in words.items()]
+    file, table = tmp_path / "decisions.jsonl", tmp_path / "scores.csv"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    places[7].write_bytes(places[0].read_bytes())
+    places[8].unlink()
+    how: dict[str, Any] = {"copies": False, "device": "cpu", "jobs": 0, "batch": None, "side": None, "accept_licence": False}
+    calibrate_command(["ela"], pristine=[tmp_path / "in"], csv_file=table, false_alarms=0.5, decisions=file, **how)
+    shown = capsys.readouterr()
+    assert "left out 2 of 6 pictures, confirmed or unsure" in shown.err
+    assert f"left out 2 of its false alarms, no longer at their paths: {places[7]} for one" in shown.err
+    assert "# of 1 decided false alarms" in shown.out
+    assert "pictures = 4\n" in shown.out
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [(row["picture"], row["form"]) for row in rows] == [
+        *((str(place), "as they are") for place in places[2:6]),
+        (str(places[6]), "decided"),
+    ]
+    with pytest.raises(InputError, match="no pictures in"):
+        calibrate_command(["ela"], pristine=[places[0]], csv_file=None, decisions=file, **how)

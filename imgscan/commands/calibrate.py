@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from imgscan.datasets.resaved import COPIES, copy_form, resaved
+from imgscan.decisions import read_decisions, remarks
 from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError
 from imgscan.evaluation.seen import seen, trained_files
@@ -21,13 +22,15 @@ from imgscan.pipeline import assess_by_each, scan
 from imgscan.printable import say
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped, Source
+from imgscan.report.record import FALSE_ALARM
 from imgscan.scanner import Scanner, build_scanner
 from imgscan.shared import Shared
 from imgscan.store import write_rows
-from imgscan.weights import check_side, find_model
+from imgscan.weights import check_side, file_sha256, find_model
 from imgscan.workers import busy, each
 
 AS_IS = "as they are"  # pictures that are no copies
+DECIDED = "decided"  # false alarms of a reviewer's decisions: chosen because they raised an alarm, so no sample of anything
 INTERVAL = "95 %, two-sided, Clopper-Pearson, of pictures as they are"  # copies of one are not independent
 # level -> share of untouched pictures that may reach it; `default` is what counts where nobody names another
 LEVEL_RATES = {"possible": 0.05, DEFAULT: 0.02, "likely": 0.01, "certain": 0.001}
@@ -58,11 +61,18 @@ def threshold_of_forms(forms: Mapping[str, list[float]], rate: float) -> float |
     Copies that were saved once more raise few alarms: in one count with them, pictures as they are may raise more than the rate
     that is promised.
 
+    Decided false alarms are counted besides: they can only raise it, and make no sample large enough.
+
     None when all forms together are too few; where only those as they are are too few, all forms decide.
     """
-    together = threshold([score for some in forms.values() for score in some], rate)
-    as_is = threshold(forms.get(AS_IS, []), rate)
-    return together if together is None or as_is is None else max(together, as_is)
+    everything = [score for form, some in forms.items() if form != DECIDED for score in some]
+    as_is = forms.get(AS_IS, [])
+    found = [(sample, threshold(sample, rate)) for sample in (everything, as_is)]
+    if found[0][1] is None:
+        return None
+    measured = [at for _, at in found if at is not None]
+    more = [threshold([*sample, *forms.get(DECIDED, ())], rate) for sample, at in found if at is not None]
+    return max(measured + [at for at in more if at is not None])
 
 
 def thresholds(forms: Mapping[str, list[float]], rates: Mapping[str, float]) -> dict[str, float | None]:
@@ -91,6 +101,7 @@ def calibrate_command(
     csv_file: Path | None,
     false_alarms: float | None = None,
     cluster: str | None = None,
+    decisions: Path | None = None,
 ) -> ExitCode:
     """Print [[operating_points]] for a weights card, or for those of several models; a level that the sample is too small for is
     named on stderr, and how many pictures a model does not judge: they raise no alarm in a scan, and count for nothing here.
@@ -99,12 +110,15 @@ def calibrate_command(
 
     What models have in common is computed once on a CPU.  With `copies` the pictures count in the forms of datasets.resaved too,
     smaller and saved once more: see `thresholds`.  `csv_file` receives every score.  `cluster` is a clustering in place of the
-    cards' own, as for a scan; the thresholds say that they are of it.
+    cards' own, as for a scan; the thresholds say that they are of it.  What a reviewer's `decisions` do not clear is left out, and
+    false alarms elsewhere take part in the thresholds, see threshold_of_forms, but not in the rates that are measured: they were
+    chosen because they raised an alarm.
     """
     if false_alarms is not None and not 0 < false_alarms < 1:
         raise InputError(f"--false-alarms {false_alarms:g}: wanted a share of the untouched pictures, between 0 and 1: 0.01 is 1 %")
     rates = LEVEL_RATES if false_alarms is None else {DEFAULT: false_alarms}
     sources = find(pristine)
+    sources, decided = (sources, []) if decisions is None else _decided(decisions, sources)
     if not sources:
         raise InputError(f"no pictures in {', '.join(map(str, pristine))}; wanted untouched pictures")
     shared = Shared()
@@ -135,8 +149,12 @@ def calibrate_command(
     rows: list[tuple[str, str, str, float]] = []  # model, picture, form, score
     drawn = dict.fromkeys(scanners, 0)  # pictures that are not judged
     skipped = False
-    with TemporaryDirectory(prefix="imgscan-") as folder, bar("calibrating", len(sources) * (1 + copies * len(COPIES))) as progress:
+    with (
+        TemporaryDirectory(prefix="imgscan-") as folder,
+        bar("calibrating", len(sources) * (1 + copies * len(COPIES)) + len(decided)) as progress,
+    ):
         shown = [_Shown(source.path, AS_IS, source) for source in sources]
+        shown += [_Shown(source.path, DECIDED, source) for source in decided]
         if copies:
             shown += _copies(sources, Path(folder))
         answered = _scores([one.source for one in shown], list(scanners.values()))
@@ -157,7 +175,8 @@ def calibrate_command(
             print(f"{'' if number == 0 else chr(10)}# {model}")
         if drawn[model]:
             say(f"imgscan: {model}: left out {drawn[model]} of {len(shown)} pictures, not judged: they look drawn or typeset")
-        found = _show(model, forms, rates, len({picture for one, picture, *_ in rows if one == model}), copies, asked[model])
+        photographs = len({picture for one, picture, form, _ in rows if one == model and form != DECIDED})
+        found = _show(model, forms, rates, photographs, copies, asked[model])
         skipped = skipped or not found
     if csv_file is not None:  # after what was measured is on stdout: the file may fail
         write_rows(csv_file, ["model", "picture", "form", "score"], rows)
@@ -199,19 +218,22 @@ def _show(
 ) -> int:
     """Print the operating points of one model with the clustering that was asked for; how many there are."""
     found = 0
+    levels = thresholds(forms, rates)
+    decided = forms.get(DECIDED, [])
+    forms = {form: some for form, some in forms.items() if form != DECIDED}
     scores = [score for some in forms.values() for score in some]
     if copies:
         complete = len(scores) == photographs * (1 + len(COPIES))  # all could be read, and none was too small
         many = f"{'' if complete else 'at most '}{len(COPIES)} copies of each"
         print(f"# {len(scores)} pictures: {photographs} photographs and {many} ({', '.join(COPIES)})")
-    for level, score in thresholds(forms, rates).items():
+    for level, score in levels.items():
         if score is None:
             rate = rates[level]
             few = f"{len(scores)} pictures cannot show a rate of {rate:g}; wanted at least {math.ceil(round(1 / rate, 6))}"
             say(f"imgscan: {model}: {level}: {few}")
             continue
         if score > 1:
-            sure = f"{sum(s >= 1 for s in scores)} of {len(scores)} pictures have the score 1"
+            sure = f"{sum(s >= 1 for s in [*scores, *decided])} of {len(scores) + len(decided)} pictures have the score 1"
             say(f"imgscan: {model}: {level}: {sure}; no threshold keeps to a rate of {rates[level]:g}")
             continue
         found += 1
@@ -220,6 +242,8 @@ def _show(
         print()
         if copies:
             print("# " + ", ".join(f"{form}: {reached[form]} of {len(forms[form])}" for form in (AS_IS, *COPIES) if form in forms))
+        if decided:
+            print(f"# of {len(decided)} decided false alarms {sum(s >= score for s in decided)} reach it; they are not in the rate")
         print(f'[[operating_points]]\nlevel = "{level}"')
         if asked is not None:
             print(f'cluster = "{asked}"')
@@ -229,6 +253,40 @@ def _show(
                 print(f"as_is = {reached[AS_IS] / own:.4f}\nphotographs = {own}")
             print(f"interval = {[*interval_of(reached[AS_IS], own)]}  # {INTERVAL}: {reached[AS_IS]} of {own}")
     return found
+
+
+def _decided(file: Path, sources: list[Source]) -> tuple[list[Source], list[Source]]:
+    """What a reviewer's decisions make of the sample: the sources that nobody took for forged, and the pictures elsewhere that were
+    decided to be false alarms.
+
+    Raises:
+        InputError: see read_decisions.
+    """
+    try:
+        made = read_decisions(file)
+    except InputError as error:
+        raise InputError(f"--decisions: {error}") from error
+    for remark in remarks(made):
+        say(f"imgscan: {file}: {remark}")
+    digests = {source.path: _digest(source.path) for source in sources}
+    doubted = {sha256 for sha256, one in made.latest.items() if one.decision != FALSE_ALARM}
+    kept = [source for source in sources if digests[source.path] not in doubted]
+    if len(kept) < len(sources):
+        say(f"imgscan: {file}: left out {len(sources) - len(kept)} of {len(sources)} pictures, confirmed or unsure")
+    there = set(digests.values())
+    alarms = [one for one in made.false_alarms if one.sha256 not in there]
+    found = [one for one in alarms if _digest(Path(one.path)) == one.sha256]
+    if lost := [one for one in alarms if one not in found]:
+        say(f"imgscan: {file}: left out {len(lost)} of its false alarms, no longer at their paths: {lost[0].path} for one")
+    return kept, [Source(Path(one.path), Path(one.path).name) for one in found]
+
+
+def _digest(path: Path) -> str | None:
+    """None: it cannot be read."""
+    try:
+        return file_sha256(path)
+    except (OSError, ValueError):  # a name with a NUL byte
+        return None
 
 
 def _copies(sources: list[Source], folder: Path) -> list[_Shown]:

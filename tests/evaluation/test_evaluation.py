@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imgscan.commands.calibrate import AS_IS, LEVEL_RATES, _show, threshold, threshold_of_forms, thresholds
+from imgscan.commands.calibrate import AS_IS, DECIDED, LEVEL_RATES, _show, threshold, threshold_of_forms, thresholds
 from imgscan.datasets.entries import Entry
 from imgscan.decode import decode
 from imgscan.detectors import DETECTORS
@@ -562,6 +562,21 @@ def test_an_interval_holds_though_the_threshold_was_set_on_the_same_pictures() -
         low, high = interval_of(sum(score >= at for score in scores), 60)
         held.append(low <= 1 - at <= high)
     assert np.mean(held) >= 0.95
+
+
+def test_decided_false_alarms_raise_a_threshold_and_are_no_sample(capsys: pytest.CaptureFixture[str]) -> None:
+    """With rate 0.02 one of 60 may reach it: 0.50 and 0.51 are on either side."""
+    scores = [number / 100 for number in range(-8, 52)]
+    forms = {AS_IS: scores, DECIDED: [0.9, 0.8, 0.7]}
+    assert threshold(scores, 0.02) == 0.505
+    assert threshold_of_forms(forms, 0.02) == 0.85, "one of 63"
+    assert threshold_of_forms({AS_IS: scores, DECIDED: [0.1] * 90}, 0.02) == 0.505, "three of 150 would be 0.485"
+    assert threshold_of_forms({AS_IS: scores[:49], DECIDED: [0.9] * 100}, 0.02) is None, "50 are wanted that nobody chose"
+    assert threshold_of_forms({"q90": scores * 7, **forms}, 0.02) == 0.85, "nor are they lost among copies"
+    assert _show("some", forms, {"default": 0.02}, 60, copies=False, asked=None) == 1
+    shown = capsys.readouterr().out
+    assert "# of 3 decided false alarms 1 reach it; they are not in the rate" in shown
+    assert "score = 0.85\nfalse_alarms = 0.0000\npictures = 60\ninterval = [0.0, 0.0596]" in shown
 
 
 def test_copies_count_for_no_interval(capsys: pytest.CaptureFixture[str]) -> None:

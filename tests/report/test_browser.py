@@ -77,14 +77,17 @@ def test_sort_filter_and_slider(page: Any) -> None:
 
 def test_a_decision_by_keyboard_is_there_after_a_reload_and_is_saved(page: Any) -> None:
     """The three pictures of the page are the same: they are decided together."""
-    page.execute_script("URL.createObjectURL = (blob) => { blob.text().then((text) => { window.saved = text; }); return '#'; }")
+    page.execute_script(
+        "URL.createObjectURL = (blob) => { blob.text().then((text) => { window.written = text; }); return '#'; };"
+        "HTMLAnchorElement.prototype.click = () => {};"
+    )
     page.find_element("id", "next").click()
     page.switch_to.active_element.send_keys("\ue012")  # left, from undecided
     assert page.find_element("id", "decided").text == "3 of 3 findings decided"
     note = page.find_element("css selector", "#f1 .note input")
     note.send_keys("a lamp")
     page.find_element("id", "save").click()
-    line = json.loads(page.execute_async_script("const done = arguments[0]; setTimeout(() => done(window.saved), 100)"))
+    line = json.loads(page.execute_async_script("const done = arguments[0]; setTimeout(() => done(window.written), 100)"))
     assert (line["decision"], line["note"], line["path"].endswith("0.png")) == ("unsure", "a lamp", True)
     page.refresh()
     assert page.find_element("css selector", "#f2 .note input").get_attribute("value") == "a lamp"
