@@ -209,6 +209,8 @@ def _run(
         "clustering": asdict(scanner.clustering),
         "localize": asdict(scanner.localizing),
     }
+    # An interval that no card states decides nothing.
+    stated = decisive | {"operating_points": _facts([point.with_interval() for point in model.points])}
     key = digest_of(decisive | {"networks": [shape_of(card) for card in model.cards], "revision": REVISION})
     tally = Tally()
     paths_only = options.only_paths or options.print0  # bytes, which would be written behind a bar on the same terminal
@@ -226,8 +228,7 @@ def _run(
             lines.write(
                 run_line(
                     started=datetime.now(UTC).isoformat(timespec="seconds"),
-                    **{name: fact for name, fact in decisive.items() if name not in ("schema", "version", "operating_points")},
-                    operating_points=_facts([point.with_interval() for point in model.points]),
+                    **{name: fact for name, fact in stated.items() if name not in ("schema", "version")},
                     licences=licence_facts(model.cards, options.accept_licence),
                     fail_on=asdict(gates.fail_on),
                     report_from=asdict(gates.report_from),

@@ -619,6 +619,16 @@ def test_a_baseline_and_an_area_keep_findings_from_failing(tmp_path: Path) -> No
     assert (sarif["results"], sarif["properties"]["known"]) == ([], 1)
     again = run("scan", tmp_path / "in", *flags, "--baseline", tmp_path / "second", "--out", tmp_path / "third")
     assert again.returncode == ExitCode.CLEAN, "a baseline made with a baseline keeps its findings"
+    facts = {"sha256": lines[1]["sha256"], "decision": "false alarm", "note": "a lamp", "time": "2026-11-30T15:00:00Z"}
+    line = {"type": "decision", "schema": "imgscan.decisions/1", "path": "a.png", **facts, "version": "0.1.0", "run": ""}
+    (tmp_path / "decisions.jsonl").write_text(json.dumps(line))
+    decided = run("scan", tmp_path / "in", *flags, "--baseline", tmp_path / "decisions.jsonl", "--out", tmp_path / "third")
+    assert decided.returncode == ExitCode.CLEAN, decided.stderr
+    (_, found, _) = [json.loads(line) for line in (tmp_path / "third" / "results.jsonl").read_text().splitlines()]
+    assert (found["known"], found["review"]["note"]) == (True, "a lamp")
+    without = run("scan", tmp_path / "in", *flags, "--out", tmp_path / "third")
+    assert (without.returncode, "1 of them from an earlier scan" in without.stderr) == (ExitCode.FINDINGS, True), without.stderr
+    assert "review" not in (tmp_path / "third" / "results.jsonl").read_text(), "it is no part of what was found"
     small = run("scan", tmp_path / "in", *flags, "--min-area", "0.5", "--out", tmp_path / "small")
     assert small.returncode == ExitCode.CLEAN
 
