@@ -212,7 +212,7 @@ def test_calibration_leaves_out_what_is_not_cleared_and_adds_false_alarms(
     calibrate_command(["ela"], pristine=[tmp_path / "in"], csv_file=table, false_alarms=0.5, decisions=file, **how)
     shown = capsys.readouterr()
     assert "left out 2 of 6 pictures, confirmed or unsure" in shown.err
-    assert f"left out 2 of its false alarms, no longer at their paths: {places[7]} for one" in shown.err
+    assert f"left out 2 of its false alarms, what lies at their paths, from here, has not their SHA-256: {places[7]}" in shown.err
     assert "# of 1 decided false alarms" in shown.out
     assert "pictures = 4\n" in shown.out
     rows = list(csv.DictReader(table.read_text().splitlines()))

@@ -277,7 +277,8 @@ def _decided(file: Path, sources: list[Source]) -> tuple[list[Source], list[Sour
     alarms = [one for one in made.false_alarms if one.sha256 not in there]
     found = [one for one in alarms if _digest(Path(one.path)) == one.sha256]
     if lost := [one for one in alarms if one not in found]:
-        say(f"imgscan: {file}: left out {len(lost)} of its false alarms, no longer at their paths: {lost[0].path} for one")
+        why = "what lies at their paths, from here, has not their SHA-256"
+        say(f"imgscan: {file}: left out {len(lost)} of its false alarms, {why}: {lost[0].path} for one")
     return kept, [Source(Path(one.path), Path(one.path).name) for one in found]
 
 

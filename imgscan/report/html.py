@@ -96,8 +96,8 @@ def _threshold_text(run: Line) -> str:
     if point is None:
         return f"A finding is {f'of level {level} or above' if score is None else f'a score of {score:g} or more'}{least}."
     name = "the default" if point["level"] == "default" else f"level {point['level']}"
-    low, high = point.get("interval") or (None, None)  # records of earlier versions do not have it
-    sure = "" if low is None else f" (95 % interval: {100 * low:.1f} to {100 * high:.1f} %)"
+    interval = [f"{100 * end:.1f}" for end in point.get("interval", ())]  # records of earlier versions do not have it
+    sure = f" (95 % interval: {' to '.join(interval)} %)" if interval else ""
     share = f"{_percent(point['false_alarms'])} of {point['pictures']} untouched pictures"
     if point.get("photographs"):  # the interval is of these, for copies of one photograph are not independent
         as_is = f"{_percent(point['as_is'])} of {point['photographs']} untouched photographs{sure}"

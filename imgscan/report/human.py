@@ -39,7 +39,8 @@ def review_text(line: Line) -> str:
     """What a reviewer decided, and why; "" where nobody did."""
     if not (review := line.get("review")):
         return ""
-    return review["decision"] + (f": {printable(review['note'])}" if review["note"] else "")
+    why = f": {printable(review['note'])}" if review["note"] else ""
+    return f"{review['decision']}{why}"
 
 
 def dismissed_text(record: Record) -> str:
