@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
+from imgscan.errors import InputError
 from imgscan.records import Box, Clusters, Evidence, Features, Map, Mask, Part, Region, Sought, Twins
 from imgscan.typed import within
 
@@ -36,12 +37,22 @@ class LocalizeSettings:
     grey: bool = False  # mark a pixel as the released FOCAL code does, whose enlarged map of 0 and 255 must exceed 127
     threshold: float = 0.5  # of a mask head's probability: where regions begin
     peak: float = 0.0  # a region is as strong as its strongest pixels, as many as this share of the picture; 0: as all of them
+    platt: tuple[float, ...] = ()  # a, b: a region of clusters is as strong as sigmoid(a x + b) of its distance x; (): as x
     together: bool = False  # where one region is strong enough, the weaker ones are marked too
     drawn: float = 1.0  # pictures that look drawn by so much or more (drawn.py) are not marked; 1: all are judged
     beside: float = 0.0  # in place of `strength`, if more, beside what a detector alone has marked; the operating point `likely`
 
     def __post_init__(self) -> None:
         within(self, 0, 1, "strength", "smallest", "share", "threshold", "peak", "drawn", "beside")
+        if self.platt and (len(self.platt) != 2 or self.platt[0] <= 0):
+            raise InputError(f"platt is {list(self.platt)}; wanted two numbers, of which the first is more than 0")
+
+    def scaled(self, distance: float) -> float:
+        """The strength, 0..1, of a region of clusters at a distance, 0..1: on the scale of what else marks (Platt, 1999)."""
+        if not self.platt:
+            return distance
+        slope, offset = self.platt
+        return (1 + math.tanh((slope * distance + offset) / 2)) / 2  # the logistic function, which does not overflow
 
     def judges(self, drawn: float) -> bool:
         """Whether a picture that looks drawn by so much, 0..1, is judged."""
@@ -62,7 +73,8 @@ def localize(
 
     `probability` ranks pixels by how far their feature is from the centre of the pristine cluster, (1 - cosine) / 2, and exists
     also where nothing is marked.  The released code has no such map (it answers 0 or 255); this one is ours.  A region of clusters
-    is as strong as its pixels are far, less CONTROL of how far they are in the control, where the features have one.
+    is as strong as its pixels are far, less CONTROL of how far they are in the control, where the features have one, on the scale
+    of the settings.
 
     Args:
         features: D x h x w, what was clustered.
@@ -99,7 +111,8 @@ def localize(
     most = round(settings.peak * height * width)
 
     def strength(values: npt.NDArray[np.float32]) -> float:
-        return region_strength(values, most)
+        own = region_strength(values, most)
+        return settings.scaled(own) if features.probability is None else own
 
     if verdict is None:
         regions = _regions(part, suspicion, settings, strength)

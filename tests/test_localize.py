@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from imgscan.errors import InputError
 from imgscan.localize import LocalizeSettings, copies, enlarge, localize, placed, region_strength
 from imgscan.records import Clusters, Features, Map, Part, Sought, Twins
 from imgscan.segment import segment
@@ -51,6 +52,28 @@ def test_clusters_are_as_strong_as_their_farthest_pixels_where_the_card_says_so(
     together = LocalizeSettings(peak=512 / (96 * 128), strength=0.19, together=True)
     assert localize(features, clusters, 96, 128, together).regions == most
     assert localize(features, clusters, 96, 128, replace(together, together=False)).regions == most[:1]
+
+
+def test_a_card_may_put_clusters_on_the_scale_of_what_else_marks_regions() -> None:
+    """Regions at a distance of 0.2: sigmoid(10 * 0.2 - 1) = 0.7311.  A mask head has its scale already."""
+    features, clusters = scene()
+    settings = LocalizeSettings(peak=50 / (96 * 128), platt=(10.0, -1.0))
+    mask = localize(features, clusters, 96, 128, settings)
+    assert [region.strength for region in mask.regions] == pytest.approx([0.7311, 0.7311], abs=1e-3)
+    assert mask.strongest == pytest.approx(0.7311, abs=1e-3)
+    assert mask.probability.max() == pytest.approx(0.2, abs=1e-3), "the map remains the distance"
+    assert not localize(features, clusters, 96, 128, replace(settings, strength=0.74)).regions
+    head = replace(features, probability=Map(torch.full((12, 16), 0.6), (8.0, 8.0)))
+    assert [region.strength for region in localize(head, clusters, 96, 128, settings).regions] == pytest.approx([0.6])
+
+
+def test_a_scale_does_not_overflow_and_has_two_numbers_of_which_the_first_rises() -> None:
+    assert LocalizeSettings(platt=(1e6, -1e6)).scaled(0.0) == 0
+    assert LocalizeSettings(platt=(1e6, 0.0)).scaled(1.0) == 1
+    assert LocalizeSettings().scaled(0.3) == 0.3
+    for wrong in ((1.0,), (0.0, 1.0), (-1.0, 0.0), (1.0, 2.0, 3.0)):
+        with pytest.raises(InputError, match=r"platt is .* wanted two numbers"):
+            LocalizeSettings(platt=wrong)
 
 
 def test_what_tells_clusters_apart_in_the_control_counts_half_against_them() -> None:
