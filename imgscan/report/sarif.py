@@ -15,7 +15,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
-from imgscan.printable import printable
+from imgscan.printable import name_bytes, printable
 from imgscan.report.human import evidence_text, inside_text, passed_over_text
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
@@ -135,7 +135,7 @@ def _location(line: Line) -> dict[str, Any]:
     if windows.drive and "/" not in path and not any(0xD800 <= ord(c) <= 0xDFFF for c in path):
         uri = windows.as_uri() if windows.is_absolute() else quote(windows.as_posix(), safe=_SAFE)
     else:
-        uri = quote(path.encode("utf-8", "surrogateescape"), safe=_SAFE)
+        uri = quote(name_bytes(path), safe=_SAFE)
         if path.startswith("/"):
             uri = f"file:///{uri.lstrip('/')}"  # of two slashes a reader would take the first folder for a host
     region = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
