@@ -24,57 +24,28 @@ _SAFE = "/~@!$&'()*+,;=-._"
 RULE = "tampered-region"
 PAPER = "https://arxiv.org/abs/2308.09307"  # what a region of another history is
 LEVELS = {"certain": "error", "likely": "error", "possible": "warning", "none": "warning"}  # of imgscan -> of SARIF
+_RULE = {
+    "id": RULE,
+    "name": "TamperedRegion",
+    "shortDescription": {"text": "Part of this picture has another history than the rest."},
+    "fullDescription": {
+        "text": "The traces or the JPEG history of a region differ from those of the rest of the same picture, as "
+        "those of pasted or retouched parts do, or it is there twice. A score is a ranking, not a probability; look at "
+        "the overlay."
+    },
+    "helpUri": PAPER,
+    "help": {"text": "Open the overlay of the picture in the output folder and compare it with the original source."},
+    "defaultConfiguration": {"level": "warning"},
+    "properties": {"tags": ["image-forensics"], "precision": "medium", "problem.severity": "warning"},
+}
 
 
 def render(record: Record) -> str:
     """One run: the rule, a result per finding, skipped files as notifications."""
-    driver = {
-        "name": "imgscan",
-        "semanticVersion": record.run["version"],
-        "rules": [
-            {
-                "id": RULE,
-                "name": "TamperedRegion",
-                "shortDescription": {"text": "Part of this picture has another history than the rest."},
-                "fullDescription": {
-                    "text": "The traces or the JPEG history of a region differ from those of the rest of the same picture, as "
-                    "those of pasted or retouched parts do, or it is there twice. A score is a ranking, not a probability; look at "
-                    "the overlay."
-                },
-                "helpUri": PAPER,
-                "help": {"text": "Open the overlay of the picture in the output folder and compare it with the original source."},
-                "defaultConfiguration": {"level": "warning"},
-                "properties": {"tags": ["image-forensics"], "precision": "medium", "problem.severity": "warning"},
-            }
-        ],
-    }
-    invocation: dict[str, Any] = {
-        "executionSuccessful": record.complete and (record.let_through or not record.skipped),
-        "startTimeUtc": record.run["started"].replace("+00:00", "Z"),
-        "toolExecutionNotifications": [
-            {
-                "level": "warning" if record.let_through else "error",
-                "message": {"text": f"{_plain(line['name'])} was not assessed: {_plain(line['reason'])}"},
-                "locations": [_location(line)],
-            }
-            for line in record.skipped
-        ]
-        + [
-            {
-                "level": "note",
-                "message": {"text": f"{_plain(line['name'])} was not judged: it {line['withheld']}"},
-                "locations": [_location(line)],
-            }
-            for line in record.withheld
-        ]
-        + [{"level": "note", "message": {"text": _plain(passed_over_text(record.passed_over))}}] * bool(record.passed_over),
-    }
-    if record.summary is not None:
-        invocation["exitCode"] = record.summary["exit_code"]
     run = {
-        "tool": {"driver": driver},
+        "tool": {"driver": {"name": "imgscan", "semanticVersion": record.run["version"], "rules": [_RULE]}},
         "columnKind": "unicodeCodePoints",
-        "invocations": [invocation],
+        "invocations": [_invocation(record)],
         "results": [_result(line) for line in record.findings],
         "properties": {name: record.run.get(name) for name in ("model", "weights", "fail_on", "report_from")}
         | {"known": len(record.known)}
@@ -86,6 +57,31 @@ def render(record: Record) -> str:
         "runs": [run],
     }
     return json.dumps(document, indent=1) + "\n"
+
+
+def _invocation(record: Record) -> dict[str, Any]:
+    """How the scan went: what was not assessed, not judged and not looked at."""
+    broken = "warning" if record.let_through else "error"
+    notifications = [
+        _notification(broken, f"{_plain(line['name'])} was not assessed: {_plain(line['reason'])}", line) for line in record.skipped
+    ]
+    notifications += [
+        _notification("note", f"{_plain(line['name'])} was not judged: it {_plain(line['withheld'])}", line)
+        for line in record.withheld
+    ]
+    if record.passed_over:
+        notifications.append(_notification("note", _plain(passed_over_text(record.passed_over))))
+    facts = {
+        "executionSuccessful": record.complete and (record.let_through or not record.skipped),
+        "startTimeUtc": record.run["started"].replace("+00:00", "Z"),
+        "toolExecutionNotifications": notifications,
+    }
+    return facts if record.summary is None else {**facts, "exitCode": record.summary["exit_code"]}
+
+
+def _notification(level: str, text: str, line: Line | None = None) -> dict[str, Any]:
+    located = {} if line is None else {"locations": [_location(line)]}
+    return {"level": level, "message": {"text": text}, **located}
 
 
 def _result(line: Line) -> dict[str, Any]:
