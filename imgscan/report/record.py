@@ -171,10 +171,11 @@ def _misfit(line: Line) -> str:
         return f"its schema is {line['schema']!r}, this imgscan reads {SCHEMA}; scan again"
     if kind not in ("run", "result", "summary"):
         return ""
-    status = line.get("status")
-    if kind == "result" and status not in ("assessed", "skipped"):
-        return f"{f'status is {status!r}' if 'status' in line else 'lacks status'}; wanted assessed or skipped"
-    said = complaint(line, _READ[status if kind == "result" else kind])
+    if kind == "result":
+        kind = line.get("status")
+        if kind not in ("assessed", "skipped"):
+            return f"{f'status is {kind!r}' if 'status' in line else 'lacks status'}; wanted assessed or skipped"
+    said = complaint(line, _READ[str(kind)])
     return f"{said}; wanted a results.jsonl of imgscan scan" if said.startswith("lacks") else said
 
 
