@@ -35,7 +35,7 @@ _REGION["properties"] |= {
         "items": {"enum": list(get_args(Evidence))},
         "description": "what speaks for it: traces in its pixels, a JPEG history other than the rest's, that it is there twice",
     },
-    "twin": {"type": ["array", "null"], "items": _COUNT, "description": "box of what it equals, elsewhere in the picture"},
+    "twin": {"type": ["array", "null"], **_BOX, "description": "box of what it equals, elsewhere in the picture"},
 }
 _GATE = {
     "type": "object",

@@ -16,7 +16,7 @@ from imgscan.report.formats import FORMATS, write_report
 from imgscan.report.record import read_record, to_record
 from imgscan.report.schema import ASSESSED, RUN, SKIPPED, SUMMARY
 from imgscan.report.verify import verify
-from tests.report.test_formats import FOUND, LINES, assessed
+from tests.report.test_formats import FOUND, LINES, REGIONS, assessed
 from tests.report.test_formats import RUN as RUN_LINE
 from tests.report.test_formats import SKIPPED as SKIPPED_LINE
 from tests.report.test_formats import SUMMARY as SUMMARY_LINE
@@ -68,6 +68,10 @@ def test_every_format_reads_a_damaged_record_or_refuses_it(tmp_path: Path) -> No
         (assessed("a.jpg", score=1.5), "line 2: score is 1.5; wanted number from 0 to 1"),
         (assessed("a.jpg", level="sure"), "line 2: level is 'sure'; wanted none or possible or likely or certain"),
         (assessed("a.jpg", regions=[{"box": [1, 2, 3]}]), "line 2: lacks regions[0].area, regions[0].strength"),
+        (
+            assessed("a.jpg", regions=[{**REGIONS[0], "twin": [1]}]),
+            "regions[0].twin is [1]; wanted array or null of at least 4",
+        ),
         (assessed("a.jpg", sha256="AB"), "line 2: sha256 is 'AB'; wanted string like ^[0-9a-f]{64}$"),
         ({"type": "result", "status": "assessed", "name": "a.jpg"}, "line 2: lacks path, sha256, bytes"),
         ({**SUMMARY_LINE, "exit_code": None}, "line 2: exit_code is None; wanted integer"),
