@@ -11,6 +11,7 @@ result anyway; GitHub ignores them (github/codeql-action, issue 1230) and would 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import quote
@@ -127,8 +128,10 @@ def _region(region: Line, regions: list[Line]) -> str:
 def _location(line: Line) -> dict[str, Any]:
     """The picture as it was named, at 1:1."""
     path, windows = line["path"], PureWindowsPath(line["path"])
-    # The record does not say where it was made: a path of Windows has a drive, no slash, and no byte that is not UTF-8.
-    if windows.drive and "/" not in path and not any(0xD800 <= ord(c) <= 0xDFFF for c in path):
+    # The record does not say where it was made: a path of Windows has a drive, no slash, and no byte that is not UTF-8; one without
+    # a drive is of Windows where the report is made there.
+    whole = windows.drive and "/" not in path
+    if (whole or (os.sep == "\\" and not path.startswith("/"))) and not any(0xD800 <= ord(c) <= 0xDFFF for c in path):
         uri = windows.as_uri() if windows.is_absolute() else quote(windows.as_posix(), safe=_SAFE)
     else:
         uri = quote(name_bytes(path), safe=_SAFE)

@@ -435,6 +435,14 @@ def test_sarif_names_any_path(path: str, uri: str) -> None:
     assert _location({"path": path})["physicalLocation"]["artifactLocation"]["uri"] == uri
 
 
+def test_sarif_on_windows_has_slashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code scanning knows the files of a repository by these."""
+    assert _location({"path": "photos\\a b.jpg"})["physicalLocation"]["artifactLocation"]["uri"] == "photos%5Ca%20b.jpg", "on Linux"
+    monkeypatch.setattr("imgscan.report.sarif.os.sep", "\\")
+    for path, uri in (("photos\\a b.jpg", "photos/a%20b.jpg"), ("photos/a.jpg", "photos/a.jpg"), ("/a.jpg", "file:///a.jpg")):
+        assert _location({"path": path})["physicalLocation"]["artifactLocation"]["uri"] == uri
+
+
 def with_pictures(folder: Path, name: str, size: tuple[int, int], **facts: object) -> dict[str, object]:
     """A finding whose picture and overlay lie in a folder."""
     (folder / "overlays").mkdir(exist_ok=True)
