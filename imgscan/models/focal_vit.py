@@ -144,6 +144,5 @@ class FocalViT(nn.Module):
 
 
 def build(size: ViTSize) -> nn.Module:
-    """The extractor with freshly initialised weights, no download: PyTorch's own and zeros in the position tables, as in the released
-    code; timm draws none of its own here."""
+    """The extractor with fresh weights, no download: PyTorch's own, and zeros in the position tables, as in the released code."""
     return FocalViT(size)
