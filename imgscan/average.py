@@ -24,8 +24,9 @@ MEASURED = ("operating_points", "results", "recipe")  # of one of them, and not 
 def average(cards: Sequence[Card], out: Path) -> Path:
     """Write the mean of the weights of some cards, float16 where that holds them, with a card.
 
-    Floats are averaged in float32; whole numbers, as the counters of batch norm, are the first's.  The card is the first one's,
-    without what was measured of that one: `imgscan calibrate` measures thresholds.
+    Floats are averaged in float32, the running statistics of batch norm too, which Izmailov et al. (SWA, UAI 2018) measure anew on
+    the training data; whole numbers, as the counters of batch norm, are the first's.  The card is the first one's, without what was
+    measured of that one: `imgscan calibrate` measures thresholds.
 
     Args:
         cards: of one network in one size, at least two.

@@ -15,6 +15,19 @@ def printable(text: str) -> str:
     return shown.replace("##[", "#\\x23[")
 
 
+def as_utf8(text: str) -> str:
+    """Text that any encoder of UTF-8 takes, lines and all: what is not UTF-8 in a name is shown as an escape, as printable does."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def name_bytes(name: str) -> bytes:
+    """A file's name as bytes, the same on every system: those that are not UTF-8 as POSIX has them, else as Windows has them."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogatepass")
+
+
 def say(text: str) -> None:
     """A line on stderr, whatever names are in it; where nobody reads that any more, nothing."""
     with suppress(OSError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from imgscan.decisions import read_decisions, remarks, reviewed
 from imgscan.errors import ExitCode, InputError
 from imgscan.find import real
-from imgscan.printable import printable, say
+from imgscan.printable import as_utf8, printable, say
 from imgscan.report.formats import find_format, format_of, write_report
 from imgscan.report.human import UNFINISHED
 from imgscan.report.record import Record, read_record, record_in
@@ -54,7 +54,7 @@ def report_command(
     for path in outputs:
         write_report(record, path)
     if shown is not None:
-        sys.stdout.write(shown.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+        sys.stdout.write(as_utf8(shown.render(record)))
     return ExitCode.CLEAN
 
 

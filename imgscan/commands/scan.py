@@ -22,13 +22,13 @@ from imgscan.find import FROM_STDIN, Filter, can_be_made, find, holds_scan, read
 from imgscan.judge import FailOn, least_score, parse_fail_on, parse_report_from
 from imgscan.licences import check_usable, licence_facts
 from imgscan.operating_points import OperatingPoint
-from imgscan.printable import printable, say
+from imgscan.printable import as_utf8, printable, say
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped, Source
 from imgscan.report.formats import Format, find_format, format_of, write_report
 from imgscan.report.human import finding_text, passed_over_text, summary_text, timing_text
-from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, result_line, run_line, summary_line
-from imgscan.report.record import read_record
+from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, read_lines, result_line, run_line, summary_line
+from imgscan.report.record import to_record
 from imgscan.weights import Model, check_side, find_model, shape_of
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def _run(
                     retire(out, key, whole=complete)
         if features is not None:
             features.clear()
-        record = read_record(out / "results.jsonl")
+        record = to_record(read_lines(out / "results.jsonl"), out)
         unwritten: list[OutputError] = []
         for path in _reports(options):
             try:
@@ -270,7 +270,7 @@ def _run(
             except OutputError as error:  # the others are written, and what was found is told, all the same
                 unwritten.append(error)
     if printed is not None:
-        sys.stdout.write(printed.render(record).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+        sys.stdout.write(as_utf8(printed.render(record)))
     if options.verbose:
         for row in timing_text(scanner.timings, seconds, network_rate(scanner)).split("\n"):
             say(row)

@@ -29,11 +29,8 @@ def box_blur(rgb: Array, labels: Array, rng: np.random.Generator) -> tuple[Array
 
 
 def gaussian_blur(rgb: Array, labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """A Gaussian of 3, 5 or 7 taps, whose sigma follows from their number as in OpenCV: 0.3 ((k - 1) / 2 - 1) + 0.8."""
-    size = _odd(rng)
-    sigma = 0.3 * ((size - 1) / 2 - 1) + 0.8
-    blurred = ndimage.gaussian_filter(rgb.astype(np.float64), (sigma, sigma, 0), mode="mirror", radius=(size // 2, size // 2, 0))
-    return to_bytes(blurred), labels
+    """A Gaussian of 3, 5 or 7 taps, those of OpenCV where no sigma is given."""
+    return blurred(rgb, _odd(rng)), labels
 
 
 def median_blur(rgb: Array, labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -143,6 +140,40 @@ def to_bytes(levels: npt.NDArray[np.floating[Any]]) -> Array:
     """Rounded and cut to 0..255."""
     rounded: Array = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
     return rounded
+
+
+def gaussian_taps(kernel: int) -> npt.NDArray[np.float64]:
+    """Weights of OpenCV's Gaussian of `kernel` taps (odd) where no sigma is given; they sum to 1.
+
+    Up to 7 taps OpenCV has a fixed table; beyond, exp(-x^2 / (2 sigma^2)) with sigma = 0.3 ((k - 1) / 2 - 1) + 0.8.
+
+    Raises:
+        ValueError: an even or a non-positive kernel.
+    """
+    if kernel < 1 or kernel % 2 == 0:
+        raise ValueError(f"kernel is {kernel}; wanted an odd number of pixels")
+    if kernel in _SMALL_TAPS:
+        return np.array(_SMALL_TAPS[kernel])
+    sigma = 0.3 * ((kernel - 1) / 2 - 1) + 0.8
+    taps = np.exp(-((np.arange(kernel) - kernel // 2) ** 2) / (2 * sigma**2))
+    weights: npt.NDArray[np.float64] = taps / taps.sum()
+    return weights
+
+
+_SMALL_TAPS = {
+    1: [1.0],
+    3: [0.25, 0.5, 0.25],
+    5: [0.0625, 0.25, 0.375, 0.25, 0.0625],
+    7: [0.03125, 0.109375, 0.21875, 0.28125, 0.21875, 0.109375, 0.03125],
+}
+
+
+def blurred(rgb: Array, kernel: int) -> Array:
+    """H x W x 3 uint8 as cv2.GaussianBlur(rgb, (kernel, kernel), 0) has it, `kernel` odd; edges mirrored."""
+    taps, levels = gaussian_taps(kernel), rgb.astype(np.float32)
+    for axis in (0, 1):
+        levels = ndimage.correlate1d(levels, taps, axis=axis, mode="mirror")
+    return to_bytes(levels)
 
 
 def sampled(array: npt.NDArray[Number], height: int, width: int, kernel: Image.Resampling) -> npt.NDArray[Number]:

@@ -5,7 +5,7 @@
            IMDLBenCo test list      {"name": path, ...}
            ForensicHub              [{"path": ..., "mask": ... or "Negative", "label": 0 or 1}, ...]
     .txt   CAT-Net, TruFor, SAFIRE  image,mask or None,jpg image[,type]
-           MVSS-Net                 image mask or None label
+           MVSS-Net                 image mask or None label (0 untouched, else the kind of forgery)
            CFLNet, compRAISE        image alone; IMDLBenCo's IMD2020 names give the mask: x_0.jpg -> x_0_mask.png
     .npy   FOCAL                    n x 2 array of image, mask or ""
     .csv   imgscan                  columns image, mask (empty: untouched), as `imgscan data synth` writes them
@@ -35,7 +35,7 @@ from imgscan.find import PICTURE_SUFFIXES
 Row = tuple[str, str]  # image, mask ("": untouched)
 _UNTOUCHED = frozenset({"", "none", "negative"})
 _SUFFIXES = "|".join(sorted(suffix[1:] for suffix in PICTURE_SUFFIXES))
-_SPACED = re.compile(rf"(.+?\.(?:{_SUFFIXES}))\s+(None|.+?)(?:\s+-?\d+)?", re.IGNORECASE)
+_SPACED = re.compile(rf"(.+?\.(?:{_SUFFIXES}))\s+(None|.+?)(?:\s+(-?\d+))?", re.IGNORECASE)
 _MASKED = ("_0", "_fake")  # ends of stems that say forged, in lists without masks
 
 
@@ -62,6 +62,9 @@ def read_manifest(path: Path, roots: Sequence[Path] = (), source: str = "", with
         rows, rule, more = reader(path)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8") from error
+    nameless = next((number for number, (image, _) in enumerate(rows, 1) if not image.strip()), None)
+    if nameless is not None:  # the folder itself would be found
+        raise InputError(f"{path}: entry {nameless} of {len(rows)} names no picture; wanted one in each")
     places = (path.parent, *roots)
     entries = [_entry(row, rule, places, source or path.stem) for row in rows]
     for inner in more:
@@ -84,9 +87,9 @@ def _entry(row: Row, rule: MaskRule, places: Sequence[Path], source: str) -> Ent
 
 def _found(name: str, places: Sequence[Path]) -> Path:
     """Where the file is; where it is nowhere, where it should be in the first place."""
-    name = name.replace("\\", "/")
-    there = (place / name for place in places if os.path.exists(place / name))  # noqa: PTH110 - Path.exists may raise
-    return next(there, places[0] / name)
+    slashed = name.replace("\\", "/")  # a list of Windows, unless files here have such names
+    there = (place / one for one in (name, slashed) for place in places if os.path.exists(place / one))  # noqa: PTH110 - may raise
+    return next(there, places[0] / slashed)
 
 
 Read = tuple[list[Row], MaskRule, list[str]]  # rows, the rule of their masks, further folders and lists
@@ -99,7 +102,7 @@ def _json(path: Path) -> Read:
         raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}") from error
-    if isinstance(data, dict) and all(isinstance(value, str) for value in data.values()):
+    if isinstance(data, dict) and "path" not in data and all(isinstance(value, str) for value in data.values()):
         return [], "white", list(data.values())
     rows: list[Row] = []
     more: list[str] = []
@@ -120,24 +123,34 @@ def _json(path: Path) -> Read:
 
 def _forensichub_mask(path: Path, number: int, item: dict[str, Any]) -> str:
     mask = str(item.get("mask") or "")
-    if item.get("label") == 1 and mask.lower() in _UNTOUCHED:
-        raise InputError(
-            f"{path}: item {number}, {item['path']}, has label 1 and no mask; a picture forged as a whole is no localization"
-        )
+    if str(item.get("label")).strip().lower() in ("1", "1.0", "true"):
+        _check_mask(path, f"item {number}", item["path"], mask, "1")
     return mask
 
 
+def _check_mask(path: Path, where: str, image: str, mask: str, label: str) -> None:
+    """A picture that is forged by its label must not pass for an untouched one."""
+    if mask.strip().lower() in _UNTOUCHED:
+        raise InputError(
+            f"{path}: {where}, {image}, has label {label} and no mask; a picture forged as a whole is no localization: remove it"
+        )
+
+
 def _text(path: Path) -> Read:
-    lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     rows: list[Row] = []
     rule: MaskRule = "white"
-    for number, line in enumerate(lines, 1):
-        if "," in line:
-            fields = [field.strip() for field in line.split(",")]
+    for number, line in enumerate(map(str.strip, path.read_text("utf-8-sig").split("\n")), 1):
+        fields = [field.strip() for field in line.split(",")]
+        by_commas = len(fields) > 1 and Path(fields[0]).suffix.lower() in PICTURE_SUFFIXES  # else a name may hold them
+        if not line:
+            continue
+        if not by_commas and (found := _SPACED.fullmatch(line)):
+            rows.append((found[1], found[2]))
+            if int(found[3] or 0) > 0:  # 0 is untouched, the others are kinds of forgeries
+                _check_mask(path, f"line {number}", found[1], found[2], found[3])
+        elif len(fields) > 1:
             rows.append((fields[0], fields[1]))
             rule = "any"  # CAT-Net and those after it take every level above 0
-        elif found := _SPACED.fullmatch(line):
-            rows.append((found[1], found[2]))
         elif Path(line).suffix.lower() in PICTURE_SUFFIXES:
             bare = Path(line).with_suffix("").as_posix()
             rows.append((line, f"{bare}_mask.png" if bare.endswith(_MASKED) else ""))

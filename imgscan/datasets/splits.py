@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from imgscan.datasets.entries import Entry
+from imgscan.printable import name_bytes
 
 Split = Literal["train", "val", "test"]
 
@@ -32,7 +33,7 @@ class SplitRule(Protocol):
 def position(entry: Entry) -> float:
     """Where a picture stands in [0, 1): the first 32 bits of the sha256 of its group, or of its lower-case stem, over 2^32."""
     key = (entry.group or entry.image.stem).lower()
-    return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()[:4], "big") / 2**32
+    return int.from_bytes(hashlib.sha256(name_bytes(key)).digest()[:4], "big") / 2**32
 
 
 @dataclass(frozen=True)

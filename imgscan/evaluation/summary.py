@@ -102,5 +102,8 @@ def mean_of(values: Sequence[float | None]) -> Mean | None:
     present = [value for value in values if value is not None]
     if not present:
         return None
-    low, high = bootstrap(present) or (None, None)
-    return Mean(sum(present) / len(present), low, high, len(present))
+    mean = sum(present) / len(present)
+    if (interval := bootstrap(present)) is None:
+        return Mean(mean, None, None, len(present))
+    # Resamples of equal values may round to the other side of their mean, and a negative error bar cannot be drawn.
+    return Mean(mean, min(interval[0], mean), max(interval[1], mean), len(present))

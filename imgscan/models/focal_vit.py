@@ -144,5 +144,5 @@ class FocalViT(nn.Module):
 
 
 def build(size: ViTSize) -> nn.Module:
-    """The extractor with freshly initialised weights (timm's initialisation, no download)."""
+    """The extractor with fresh weights, no download: PyTorch's own, and zeros in the position tables, as in the released code."""
     return FocalViT(size)

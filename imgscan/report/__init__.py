@@ -1,1 +1,2 @@
-"""Reports: the canonical JSON Lines (jsonl.py) and what is made from it (human.py)."""
+"""Reports: the canonical JSON Lines (jsonl.py, schema.py), reading them back (record.py, check.py), and the formats made from them
+(formats.py)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from imgscan.printable import as_utf8
 from imgscan.report.record import Record
 
 COLUMNS = (
@@ -36,7 +37,8 @@ COLUMNS = (
     "decision_note",
     "decision_time",
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for a formula
+# What spreadsheets take for a formula, the full-width signs too (OWASP, CSV Injection).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def render(record: Record) -> str:
@@ -75,6 +77,6 @@ def _cell(value: object) -> object:
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, str):
-        shown = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        shown = as_utf8(value)
         return f"'{shown}" if shown.startswith(_FORMULA) else shown
     return value

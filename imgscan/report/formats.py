@@ -57,4 +57,4 @@ def write_report(record: Record, path: Path) -> None:
     """
     text = format_of(path).render(replace(record, target=path.absolute().parent))
     with replacing(path) as new:
-        new.write_text(text, "utf-8", errors="surrogateescape", newline="")
+        new.write_text(text, "utf-8", errors="backslashreplace", newline="")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imgscan.printable import printable
+from imgscan.printable import as_utf8, printable
 from imgscan.report.human import UNFINISHED, finding_text, passed_over_text, review_text
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record, is_false_alarm
@@ -44,5 +44,4 @@ def _data(text: str) -> str:
 
 
 def _property(text: str) -> str:
-    shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return _data(shown).replace(":", "%3A").replace(",", "%2C")
+    return _data(as_utf8(text)).replace(":", "%3A").replace(",", "%2C")

@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 
 from imgscan.find import FORMATS
 from imgscan.pixels import to_rgb
-from imgscan.printable import printable
+from imgscan.printable import name_bytes, printable
 from imgscan.report.choices import bar, choice
 from imgscan.report.human import dismissed_text, evidence_text, inside_text, passed_over_text, twin_number
 from imgscan.report.jsonl import Line
@@ -260,7 +260,7 @@ def _images(number: int, line: Line, record: Record, side: int) -> str:
 def _link(name: str, record: Record) -> str:
     """From where the page will lie to a file of the scan."""
     if record.folder is None:
-        return quote(os.fsencode(name))
+        return quote(name_bytes(name))
     path = record.folder.absolute() / name
     if record.target is None:
         return path.as_uri()

@@ -165,10 +165,9 @@ class JsonLines:
 def _is_complete(path: Path) -> bool:
     """Whether a record is that of a scan that came to its end."""
     try:
-        last = read_lines(path)[-1]
-    except (OSError, ValueError, IndexError):
+        return bool(read_lines(path)[-1].get("complete"))
+    except (OSError, ValueError, IndexError, AttributeError):  # there is none, or it is no record
         return False
-    return bool(last.get("complete"))
 
 
 def read_lines(path: Path) -> Sequence[Line]:

@@ -36,7 +36,7 @@ def render(record: Record) -> str:
     suite = ElementTree.SubElement(root, "testsuite", {"name": "imgscan", **counts, **facts})
     properties = ElementTree.SubElement(suite, "properties")
     for name in ("model", "version"):
-        ElementTree.SubElement(properties, "property", {"name": name, "value": record.run[name]})
+        ElementTree.SubElement(properties, "property", {"name": name, "value": _text(printable(record.run[name]))})
     if record.passed_over:
         others = _text(passed_over_text(record.passed_over))
         ElementTree.SubElement(properties, "property", {"name": "passed over", "value": others})
@@ -51,7 +51,7 @@ def render(record: Record) -> str:
             else:
                 ElementTree.SubElement(case, "error", {"type": "not-assessed", "message": _text(line["reason"])})
         elif line.get("withheld"):
-            ElementTree.SubElement(case, "skipped", {"message": line["withheld"]})
+            ElementTree.SubElement(case, "skipped", {"message": _text(line["withheld"])})
         elif line.get("flagged") and is_false_alarm(line):
             ElementTree.SubElement(case, "skipped", {"message": _text(f"{review_text(line)} ({finding_text(line)})")})
         elif line.get("flagged"):

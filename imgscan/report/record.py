@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NoReturn
 
 from imgscan.errors import ExitCode, InputError
+from imgscan.report.check import complaint
 from imgscan.report.jsonl import SCHEMA, Line
+from imgscan.report.schema import ASSESSED, RUN, SKIPPED, SUMMARY
 
 FALSE_ALARM = "false alarm"  # what a reviewer may decide (decisions.py)
-NEEDED = {"assessed": {"name", "path", "score", "level", "regions"}, "skipped": {"name", "path", "reason"}}  # by status
+# Kind of a line, or status of a result -> its schema.  What reports can do without is not asked for: earlier versions have not all.
+_READ: dict[str, Mapping[str, Any]] = {
+    name: {**schema, "required": needed.split()}
+    for name, schema, needed in (
+        ("run", RUN, "schema version started model weights operating_points fail_on"),
+        (
+            "assessed",
+            ASSESSED,
+            "name path sha256 bytes format width height orientation jpeg_quality score level area regions clusters method grid "
+            "mask overlay flagged",
+        ),
+        ("skipped", SKIPPED, "name path reason"),
+        ("summary", SUMMARY, "complete pictures seconds exit_code"),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -106,27 +123,21 @@ def to_record(lines: Iterable[Line], folder: Path | None = None, origin: str = "
         origin: named in the error.
 
     Raises:
-        InputError: no run line, or one of another schema.
+        InputError: no run line, or more than one.
     """
     found = _Lines()
     for line in lines:
         kind = line.get("type")
+        if kind == "run" and found.run is not None:
+            raise InputError(f"{origin}: has two run lines; wanted one results.jsonl of imgscan scan, not several joined")
         if kind == "run":
             found.run = line
         elif kind == "result":
-            needed = NEEDED.get(line.get("status", ""), {"status"})
-            if not needed <= set(line):
-                lacking = ", ".join(sorted(needed - set(line)))
-                raise InputError(
-                    f"{origin}: result {len(found.results) + 1} lacks {lacking}; wanted a results.jsonl of imgscan scan"
-                )
             found.results.append(line)
         elif kind == "summary":
             found.summary = line
     if found.run is None:
         raise InputError(f"{origin}: has no run line; wanted a results.jsonl of imgscan scan")
-    if found.run.get("schema") != SCHEMA:
-        raise InputError(f"{origin}: its schema is {found.run.get('schema')!r}, this imgscan reads {SCHEMA}; scan again")
     return Record(found.run, tuple(found.results), found.summary, folder)
 
 
@@ -134,7 +145,7 @@ def read_record(path: Path) -> Record:
     """A results.jsonl; a last line that a kill cut off is left out.
 
     Raises:
-        InputError: it cannot be read, or is not such a file.
+        InputError: it cannot be read, or is not such a file; names the line.
     """
     return record_of(read_text(path), path)
 
@@ -142,7 +153,7 @@ def read_record(path: Path) -> Record:
 def read_text(path: Path) -> str:
     """A file of UTF-8; InputError where it cannot be read."""
     try:
-        return path.read_text("utf-8-sig")
+        return path.read_text("utf-8-sig")  # an editor may have put a mark in front
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
@@ -155,15 +166,37 @@ def record_of(text: str, path: Path) -> Record:
         if not row.strip():
             continue
         try:
-            line = json.loads(row)
-        except ValueError as error:
+            line = json.loads(row, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
             if number == len(rows):
                 continue
             raise InputError(f"{path}: line {number} is not JSON; wanted a results.jsonl of imgscan scan") from error
         if not isinstance(line, dict):
             raise InputError(f"{path}: line {number} is not an object; wanted a results.jsonl of imgscan scan")
+        if said := _misfit(line):
+            raise InputError(f"{path}: line {number}: {said}")
         lines.append(line)
     return to_record(lines, path.parent, str(path))
+
+
+def _no_number(name: str) -> NoReturn:
+    """NaN and Infinity are Python's, not JSON's."""
+    raise ValueError(f"{name} is no JSON")
+
+
+def _misfit(line: Line) -> str:
+    """What of a line is not of its schema; "": nothing.  Lines of a kind that is not known here are passed over."""
+    kind = line.get("type")
+    if kind == "run" and line.get("schema", SCHEMA) != SCHEMA:
+        return f"its schema is {line['schema']!r}, this imgscan reads {SCHEMA}; scan again"
+    if kind not in ("run", "result", "summary"):
+        return ""
+    if kind == "result":
+        kind = line.get("status")
+        if kind not in ("assessed", "skipped"):
+            return f"{f'status is {kind!r}' if 'status' in line else 'lacks status'}; wanted assessed or skipped"
+    said = complaint(line, _READ[str(kind)])
+    return f"{said}; wanted a results.jsonl of imgscan scan" if said.startswith("lacks") else said
 
 
 def record_in(results: Path) -> Path:

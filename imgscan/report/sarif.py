@@ -13,11 +13,12 @@ GitHub, scan with the decisions as the baseline.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
-from imgscan.printable import printable
+from imgscan.printable import name_bytes, printable
 from imgscan.report.human import evidence_text, inside_text, passed_over_text
 from imgscan.report.jsonl import Line
 from imgscan.report.record import Record, is_false_alarm
@@ -26,58 +27,29 @@ _SAFE = "/~@!$&'()*+,;=-._"
 RULE = "tampered-region"
 PAPER = "https://arxiv.org/abs/2308.09307"  # what a region of another history is
 LEVELS = {"certain": "error", "likely": "error", "possible": "warning", "none": "warning"}  # of imgscan -> of SARIF
+_RULE = {
+    "id": RULE,
+    "name": "TamperedRegion",
+    "shortDescription": {"text": "Part of this picture has another history than the rest."},
+    "fullDescription": {
+        "text": "The traces or the JPEG history of a region differ from those of the rest of the same picture, as "
+        "those of pasted or retouched parts do, or it is there twice. A score is a ranking, not a probability; look at "
+        "the overlay."
+    },
+    "helpUri": PAPER,
+    "help": {"text": "Open the overlay of the picture in the output folder and compare it with the original source."},
+    "defaultConfiguration": {"level": "warning"},
+    "properties": {"tags": ["image-forensics"], "precision": "medium", "problem.severity": "warning"},
+}
 
 
 def render(record: Record) -> str:
     """One run: the rule, a result per finding, skipped files as notifications."""
-    driver = {
-        "name": "imgscan",
-        "semanticVersion": record.run["version"],
-        "rules": [
-            {
-                "id": RULE,
-                "name": "TamperedRegion",
-                "shortDescription": {"text": "Part of this picture has another history than the rest."},
-                "fullDescription": {
-                    "text": "The traces or the JPEG history of a region differ from those of the rest of the same picture, as "
-                    "those of pasted or retouched parts do, or it is there twice. A score is a ranking, not a probability; look at "
-                    "the overlay."
-                },
-                "helpUri": PAPER,
-                "help": {"text": "Open the overlay of the picture in the output folder and compare it with the original source."},
-                "defaultConfiguration": {"level": "warning"},
-                "properties": {"tags": ["image-forensics"], "precision": "medium", "problem.severity": "warning"},
-            }
-        ],
-    }
-    invocation: dict[str, Any] = {
-        "executionSuccessful": record.complete and (record.let_through or not record.skipped),
-        "startTimeUtc": record.run["started"].replace("+00:00", "Z"),
-        "toolExecutionNotifications": [
-            {
-                "level": "warning" if record.let_through else "error",
-                "message": {"text": f"{_plain(line['name'])} was not assessed: {_plain(line['reason'])}"},
-                "locations": [_location(line)],
-            }
-            for line in record.skipped
-        ]
-        + [
-            {
-                "level": "note",
-                "message": {"text": f"{_plain(line['name'])} was not judged: it {line['withheld']}"},
-                "locations": [_location(line)],
-            }
-            for line in record.withheld
-        ]
-        + [{"level": "note", "message": {"text": _plain(passed_over_text(record.passed_over))}}] * bool(record.passed_over),
-    }
-    if record.summary is not None:
-        invocation["exitCode"] = record.summary["exit_code"]
     any_decided = any("review" in line for line in record.findings)
     run = {
-        "tool": {"driver": driver},
+        "tool": {"driver": {"name": "imgscan", "semanticVersion": record.run["version"], "rules": [_RULE]}},
         "columnKind": "unicodeCodePoints",
-        "invocations": [invocation],
+        "invocations": [_invocation(record)],
         "results": [_result(line, any_decided) for line in record.findings],
         "properties": {name: record.run.get(name) for name in ("model", "weights", "fail_on", "report_from")}
         | {"known": len(record.known)}
@@ -89,6 +61,31 @@ def render(record: Record) -> str:
         "runs": [run],
     }
     return json.dumps(document, indent=1) + "\n"
+
+
+def _invocation(record: Record) -> dict[str, Any]:
+    """How the scan went: what was not assessed, not judged and not looked at."""
+    broken = "warning" if record.let_through else "error"
+    notifications = [
+        _notification(broken, f"{_plain(line['name'])} was not assessed: {_plain(line['reason'])}", line) for line in record.skipped
+    ]
+    notifications += [
+        _notification("note", f"{_plain(line['name'])} was not judged: it {_plain(line['withheld'])}", line)
+        for line in record.withheld
+    ]
+    if record.passed_over:
+        notifications.append(_notification("note", _plain(passed_over_text(record.passed_over))))
+    facts = {
+        "executionSuccessful": record.complete and (record.let_through or not record.skipped),
+        "startTimeUtc": record.run["started"].replace("+00:00", "Z"),
+        "toolExecutionNotifications": notifications,
+    }
+    return facts if record.summary is None else {**facts, "exitCode": record.summary["exit_code"]}
+
+
+def _notification(level: str, text: str, line: Line | None = None) -> dict[str, Any]:
+    located = {} if line is None else {"locations": [_location(line)]}
+    return {"level": level, "message": {"text": text}, **located}
 
 
 def _result(line: Line, any_decided: bool) -> dict[str, Any]:
@@ -146,11 +143,13 @@ def _region(region: Line, regions: list[Line]) -> str:
 def _location(line: Line) -> dict[str, Any]:
     """The picture as it was named, at 1:1."""
     path, windows = line["path"], PureWindowsPath(line["path"])
-    # The record does not say where it was made: a path of Windows has a drive, no slash, and no byte that is not UTF-8.
-    if windows.drive and "/" not in path and not any(0xD800 <= ord(c) <= 0xDFFF for c in path):
+    # The record does not say where it was made: a path of Windows has a drive, no slash, and no byte that is not UTF-8; one without
+    # a drive is of Windows where the report is made there.
+    whole = windows.drive and "/" not in path
+    if (whole or (os.sep == "\\" and not path.startswith("/"))) and not any(0xD800 <= ord(c) <= 0xDFFF for c in path):
         uri = windows.as_uri() if windows.is_absolute() else quote(windows.as_posix(), safe=_SAFE)
     else:
-        uri = quote(path.encode("utf-8", "surrogateescape"), safe=_SAFE)
+        uri = quote(name_bytes(path), safe=_SAFE)
         if path.startswith("/"):
             uri = f"file:///{uri.lstrip('/')}"  # of two slashes a reader would take the first folder for a host
     region = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}

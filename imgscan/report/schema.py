@@ -35,7 +35,7 @@ _REGION["properties"] |= {
         "items": {"enum": list(get_args(Evidence))},
         "description": "what speaks for it: traces in its pixels, a JPEG history other than the rest's, that it is there twice",
     },
-    "twin": {"type": ["array", "null"], "items": _COUNT, "description": "box of what it equals, elsewhere in the picture"},
+    "twin": {"type": ["array", "null"], **_BOX, "description": "box of what it equals, elsewhere in the picture"},
 }
 _GATE = {
     "type": "object",
@@ -102,8 +102,8 @@ ASSESSED = _object(
     sha256=_SHA256,
     bytes=_COUNT,
     format=_TEXT,
-    width=_COUNT,
-    height=_COUNT,
+    width={"type": "integer", "minimum": 1},
+    height={"type": "integer", "minimum": 1},
     orientation={"type": "integer", "minimum": 1, "maximum": 8},
     jpeg_quality={"type": ["integer", "null"]},
     remarks={

@@ -18,9 +18,10 @@ from PIL import Image
 
 from imgscan.errors import ExitCode
 from imgscan.records import Source
-from imgscan.report.jsonl import SCHEMA
-from imgscan.resume import FILE, Journal, _digest
+from imgscan.report.jsonl import run_line
+from imgscan.resume import DECIDED, FILE, Journal, _digest
 from tests.cli.test_cli import IMGSCAN, run
+from tests.report.test_formats import assessed
 
 FLAGS = ["--fail-on", "0.2", "--jobs", "0"]
 VOLATILE = {"started", "seconds"}  # the clock's
@@ -172,8 +173,8 @@ def found(out: Path, name: str = "p.png") -> tuple[Source, dict[str, Any]]:
     """A picture, and its result with the files that were written for it."""
     picture, files = out.parent / name, {"mask": out / "masks" / f"{name}.png", "overlay": out / "overlays" / f"{name}.jpg"}
     picture.write_bytes(name.encode())
-    line = {"type": "result", "status": "assessed", "name": name, "path": str(picture), "score": 0.5, "level": "none"}
-    line["regions"], line["sha256"] = [], hashlib.sha256(name.encode()).hexdigest()
+    line = assessed(name, path=str(picture), score=0.5, sha256=hashlib.sha256(name.encode()).hexdigest())
+    line = {name: value for name, value in line.items() if name not in DECIDED}
     for kind, path in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(f"{kind} of {name}".encode())
@@ -189,20 +190,23 @@ def taken(out: Path, key: str, *sources: Source) -> dict[int, dict[str, Any]]:
     return lines
 
 
+A, B = "a" * 64, "b" * 64  # keys of scans
+
+
 def test_what_other_settings_found_is_not_taken(tmp_path: Path) -> None:
     """Neither out of the journal of a scan that was interrupted nor out of the record of a complete one, without features too."""
     out = tmp_path / "out"
     source, line = found(out)
-    with pytest.raises(KeyboardInterrupt), Journal(out, "a") as journal:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), Journal(out, A) as journal:  # noqa: PT012
         journal.append(line)
         raise KeyboardInterrupt
-    assert taken(out, "b", source) == {}
-    assert taken(out, "a", source) == {0: line}
+    assert taken(out, B, source) == {}
+    assert taken(out, A, source) == {0: line}
     (out / FILE).unlink()
-    run = {"type": "run", "schema": SCHEMA, "key": "a"}
+    run = run_line(key=A, model="m", started="", weights={}, operating_points=[], fail_on={})
     (out / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (run, {**line, "flagged": True})))
-    assert taken(out, "b", source) == {}
-    assert taken(out, "a", source) == {0: line}, "what fails is decided anew"
+    assert taken(out, B, source) == {}
+    assert taken(out, A, source) == {0: line}, "what fails is decided anew"
 
 
 def test_a_line_that_a_kill_cut_off_costs_no_other(tmp_path: Path) -> None:

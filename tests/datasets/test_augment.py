@@ -96,6 +96,15 @@ def test_photometric_steps_change_the_picture_and_leave_the_labels(name: str, ph
     assert 0.1 < np.median(changes) < 60
 
 
+def test_a_gaussian_blur_has_the_taps_of_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """albumentations gives no sigma, and then OpenCV takes a fixed table up to 7 taps; its formula says 0.239 for 0.25."""
+    point = np.zeros((9, 9, 3), np.uint8)
+    point[4, 4] = 255
+    monkeypatch.setattr(degradations, "_odd", lambda rng: 3)
+    rgb, _ = degradations.gaussian_blur(point, point[..., 0], np.random.default_rng(0))
+    assert rgb[3:6, 3:6, 0].tolist() == [[16, 32, 16], [32, 64, 32], [16, 32, 16]]
+
+
 @pytest.mark.parametrize("name", ["box", "gaussian", "median", "motion", "sharpen"])
 def test_filters_leave_a_flat_picture_flat_up_to_their_gain(name: str) -> None:
     flat = np.full((20, 24, 3), 100, np.uint8)

@@ -198,3 +198,46 @@ def test_lists_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "k.json").write_text("[" * 100_000)
     with pytest.raises(InputError, match="not JSON: maximum recursion depth"):
         read_manifest(tmp_path / "k.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.json", '[{"path": "img/a.jpg", "label": "1"}]'),
+        ("x.json", '[{"path": "img/a.jpg", "label": true, "mask": "Negative"}]'),
+        ("x.txt", "img/c.jpg None 0\nimg/a.jpg None 2\n"),
+    ],
+)
+def test_a_forgery_without_a_mask_does_not_pass_for_untouched(root: Path, name: str, text: str) -> None:
+    (root / name).write_text(text)
+    with pytest.raises(InputError, match=r"img/a\.jpg, has label \w+ and no mask"):
+        read_manifest(root / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.txt", "img/a.jpg,gt/a.png\n,gt/a.png\n"),
+        ("x.json", '[["img/a.jpg", "gt/a.png"], ["", "Negative"]]'),
+        ("y.json", '[{"path": "img/a.jpg", "label": 0}, {"path": " ", "label": 0}]'),
+    ],
+)
+def test_an_entry_without_a_name_is_not_the_folder(root: Path, name: str, text: str) -> None:
+    (root / name).write_text(text)
+    with pytest.raises(InputError, match="entry 2 of 2 names no picture"):
+        read_manifest(root / name)
+
+
+def test_names_may_hold_commas_backslashes_and_what_ends_lines_elsewhere(root: Path) -> None:
+    odd = ["a,b.jpg", "back\\slash.jpg", "next\x85line.jpg", "para\u2029graph.jpg"]
+    for name in odd:
+        picture(root / name)
+    (root / "x.txt").write_text("".join(f"{name} None 0\n" for name in odd), "utf-8")
+    assert [entry.image.name for entry in read_manifest(root / "x.txt")] == odd
+    (root / "y.txt").write_text("img\\a.jpg,gt\\a.png\n")
+    assert names(read_manifest(root / "y.txt"), root) == PAIRS[:1], "a list of Windows"
+
+
+def test_one_picture_of_forensichub_is_a_list_of_one(root: Path) -> None:
+    (root / "x.json").write_text('{"path": "img/a.jpg", "mask": "gt/a.png"}')
+    assert names(read_manifest(root / "x.json"), root) == PAIRS[:1]

@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 
+from imgscan.datasets.degradations import gaussian_taps
 from imgscan.decode import estimate_quality
 from imgscan.errors import ConfigError
-from imgscan.evaluation.attacks import ATTACKS, SOCIAL, attack, encoded_jpeg, find_attacks, gaussian_taps
+from imgscan.evaluation.attacks import ATTACKS, SOCIAL, attack, encoded_jpeg, find_attacks
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from imgscan.errors import ConfigError
 from imgscan.evaluation import figures
 from imgscan.evaluation.measure import Exhibit
 from imgscan.evaluation.pixel import BINS
-from imgscan.evaluation.summary import Mean, SetScores
+from imgscan.evaluation.summary import Mean, SetScores, mean_of
 
 drawn = pytest.mark.skipif(find_spec("matplotlib") is None, reason="needs imgscan[figures]")
 
@@ -36,6 +36,19 @@ def test_roc_points_by_hand() -> None:
 def scores(model: str, attack_auc: float) -> SetScores:
     mean = Mean(attack_auc, attack_auc - 0.1, attack_auc + 0.1, 5)
     return SetScores(model, "set", 5, 5, 0, {"auc": mean}, None, None, {}, None, None, None)
+
+
+@drawn
+@pytest.mark.parametrize("count", [8, 9, 11])
+def test_pictures_of_equal_scores_have_an_error_bar(count: int) -> None:
+    """Their sum rounds: 0.1 eight times and divided by eight is less than 0.1."""
+    mean = mean_of([0.1] * count)
+    assert mean is not None
+    assert mean.low is not None
+    assert mean.high is not None
+    assert mean.low <= mean.mean <= mean.high
+    row = SetScores("m", "set", count, count, 0, {"auc": mean}, None, None, {}, None, None, None)
+    assert figures.robustness("set", {"none": [row], "jpeg-50": [row]}, "auc") is not None
 
 
 @drawn

@@ -323,7 +323,7 @@ def test_a_record_is_read_back_and_what_is_none_is_refused(tmp_path: Path, recor
         ("nothing\n{}\n", "line 1 is not JSON"),
         ("[1]\n", "line 1 is not an object"),
         (json.dumps({**RUN, "schema": "imgscan.results/0"}), "scan again"),
-        (json.dumps(RUN) + '\n{"type": "result", "name": "x"}\n', "result 1 lacks"),
+        (json.dumps(RUN) + '\n{"type": "result", "name": "x"}\n', "line 2: lacks status"),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
@@ -440,6 +440,14 @@ def test_sarif_names_any_path(path: str, uri: str) -> None:
     assert _location({"path": path})["physicalLocation"]["artifactLocation"]["uri"] == uri
 
 
+def test_sarif_on_windows_has_slashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code scanning knows the files of a repository by these."""
+    assert _location({"path": "photos\\a b.jpg"})["physicalLocation"]["artifactLocation"]["uri"] == "photos%5Ca%20b.jpg", "on Linux"
+    monkeypatch.setattr("imgscan.report.sarif.os.sep", "\\")
+    for path, uri in (("photos\\a b.jpg", "photos/a%20b.jpg"), ("photos/a.jpg", "photos/a.jpg"), ("/a.jpg", "file:///a.jpg")):
+        assert _location({"path": path})["physicalLocation"]["artifactLocation"]["uri"] == uri
+
+
 def with_pictures(folder: Path, name: str, size: tuple[int, int], **facts: object) -> dict[str, object]:
     """A finding whose picture and overlay lie in a folder."""
     (folder / "overlays").mkdir(exist_ok=True)
@@ -487,7 +495,7 @@ def test_boxes_are_shares_of_the_upright_picture(tmp_path: Path, orientation: in
     assert "max-width:42vh" in page
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
 def test_no_cell_is_a_formula(start: str) -> None:
     name = f"{start}1+1|cmd.png"
     (row,) = csv.DictReader(io.StringIO(FORMATS["csv"].render(to_record([RUN, assessed(name), SUMMARY])), newline=""))

@@ -8,9 +8,9 @@ import pytest
 
 from imgscan.commands.report import report_command
 from imgscan.errors import ExitCode, InputError
-from imgscan.report.jsonl import SCHEMA
 from imgscan.report.record import read_record
 from imgscan.report.verify import Checked, verify
+from tests.report.test_formats import RUN, SUMMARY, assessed
 
 
 def put(path: Path, content: bytes) -> str:
@@ -24,23 +24,15 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a scan, seen from the folder that the scan was started in."""
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out"
-    lines = [{"type": "run", "schema": SCHEMA, "model": "m"}]
+    lines = [dict(RUN)]
     for name, path, sha256 in (("a.jpg", "a.jpg", put(tmp_path / "a.jpg", b"picture")), ("stdin", "<stdin>", "0" * 64)):
-        facts = {
-            "name": name,
-            "path": path,
-            "sha256": sha256,
-            "score": 0.0,
-            "level": "none",
-            "regions": [],
-            "flagged": name == "a.jpg",
-        }
+        facts = assessed(name, path=path, sha256=sha256, flagged=name == "a.jpg", reported=name == "a.jpg")
         for kind, suffix in (("mask", "png"), ("overlay", "jpg")):
             facts[kind] = f"{kind}s/{name}.{suffix}"
             facts[f"{kind}_sha256"] = put(out / facts[kind], f"{kind} of {name}".encode())
-        lines.append({"type": "result", "status": "assessed", **facts})
+        lines.append(facts)
     lines.append({"type": "result", "status": "skipped", "name": "b.jpg", "path": "b.jpg", "reason": "broken"})
-    lines.append({"type": "summary", "complete": True, "pictures": 3, "flagged": 1, "withheld": 0, "skipped": 1})
+    lines.append({**SUMMARY, "pictures": 3, "withheld": 0})
     write(out, lines)
     return out
 
