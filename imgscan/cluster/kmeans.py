@@ -71,11 +71,13 @@ def lloyd(points: torch.Tensor, clusters: int, rule: Rule) -> torch.Tensor:
     generator = torch.Generator().manual_seed(SEED)  # the same draws for every picture, whatever it is batched with
     drawn = torch.multinomial(torch.ones(STARTS, count), clusters, generator=generator).to(points.device)
     means = points[:, drawn]  # P x STARTS x K x D
+    going = torch.ones(pictures, 1, 1, 1, dtype=torch.bool, device=points.device)
     for _ in range(ROUNDS):
         moved = _means(points, rule(points, means), means)
         shift = (moved - means).norm(dim=-1).mean(-1)
-        means = moved
-        if bool((shift < STILL).all()):
+        means = torch.where(going, moved, means)
+        going &= (shift >= STILL).any(1)[:, None, None, None]  # each ends where it would alone, whatever it is batched with
+        if not bool(going.any()):
             break
     nearest = rule(points, means)
     best = _spread(points, means, nearest).argmin(1)

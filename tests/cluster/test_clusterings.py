@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from imgscan.cluster import CLUSTERINGS, MANY, ClusterSettings, _adopt_noise, cluster, cluster_many
+from imgscan.cluster import CLUSTERINGS, MANY, ClusterSettings, _adopt_noise, cluster, cluster_many, kmeans
 from imgscan.cluster.bisecting import bisecting_labels
 from imgscan.cluster.hierarchical import MOST_POINTS, hierarchical_labels
 from imgscan.cluster.kmeans import by_distance, by_dot_product, kmeans_labels
@@ -112,6 +112,17 @@ def test_kmeans_always_splits_what_is_not_constant() -> None:
 def test_pictures_together_are_clustered_as_each_alone(method: str) -> None:
     """Two of equal size and one of another between them."""
     some = [planted(noise=0.4)[0], planted(20, 30)[0], planted(noise=0.7)[0]]
+    settings = ClusterSettings(method=method)
+    for one, together in zip(some, cluster_many(some, settings), strict=True):
+        assert (together.labels == cluster(one, settings).labels).all()
+
+
+@pytest.mark.parametrize("method", MANY)
+def test_a_picture_that_takes_many_rounds_does_not_move_the_others(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where means count as still before they are, further rounds would change labels."""
+    monkeypatch.setattr(kmeans, "STILL", 0.02)
+    generator = torch.Generator().manual_seed(1)
+    some = [Features(F.normalize(torch.randn(4, 20, 20, generator=generator), dim=0), (4.0, 4.0)) for _ in range(6)]
     settings = ClusterSettings(method=method)
     for one, together in zip(some, cluster_many(some, settings), strict=True):
         assert (together.labels == cluster(one, settings).labels).all()
