@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from imgscan import __version__
 from imgscan.answers import Answer, Answers, check
 from imgscan.errors import InputError
@@ -18,7 +20,7 @@ from imgscan.typed import misfit
 
 SCHEMA = "imgscan.answers/1"
 NAME = "answers.json"
-MAKERS = ("torch", "numpy", "scipy", "pillow")  # packages that compute
+PACKAGES = ("numpy", "scipy", "pillow")  # that compute beside torch
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Recorded:
 
 def made_here() -> dict[str, str]:
     """What computes here: packages with their versions."""
-    packages = {name: version(name) for name in MAKERS}
-    return {"imgscan": __version__, **packages, "machine": f"{platform.machine()} {platform.system()}"}
+    packages = {name: version(name) for name in PACKAGES}
+    return {"imgscan": __version__, "torch": torch.__version__, **packages, "machine": f"{platform.machine()} {platform.system()}"}
 
 
 def write_answers(path: Path, recorded: Recorded) -> None:
