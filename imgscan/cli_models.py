@@ -45,7 +45,7 @@ def models_verify(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...",
+            metavar="MODEL",
             help="Models as for scan --model; else all that are installed, with --answers what a scan uses and all that ship.",
             autocompletion=models,
         ),

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from imgscan.answers_file import read_answers
 from imgscan.cli import app
-from imgscan.detectors import adq, copy_move
+from imgscan.detectors import adq, copy_move, double_quantisation
 from imgscan.errors import ExitCode
 from imgscan.networks import load_state, save_state
 from imgscan.weights import file_sha256
@@ -88,7 +88,12 @@ def test_another_threshold_and_another_setting_are_noticed(mine: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "where", "constant", "value"), [("adq", adq, "E_PASSED", 0.36), ("copy-move", copy_move, "HALF", 520.0)]
+    ("name", "where", "constant", "value"),
+    [
+        ("adq", adq, "E_PASSED", 0.36),
+        ("adq", double_quantisation, "KNOWN", 0.66),
+        ("copy-move", copy_move, "HALF", 520.0),
+    ],
 )
 def test_another_constant_of_a_detector_is_noticed(
     name: str, where: object, constant: str, value: float, monkeypatch: pytest.MonkeyPatch
