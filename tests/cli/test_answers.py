@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from imgscan.answers_file import read_answers
 from imgscan.cli import app
-from imgscan.detectors import adq, copy_move, double_quantisation
+from imgscan.detectors import adq, copy_move, double_quantisation, small_copies
 from imgscan.errors import ExitCode
 from imgscan.networks import load_state, save_state
 from imgscan.weights import file_sha256
@@ -91,8 +91,9 @@ def test_another_threshold_and_another_setting_are_noticed(mine: Path) -> None:
     ("name", "where", "constant", "value"),
     [
         ("adq", adq, "E_PASSED", 0.36),
-        ("adq", double_quantisation, "KNOWN", 0.66),
+        ("adq", double_quantisation, "STEP", 0.93),
         ("copy-move", copy_move, "HALF", 520.0),
+        ("copy-move", small_copies, "ENOUGH", 3300.0),
     ],
 )
 def test_another_constant_of_a_detector_is_noticed(
