@@ -14,7 +14,7 @@ from imgscan.cli_measure import bench, calibrate, evaluate
 from imgscan.cli_models import models_app
 from imgscan.cli_train import train_app
 from imgscan.completion import LEVELS, among
-from imgscan.config import blamed, came_from_configuration, show
+from imgscan.config import blamed, came_from_configuration, show, weaker_of
 from imgscan.errors import EXIT_STATUS, ExitCode, ImgscanError, InputError
 from imgscan.exits import exits
 from imgscan.flags import (
@@ -127,6 +127,14 @@ def scan(
     allow_unreadable: Annotated[
         bool, typer.Option("--allow-unreadable", help="Unreadable pictures do not change the exit code.")
     ] = False,
+    max_unreadable: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|SHARE%",
+            help="Up to so many unreadable pictures, or such a share of all (1%), do not change the exit code; with more the scan "
+            "goes on, and is not complete.",
+        ),
+    ] = None,
     no_features: Annotated[bool, typer.Option("--no-features", help="Do not write features.h5.")] = False,
     outputs: ReportFiles = None,
     output_format: ReportFormat = None,
@@ -160,6 +168,10 @@ def scan(
         raise InputError('a PATH is empty (""); wanted a picture or a folder, . for this one')
     if only_paths or print0:  # flags of this call go before a format of the configuration
         output_format = None if came_from_configuration(ctx, "output_format") else output_format
+    if allow_unreadable and max_unreadable is not None:  # both of one origin are a mistake
+        weaker = weaker_of(ctx, "allow_unreadable", "max_unreadable")
+        allow_unreadable = weaker != "allow_unreadable"
+        max_unreadable = None if weaker == "max_unreadable" else max_unreadable
     asked = ScanOptions(
         paths=paths or [],
         files_from=files_from,
@@ -183,6 +195,7 @@ def scan(
         baseline=baseline,
         exit_zero=exit_zero,
         allow_unreadable=allow_unreadable,
+        max_unreadable=max_unreadable,
         features=not no_features,
         verbose=verbose,
         outputs=outputs or [],

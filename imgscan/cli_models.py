@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from imgscan.completion import EXPORTS, RELEASES, among, models
-from imgscan.errors import ExitCode
+from imgscan.completion import DEVICES, EXPORTS, RELEASES, among, models
+from imgscan.errors import ExitCode, InputError
 from imgscan.exits import exits
 from imgscan.flags import AcceptLicence, Model
 
@@ -42,14 +42,42 @@ def models_show(
 @models_app.command("verify")
 @exits
 def models_verify(
-    name: Annotated[
-        str | None, typer.Argument(help="A model as for scan --model; else all that are installed.", autocompletion=models)
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="Models as for scan --model; else all that are installed, with --answers what a scan uses and all that ship.",
+            autocompletion=models,
+        ),
+    ] = None,
+    answers: Annotated[
+        bool, typer.Option("--answers", help="Scan a few small pictures, and compare level, score and mask with what was recorded.")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="With --answers: auto, cpu, cuda, cuda:N or mps.", autocompletion=among(DEVICES))
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --answers: a file of --record, in place of what ships.")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --answers: compare nothing, write there what is answered here.")
     ] = None,
 ) -> ExitCode:
-    """Check weights against the hashes on their cards."""
-    from imgscan.commands.models import verify_command
+    """Check weights against the hashes on their cards, and whether they answer as they should."""
+    if not answers:
+        alone = next((flag for flag, value in (("device", device), ("against", against), ("record", record)) if value), None)
+        if alone:
+            raise InputError(f"--{alone} is about answers; add --answers, without which only hashes are checked")
+        from imgscan.commands.models import verify_command
 
-    return verify_command(name)
+        return verify_command(names or [])
+    if against is not None and record is not None:
+        raise InputError("--against compares and --record does not; wanted one of them")
+    from imgscan.commands.answers import check_command, record_command
+
+    if record is not None:
+        return record_command(names or [], device or "auto", record)
+    return check_command(names or [], device or "auto", against)
 
 
 @models_app.command("import")

@@ -213,6 +213,19 @@ def came_from_configuration(ctx: Any, name: str) -> bool:
     return name in ctx.meta.get(__name__, {}) and ctx.get_parameter_source(name).name == "DEFAULT_MAP"
 
 
+def weaker_of(ctx: Any, one: str, other: str) -> str | None:
+    """Which of two flags has its value from where less counts: a flag goes before a variable, that before a file; None: neither."""
+
+    def rank(name: str) -> int:
+        if not came_from_configuration(ctx, name):
+            return 2
+        return int(ctx.meta[__name__][name] in os.environ)
+
+    if rank(one) == rank(other):
+        return None
+    return min(one, other, key=rank)
+
+
 def blamed(ctx: Any, error: ImgscanError) -> ImgscanError:
     """An error about a flag, with the file or the variable that the flag's value came from, for nobody may have typed it."""
     flag = str(error).partition(" ")[0].rstrip(":")

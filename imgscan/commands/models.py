@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -110,14 +111,14 @@ def show_command(name: str, *, timing: bool = True, anatomy: bool = True) -> Exi
     return ExitCode.CLEAN
 
 
-def verify_command(name: str | None) -> ExitCode:
-    """Hash the weights of a model, or all, against their cards; WeightsError names the first that differ, after the others."""
+def verify_command(names: Sequence[str]) -> ExitCode:
+    """Hash the weights of models, or all, against their cards; WeightsError names the first that differ, after the others."""
     wrong: list[str] = []
-    if name is not None:
-        model = find_model(name)
-        for detector in (*model.detectors, *model.finders):
+    if names:
+        named = [find_model(name) for name in names]
+        for detector in dict.fromkeys(one for model in named for one in (*model.detectors, *model.finders)):
             print(f"{detector}\tneeds no weights")
-        cards = list(model.cards)
+        cards = list({card.path: card for model in named for card in model.cards}.values())
     else:
         there = installed()
         wrong += [one.problem for one in there if one.card is None]

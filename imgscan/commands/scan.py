@@ -29,6 +29,7 @@ from imgscan.report.formats import Format, find_format, format_of, write_report
 from imgscan.report.human import finding_text, passed_over_text, summary_text, timing_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, read_lines, result_line, run_line, summary_line
 from imgscan.report.record import to_record
+from imgscan.unreadable import MostUnreadable, parse_most_unreadable
 from imgscan.weights import Model, check_side, find_model, shape_of
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class ScanOptions:
     baseline: Path | None
     exit_zero: bool
     allow_unreadable: bool
+    max_unreadable: str | None
     features: bool
     verbose: bool
     outputs: list[Path]
@@ -91,6 +93,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
         format_of(path)
         if not can_be_made(path):  # before hours of scanning, not after
             raise InputError(f"-o {path}: cannot be written there; wanted a file in a folder of yours")
+    most = parse_most_unreadable(options.max_unreadable, options.allow_unreadable)
     printed = None if options.output_format is None else find_format(options.output_format)
     if printed is not None and (options.only_paths or options.print0):
         raise InputError("--format and -l both say what goes to stdout; wanted one of them")
@@ -151,7 +154,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
             say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")
     for remark in baseline.remarks:
         say(f"imgscan: {options.baseline}: {remark}")
-    return _run(options, sources, passed_over, chosen, scanner, gates, baseline, printed)
+    return _run(options, sources, passed_over, chosen, scanner, gates, most, baseline, printed)
 
 
 def _refuse_hidden(out: Path, paths: Sequence[Path], chosen: Filter) -> None:
@@ -184,6 +187,7 @@ def _run(
     model: Model,
     scanner: Scanner,
     gates: _Gates,
+    most: MostUnreadable,
     baseline: Baseline,
     printed: Format | None,
 ) -> ExitCode:
@@ -232,6 +236,7 @@ def _run(
                     licences=licence_facts(model.cards, options.accept_licence),
                     fail_on=asdict(gates.fail_on),
                     report_from=asdict(gates.report_from),
+                    max_unreadable=most.said,
                     measured_sides=_measured_sides(options, model),
                     passed_over=passed_over,
                     device=str(scanner.device),
@@ -251,7 +256,7 @@ def _run(
                     progress.advance(f"{tally.flagged} flagged")
                 store.finish()
                 complete = True
-                code = _exit_code(tally, exit_zero=options.exit_zero, allow_unreadable=options.allow_unreadable)
+                code = _exit_code(tally, exit_zero=options.exit_zero, most=most)
             except BaseException as error:
                 code = exit_code_of(error)
                 raise
@@ -275,6 +280,9 @@ def _run(
         for row in timing_text(scanner.timings, seconds, network_rate(scanner)).split("\n"):
             say(row)
     say(summary_text(tally, seconds, str(out), len(earlier), least_score(gates.report_from, model.points) <= 1))
+    if not most.allows(tally.skipped, tally.pictures):
+        many = f"{tally.skipped} of {tally.pictures} pictures could not be assessed"
+        say(f"imgscan: {many}, more than --max-unreadable {most.said}: the scan is not complete")
     for one in unwritten:
         say(f"imgscan: {one}")
     return ExitCode.INCOMPLETE if unwritten else code
@@ -351,8 +359,8 @@ def _from_stdin(options: ScanOptions, others: Sequence[Source]) -> Source:
     return Source(Path(FROM_STDIN), "stdin", sys.stdin.buffer.read())
 
 
-def _exit_code(tally: Tally, *, exit_zero: bool, allow_unreadable: bool) -> ExitCode:
-    if tally.skipped and not allow_unreadable:
+def _exit_code(tally: Tally, *, exit_zero: bool, most: MostUnreadable) -> ExitCode:
+    if not most.allows(tally.skipped, tally.pictures):
         return ExitCode.INCOMPLETE
     return ExitCode.FINDINGS if tally.flagged and not exit_zero else ExitCode.CLEAN
 

@@ -73,7 +73,7 @@ class Record:
 
     @property
     def let_through(self) -> bool:
-        """Whether those were let through, as --allow-unreadable does; a scan answers otherwise that it is not complete."""
+        """Whether those were let through (--allow-unreadable, --max-unreadable); else a scan answers that it is not complete."""
         return self.summary is not None and self.summary["exit_code"] in (ExitCode.CLEAN, ExitCode.FINDINGS)
 
     @property

@@ -64,6 +64,8 @@ RUN = _object(
 )
 # Optional: records of earlier scans do not have them.
 RUN["properties"] |= {
+    "max_unreadable": _TEXT
+    | {"description": "how many pictures may be skipped in a scan that is complete: a number, a share of all (1%), or all"},
     "licences": {
         "type": "object",
         "additionalProperties": _object(licence=_TEXT, commercial={"type": ["boolean", "null"]}, accepted={"type": "boolean"}),

@@ -58,8 +58,15 @@ def test_the_action_passes_inputs_on_untouched_and_ends_as_imgscan_ends(tmp_path
     assert not any("${{" in one["run"] for one in (clear, step)), "inputs reach the scripts as environment only"
     noisy(tmp_path / "a $(touch owned) `x`" / "p.png", 0)
     noisy(tmp_path / "skip" / "q.png", 3)
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     inputs = {name: one["default"] for name, one in action["inputs"].items()}
-    inputs |= {"paths": "a $(touch owned) `x`\nskip/q.png", "model": "noi1", "fail-on": "0.5", "exclude": "q.*\n"}
+    inputs |= {
+        "paths": "a $(touch owned) `x`\nskip/q.png\nbroken.jpg",
+        "model": "noi1",
+        "fail-on": "0.5",
+        "exclude": "q.*\n",
+        "max-unreadable": "50%",
+    }
     written = [tmp_path / output["value"].replace("${{ inputs.out }}", "imgscan-out") for output in action["outputs"].values()]
 
     def run(step: dict[str, Any]) -> subprocess.CompletedProcess[str]:
@@ -70,7 +77,7 @@ def test_the_action_passes_inputs_on_untouched_and_ends_as_imgscan_ends(tmp_path
     done = run(step)
     assert done.returncode == ExitCode.FINDINGS, done.stderr
     assert done.stdout.startswith("::warning file=a $(touch owned) `x`/p.png,line=1"), done.stdout
-    assert len(done.stdout.splitlines()) == 1
+    assert [line.partition(",")[0] for line in done.stdout.splitlines()[1:]] == ["::warning file=broken.jpg"]
     assert not (tmp_path / "owned").exists()
     assert all(path.exists() for path in written)
     assert run(clear).returncode == 0

@@ -23,6 +23,7 @@ from imgscan.commands.calibrate import calibrate_command
 from imgscan.errors import ExitCode
 from imgscan.exits import exits
 from imgscan.features_file import retire
+from imgscan.report.record import read_record
 from tests.conftest import PHOTOS
 from tests.test_drawn import window
 
@@ -200,6 +201,28 @@ def test_an_unreadable_picture_outranks_findings(folder: Path, tiny_model: str, 
     assert "skipped" in done.stderr
     assert "broken.jpg" in done.stderr
     assert flagged(folder, tiny_model, tmp_path, "--allow-unreadable").returncode == ExitCode.FINDINGS
+
+
+def test_some_unreadable_pictures_are_let_through_and_more_are_not(one: Path) -> None:
+    """In the exit code, the record and the reports alike; what was found before is counted anew."""
+    for name in ("a.jpg", "b.jpg"):
+        (one / "photos" / name).write_bytes(b"\xff\xd8\xff nothing")
+    scan = ("scan", "photos", "-m", "ela", "--out", "o", "-o", "r.junit.xml")
+    pictures = sum(1 for _ in (one / "photos").iterdir())
+    share = 100 * 2 / pictures
+    for limit, code in (("1", 2), ("2", 0), (f"{share:.3f}%", 0), (f"{share - 0.01:.3f}%", 2), ("0", 2)):
+        done = run(*scan, "--max-unreadable", limit, cwd=one)
+        assert done.returncode == code, (limit, done.stderr)
+        record = read_record(one / "o" / "results.jsonl")
+        assert record.run["max_unreadable"] == limit
+        assert (record.summary or {})["exit_code"] == code
+        assert record.let_through is (code == 0)
+        said = f"2 of {pictures} pictures could not be assessed, more than --max-unreadable {limit}: the scan is not complete"
+        assert (said in done.stderr) is (code == 2)
+        assert ('errors="0"' if code == 0 else 'errors="2"') in (one / "r.junit.xml").read_text()
+    assert "from an earlier scan" in done.stderr
+    done = run(*scan, cwd=one)
+    assert (done.returncode, read_record(one / "o" / "results.jsonl").run["max_unreadable"]) == (ExitCode.INCOMPLETE, "0")
 
 
 def test_a_scan_never_writes_over_its_inputs(tiny_model: str, tmp_path: Path, photos: list[np.ndarray]) -> None:

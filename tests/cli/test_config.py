@@ -168,6 +168,29 @@ def test_an_error_names_where_the_value_is_from(below: Path) -> None:
     assert call("scan", str(picture), "--model", "focal-fusoin").stderr.startswith("imgscan: unknown model 'focal-fusoin'")
 
 
+def test_of_two_flags_that_say_otherwise_the_nearer_one_holds(below: Path) -> None:
+    """--max-unreadable and --allow-unreadable: a flag goes before a variable, that before a file; both in one are a mistake."""
+    (below / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    file = below / "imgscan.toml"
+    scan = ("scan", "a.jpg", "-m", "ela")
+    file.write_text("allow-unreadable = true")
+    assert call(*scan).exit_code == 0
+    assert call(*scan, "--max-unreadable", "0").exit_code == 2
+    assert call(*scan, IMGSCAN_MAX_UNREADABLE="0").exit_code == 2
+    file.write_text("max-unreadable = 0")
+    assert call(*scan).exit_code == 2
+    assert call(*scan, "--allow-unreadable").exit_code == 0
+    assert call(*scan, IMGSCAN_ALLOW_UNREADABLE="1").exit_code == 0
+    assert call(*scan, "--max-unreadable", "1", IMGSCAN_ALLOW_UNREADABLE="1").exit_code == 0
+    file.write_text("max-unreadable = '100%'\nallow-unreadable = true")
+    done = call(*scan)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"imgscan: {file}: --max-unreadable 100%: --allow-unreadable lets all of them through")
+    file.write_text("max-unreadable = 0.01")
+    assert f"{file}: --max-unreadable 0.01: wanted a number of pictures, or a share" in call(*scan).stderr
+    assert shown("--max-unreadable", "1%")["max-unreadable"] == ('"1%"', "flag")
+
+
 def test_a_variable_that_is_empty_says_nothing(below: Path) -> None:
     assert shown(IMGSCAN_FAIL_ON="")["fail-on"] == ("not set", "default")
     assert shown(IMGSCAN_EXIT_ZERO="on")["exit-zero"] == ("true", "IMGSCAN_EXIT_ZERO")
