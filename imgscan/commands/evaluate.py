@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from imgscan import __version__
+from imgscan.cluster_names import check_clustering
 from imgscan.datasets import DATASETS
 from imgscan.datasets.doctor import check
 from imgscan.datasets.entries import Entry
@@ -73,6 +74,9 @@ class EvaluateOptions:
     beyond: str | None
     as_json: bool
     csv: Path | None
+
+    def __post_init__(self) -> None:
+        check_clustering(self.cluster)  # else one with nothing to cluster would take any word
 
 
 @dataclass(frozen=True)

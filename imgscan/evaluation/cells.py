@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgscan.cluster import CLUSTERINGS
+from imgscan.cluster_names import CLUSTERINGS, HEAD
 from imgscan.datasets import DATASETS, data_set
 from imgscan.detectors import DETECTORS
 from imgscan.errors import ConfigError, ImgscanError, InputError, unknown
@@ -125,8 +125,8 @@ def model_text(table: PaperTable, row: PaperRow, column: Column, candidates: Can
     run = row.imgscan
     if run is None:
         raise NotRunError(NO_METHOD)
-    if run.cluster is not None and run.cluster not in CLUSTERINGS:
-        raise NotRunError(f"no clustering {run.cluster}")
+    if run.cluster is not None and run.cluster not in (HEAD, *CLUSTERINGS):
+        raise NotRunError(unknown("clustering", run.cluster, CLUSTERINGS))
     sign = next((sign for sign in (*SET_OPERATIONS, "+") if sign in run.network), "+")
     parts = ALIASES.get(run.network, run.network).split(sign) if sign == "+" else run.network.split(sign)
     return sign.join(_part(table, row, part, column, candidates) for part in parts)

@@ -143,6 +143,9 @@ def test_a_grid_is_the_product_of_its_axes_or_an_error() -> None:
     for wrong in ({"protocol": 3}, {"axes": 3}, {"axes": {"network": ["a", 3]}}, {"axes": {"network": ["a"], "cluster": [3]}}):
         with pytest.raises(ConfigError, match=r"is .*3.*; wanted"):
             parse_grid("g", grid | wrong, "g.toml")
+    typo = parse_grid("g", grid | {"axes": {"network": ["ela"], "cluster": ["kmean"]}}, "g.toml")
+    with pytest.raises(NotRunError, match="unknown clustering 'kmean'; did you mean kmeans"):
+        choose(typo, "ela, kmean", Candidates())
     typo = parse_grid("g", grid | {"axes": {"network": ["elaa"]}}, "g.toml")
     with pytest.raises(NotRunError, match="unknown network 'elaa'; did you mean ela"):
         choose(typo, "elaa", Candidates())
