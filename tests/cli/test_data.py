@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -247,6 +250,62 @@ def test_synth_goes_on_where_it_was_cut_short(tmp_path: Path, monkeypatch: pytes
     assert _files(out) == whole
 
 
+def test_synth_by_two_processes_makes_the_same_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A broken photograph, which every process draws and passes over, is named once."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in sorted(PHOTOS.glob("*.jpg"))[:3]:
+        (photos / path.name).write_bytes(path.read_bytes())
+    (photos / "cut.jpg").write_bytes((photos / path.name).read_bytes()[:2000])
+    _synth(tmp_path / "one", 9, roots=[photos], kinds=[])
+    capsys.readouterr()
+    _synth(tmp_path / "two", 3, roots=[photos], kinds=[], jobs=2)
+    _synth(tmp_path / "two", 9, roots=[photos], kinds=[], jobs=2)
+    assert _files(tmp_path / "two") == _files(tmp_path / "one")
+    said = capsys.readouterr().err
+    assert "3 of 9 forgeries are there already" in said
+    assert said.count("cut.jpg") <= 2, "once a call"
+    assert "cut.jpg" in said
+
+
+def test_what_fails_in_a_process_is_said_as_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with the traceback of another process."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, path in enumerate(sorted(PHOTOS.glob("*.jpg"))[:2]):
+        (photos / f"{number}.jpg").write_bytes(path.read_bytes()[:2000])
+    for jobs in (1, 2):
+        with pytest.raises(InputError, match=r"^none of 2 photographs can be read$"):
+            _synth(tmp_path / f"out{jobs}", 4, roots=[photos], jobs=jobs)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_synth_by_processes_goes_on_after_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    """Rows stand in the order of the numbers whatever process was first, and are of pairs that are complete."""
+    call = ["data", "synth", "--data-root", PHOTOS, "--count", 400, "--side", 64, "--kind", "enhancement", "--seed", 3, "--jobs", 2]
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "imgscan", *map(str, call), "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True) as process:
+        while process.poll() is None and len(_files(out).get("manifest.csv", b"").splitlines()) < 5:
+            time.sleep(0.05)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # a terminal tells all processes of a job
+        else:
+            process.kill()
+        said = process.communicate()[1]
+    made = (out / "manifest.csv").read_bytes().count(b"\n") - 1
+    assert 4 <= made < 400
+    if number == signal.SIGINT:
+        assert process.returncode == ExitCode.INTERRUPTED
+        assert "interrupted; the results so far are intact" in said
+        assert "Traceback" not in said
+        assert not list(out.rglob("*.new"))
+    _synth(out, made + 6, jobs=2)
+    _synth(tmp_path / "whole", made + 6)
+    whole = _files(tmp_path / "whole")
+    assert {name: content for name, content in _files(out).items() if name in whole} == whole, "what is further on has no row"
+
+
 def test_synth_goes_on_with_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """More forgeries of the same settings are added, others are refused, and so is what it has not made."""
     out = tmp_path / "made"
@@ -282,6 +341,12 @@ def test_synth_keeps_as_many_photographs_as_bytes_allow(tmp_path: Path, monkeypa
     photographs._cache.clear()
     _synth(tmp_path / "made", kinds=["splicing"])
     assert len(photographs._cache) == 1
+    monkeypatch.setattr(photographs, "CACHE_BYTES", 4 * 768 * 768 * 3)
+    for processes, kept in ((1, 4), (2, 2), (4, 1)):
+        photographs._cache.clear()
+        for path in sorted(PHOTOS.glob("*.jpg")):
+            photographs.read_photo(path, processes)
+        assert len(photographs._cache) == kept, "all processes together keep no more"
 
 
 def test_synth_takes_no_forgeries_for_photographs(tmp_path: Path) -> None:
