@@ -102,6 +102,8 @@ def data_hard(
 ) -> ExitCode:
     """List the training photographs that a model takes for forged most readily, so that a recipe can show them more often.
 
+    What is judged is remembered beside the list (LIST.judged.jsonl): the same call goes on where an earlier one was cut short.
+
     Exit status: 0 every photograph was judged; 2 some could not be, or nothing could be written.
     """
     from imgscan.commands.hard import hard_command

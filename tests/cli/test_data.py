@@ -143,6 +143,60 @@ def test_hard_lists_the_most_suspected_and_training_takes_the_list(tmp_path: Pat
     assert "synth" in done.stderr
 
 
+def _hard(photos: Path, out: Path, **changed: Any) -> ExitCode:
+    call: dict[str, Any] = {"model": "ela", "windows": 2, "share": 1, "side": 96, "families": "", "seed": 0, "jobs": 0} | changed
+    return hard.hard_command(roots=[photos], device="cpu", accept_licence=False, out=out, **call)
+
+
+def test_hard_goes_on_where_it_was_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By photographs: of one that was half judged nothing is kept, nor of one that has changed, nor for another question."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    names = [photo.name for photo in sorted(PHOTOS.glob("*.jpg"))[:3]]
+    for name in names:
+        (photos / name).write_bytes((PHOTOS / name).read_bytes())
+    _hard(photos, tmp_path / "whole.csv")
+    whole = (tmp_path / "whole.csv").read_text()
+    out, scan = tmp_path / "hard.csv", hard.scan
+    asked: list[str] = []
+
+    def interrupted(sources: Sequence[Source], scanner: Scanner) -> Any:
+        for number, result in enumerate(scan(sources, scanner)):
+            if number == 3:  # the last window of the second
+                raise KeyboardInterrupt
+            yield result
+
+    def noted(sources: Sequence[Source], scanner: Scanner) -> Any:
+        asked.extend(source.name for source in sources)
+        return scan(sources, scanner)
+
+    monkeypatch.setattr(hard, "scan", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _hard(photos, out)
+    memory = tmp_path / "hard.csv.judged.jsonl"
+    with memory.open("ab") as file:
+        file.write(memory.read_bytes()[:30])  # what a kill leaves
+    monkeypatch.setattr(hard, "scan", noted)
+
+    def again(**changed: Any) -> list[str]:
+        asked.clear()
+        assert _hard(photos, out, **changed) == ExitCode.CLEAN
+        return sorted({name.split(".")[0] for name in asked})
+
+    assert again() == ["1", "2"]
+    assert out.read_text() == whole
+    assert "1 of 3 photographs are judged already" in capsys.readouterr().err
+    assert again(share=0.1) == [], "nothing but the list"
+    assert out.read_text() == "".join(whole.splitlines(keepends=True)[:2])
+    for other in ({"seed": 1}, {"windows": 1}, {"side": 64}, {"families": "edit"}, {"model": "noi1"}):
+        assert again(**other) == ["0", "1", "2"], other
+    assert again() == [], "and what was known stays known"
+    os.utime(photos / names[1], (1, 1))
+    assert again() == ["1"]
+
+
 def test_hard_judges_a_few_windows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All windows of all photographs filled the folder for temporary files; the list is the same whatever the number."""
     photos = tmp_path / "photos"
@@ -158,20 +212,9 @@ def test_hard_judges_a_few_windows_at_a_time(tmp_path: Path, monkeypatch: pytest
 
     def lines(most: int) -> str:
         monkeypatch.setattr(hard, "MOST_WINDOWS", most)
-        hard.hard_command(
-            "ela",
-            roots=[photos],
-            windows=2,
-            share=1,
-            side=96,
-            families="",
-            seed=0,
-            device="cpu",
-            jobs=0,
-            accept_licence=False,
-            out=tmp_path / "hard.csv",
-        )
-        return (tmp_path / "hard.csv").read_text()
+        out = tmp_path / f"{most}.csv"
+        _hard(photos, out)
+        return out.read_text()
 
     monkeypatch.setattr(hard, "scan", counted)
     whole = lines(2000)
