@@ -120,7 +120,7 @@ class Model:
 
     @property
     def _clustering(self) -> dict[str, Any]:
-        return {"method": METHOD, "grid": GRID} | self.settings.get("clustering", {})
+        return {"method": METHOD, "grid": GRID, **self.settings.get("clustering", {})}
 
     @property
     def clusters(self) -> bool:
