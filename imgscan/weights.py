@@ -138,16 +138,15 @@ class Model:
         check_clustering(method)
         if self.compat is not None and (method is not None or grid is not None):
             raise InputError(f"--compat {self.compat}: the released code clusters in its own way; leave --cluster and --grid out")
-        old = self._clustering
         wanted = {k: v for k, v in (("method", method), ("grid", grid)) if v is not None}
         if wanted and not self.clusters:
             raise InputError(f"{self.name} answers with a map of its own, and nothing is clustered; leave --cluster and --grid out")
-        new = old | wanted
+        new = self._clustering | wanted
         if grid is not None and new["method"] == HEAD:
             raise InputError(NO_GRID)
-        if new == old:
+        if new == self._clustering:
             return self
-        measured = self.measured if new["grid"] == old["grid"] else ()
+        measured = self.measured if new["grid"] == self._clustering["grid"] else ()
         return replace(self, measured=measured, asked=new["method"], settings=self.settings | {"clustering": new})
 
 
@@ -371,7 +370,8 @@ def _find_card(text: str) -> Card:
         names = {one.card.name for one in there if one.card is not None}
         raise WeightsError(unknown("model", text, [*ALIASES, *sorted(names), *DETECTORS]))
     tags = ", ".join(card.full_name for card in named)
-    raise WeightsError(f"no weights {text!r}; there are: {tags}, and {name}@path/to/file.safetensors")
+    meant = f"did you mean {name}@./{tag}? " if at and os.path.exists(tag) else ""  # noqa: PTH110 - as above
+    raise WeightsError(f"no weights {text!r}; {meant}there are: {tags}, and {name}@path/to/file.safetensors")
 
 
 def _is_path(tag: str) -> bool:

@@ -356,6 +356,15 @@ def test_a_threshold_holds_for_the_clustering_it_was_measured_with(card: Path) -
     assert get_args(ClusterName) == tuple(CLUSTERINGS), "the words without torch are those of the functions"
 
 
+def test_a_training_in_the_working_directory_is_named_and_not_taken(card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what has a slash is a path: a folder must not hide the weights that ship."""
+    monkeypatch.chdir(card.parent.parent)
+    with pytest.raises(WeightsError, match=rf"did you mean focal-hrnet@\./{card.parent.name}\?"):
+        find_model(f"focal-hrnet@{card.parent.name}")
+    with pytest.raises(WeightsError, match=r"no weights 'focal-hrnet@nowhere'; there are: "):
+        find_model("focal-hrnet@nowhere")
+
+
 @pytest.mark.parametrize("said", ["", '[clustering]\nmethod = "hdbscan"\n', "[clustering]\nsmallest = 0.02\n"])
 @pytest.mark.parametrize("named", ["", 'cluster = "hdbscan"\n'])
 def test_to_ask_for_what_the_card_means_changes_nothing(card: Path, said: str, named: str) -> None:
