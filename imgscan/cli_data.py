@@ -63,6 +63,12 @@ def data_synth(
         str, typer.Option(help="Families of forgeries, as in a recipe: all, or names joined by +.", show_default=False)
     ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Another seed makes other forgeries.")] = 0,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", "-j", min=0, help="Processes, which changes no file; by default one a core, at most 8, where that helps."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for images/, masks/ and manifest.csv.")] = Path("imgscan-synth"),
 ) -> ExitCode:
     """Write forgeries made from pristine photographs, with their masks.
@@ -72,7 +78,9 @@ def data_synth(
     """
     from imgscan.commands.synth import synth_command
 
-    return synth_command(roots=data_root, count=count, side=side, kinds=kind or [], families=families, seed=seed, out=out)
+    return synth_command(
+        roots=data_root, count=count, side=side, kinds=kind or [], families=families, seed=seed, out=out, jobs=jobs
+    )
 
 
 @data_app.command("hard")
@@ -93,6 +101,8 @@ def data_hard(
     out: Annotated[Path, typer.Option(help="The list, for --set data.hard=LIST.")] = Path("hard.csv"),
 ) -> ExitCode:
     """List the training photographs that a model takes for forged most readily, so that a recipe can show them more often.
+
+    What is judged is remembered beside the list (LIST.judged.jsonl): the same call goes on where an earlier one was cut short.
 
     Exit status: 0 every photograph was judged; 2 some could not be, or nothing could be written.
     """

@@ -112,6 +112,9 @@ def train_table(
     roots: Roots = None,
     validation: ValidationRoots = None,
     out: TrainOut = Path("imgscan-runs"),
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of each, with seeds of their own; evaluate --table prints mean and deviation.")
+    ] = 1,
     minutes: Minutes = None,
     epochs: Epochs = None,
     settings: Settings = None,
@@ -119,8 +122,8 @@ def train_table(
     device: Device = "auto",
 ) -> ExitCode:
     """Train all weights that a table of a paper or a grid needs, each in a folder of its own under --out."""
-    from imgscan.commands.table import train_table_command
     from imgscan.commands.train import TrainOptions
+    from imgscan.commands.train_table import train_table_command
 
     return train_table_command(
         name,
@@ -140,6 +143,7 @@ def train_table(
             profile=None,
         ),
         method,
+        seeds,
     )
 
 

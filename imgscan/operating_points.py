@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from imgscan.cluster_names import ClusterName
 from imgscan.errors import InputError, WeightsError
 from imgscan.evaluation.statistics import clopper_pearson
 from imgscan.typed import settings, within
 
-ClusterName = Literal["hdbscan", "kmeans", "bisecting", "birch", "hierarchical"]  # of cluster.CLUSTERINGS, without torch
 DIGITS = 4  # of the shares in a card
 MOST_COUNTED = 10_000  # pictures up to which a share of so many digits says how many of them it was
 

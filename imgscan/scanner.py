@@ -12,6 +12,7 @@ from torch import nn
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import affordable_grid
 from imgscan.cluster.hierarchical import MOST_GRID
+from imgscan.cluster_names import HEAD, NO_GRID
 from imgscan.detectors import DETECTORS
 from imgscan.devices import bf16_is_fast
 from imgscan.errors import InputError, WeightsError, unknown
@@ -25,7 +26,7 @@ from imgscan.prepare import InputPlan
 from imgscan.records import Evidence, Picture, Timings
 from imgscan.shared import Shared
 from imgscan.typed import settings
-from imgscan.weights import HEAD, NO_GRID, Card, Model
+from imgscan.weights import Card, Model
 
 REVISION = 6
 """It rises when the same weights and settings answer otherwise than before; then nothing that is remembered is taken."""

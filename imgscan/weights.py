@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 import os
 import tomllib
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from imgscan.card_keys import COMBINATION, COMPATS, check_card, check_combination, check_types
+from imgscan.cluster_names import GRID, HEAD, METHOD, NO_GRID, check_clustering
 from imgscan.errors import InputError, WeightsError, unknown
-from imgscan.operating_points import ClusterName, OperatingPoint, operating_points
+from imgscan.operating_points import OperatingPoint, operating_points
 from imgscan.places import Place, places
 from imgscan.typed import Section, settings
 
@@ -26,9 +29,6 @@ ALIASES = {
 }
 # The released code lists the ViT first, and its first network sets the grid: 64 x 64 cells of 256 + 32 channels.
 OFFICIAL_ALIASES = {"focal-fusion": "focal-vit+focal-hrnet"}
-HEAD = "head"  # [clustering] method: in place of a clustering the mask heads of the networks decide
-NO_GRID = "--grid: mask heads decide here and nothing is clustered; leave it out, or add --cluster hdbscan"
-CLUSTERINGS: tuple[ClusterName, ...] = get_args(ClusterName)
 INITIAL = "init"  # `use` of a card whose weights only start trainings
 
 
@@ -96,8 +96,14 @@ class Model:
 
     @property
     def points(self) -> tuple[OperatingPoint, ...]:
-        """The thresholds that hold for how this model decides."""
-        return tuple(point for point in self.measured if point.cluster == self.asked)
+        """The thresholds that hold for how this model decides; those that name the card's own clustering where others are not."""
+        names = self.asked, self.asked or self._clustering["method"]
+        exact, named = (tuple(point for point in self.measured if point.cluster == name) for name in names)
+        return exact or named
+
+    @property
+    def _clustering(self) -> dict[str, Any]:
+        return {"method": METHOD, "grid": GRID, **self.settings.get("clustering", {})}
 
     @property
     def clusters(self) -> bool:
@@ -112,20 +118,19 @@ class Model:
             InputError: an unknown method; the model follows a released code, which has its own; a grid where mask heads decide;
                 nothing is clustered.
         """
-        if method is not None and method not in (HEAD, *CLUSTERINGS):
-            raise InputError(f"--cluster: {unknown('clustering', method, CLUSTERINGS)}")
+        check_clustering(method)
         if self.compat is not None and (method is not None or grid is not None):
             raise InputError(f"--compat {self.compat}: the released code clusters in its own way; leave --cluster and --grid out")
-        old = self.settings.get("clustering", {})
-        new = old | {k: v for k, v in (("method", method), ("grid", grid)) if v is not None}
-        if new != old and not self.clusters:
+        wanted = {k: v for k, v in (("method", method), ("grid", grid)) if v is not None}
+        if wanted and not self.clusters:
             raise InputError(f"{self.name} answers with a map of its own, and nothing is clustered; leave --cluster and --grid out")
-        if grid is not None and new.get("method") == HEAD:
+        new = self._clustering | wanted
+        if grid is not None and new["method"] == HEAD:
             raise InputError(NO_GRID)
-        if new == old:
+        if new == self._clustering:
             return self
-        measured = self.measured if {k for k in new if new[k] != old.get(k)} == {"method"} else ()
-        return replace(self, measured=measured, asked=new.get("method"), settings=self.settings | {"clustering": new})
+        measured = self.measured if new["grid"] == self._clustering["grid"] else ()
+        return replace(self, measured=measured, asked=new["method"], settings=self.settings | {"clustering": new})
 
 
 def read_card(path: Path) -> Card:
@@ -169,16 +174,14 @@ class Installed:
     hidden: bool  # an earlier place has weights of the same name and tag
 
 
-def _tables() -> list[tuple[Place, Path, dict[str, Any]]]:
+def _tables() -> Iterator[tuple[Place, Path, dict[str, Any]]]:
     """Every card's file in every place, in the order of the search; {} for one that is no TOML."""
-    found = []
     for place in places():
         for path in sorted(place.folder.glob("*.toml")):
-            try:
-                found.append((place, path, tomllib.loads(path.read_text("utf-8-sig"))))
-            except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
-                found.append((place, path, {}))
-    return found
+            data: dict[str, Any] = {}
+            with suppress(OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+                data = tomllib.loads(path.read_text("utf-8-sig"))
+            yield place, path, data
 
 
 def installed() -> list[Installed]:
@@ -236,8 +239,7 @@ def find_model(text: str, compat: str | None = None) -> Model:
     if len(parts) == 1:
         return Model(name, found, found[0].points, found[0].data) if found else Model(name, (), (), {}, detectors=detectors)
     if (combination := None if detectors else _combination(found)) is not None:
-        path, data, points = combination
-        return Model(name, found, points, data, path)
+        return Model(name, found, *combination)
     settings = found[0].data if found else {}
     if settings.get("clustering", {}).get("method") == HEAD and (detectors or not all(card.has_head for card in found)):
         settings = settings | {"clustering": settings["clustering"] | {"method": "hdbscan"}}  # not all have a head to speak with
@@ -272,8 +274,8 @@ def _expanded(text: str, compat: str | None) -> list[str]:
 
 def _combination(
     found: tuple[Card, ...], finders: tuple[str, ...] = ()
-) -> tuple[Path, dict[str, Any], tuple[OperatingPoint, ...]] | None:
-    """The card of a combination: its file, its tables and its thresholds; None: there is none.
+) -> tuple[tuple[OperatingPoint, ...], dict[str, Any], Path] | None:
+    """The card of a combination: its thresholds, its tables and its file; None: there is none.
 
     Raises:
         WeightsError: it has unknown keys or other types, or an earlier file of its name cannot be read, which would go before it.
@@ -291,7 +293,7 @@ def _combination(
             check_types(data, COMBINATION, path)
             wanted = {card.full_name: card.sha256 for card in found}
             # Measured with other weights than those installed: its settings hold, its thresholds do not.
-            return path, data, operating_points(data, path) if data.get("weights") == wanted else ()
+            return operating_points(data, path) if data.get("weights") == wanted else (), data, path
     return None
 
 
@@ -302,8 +304,7 @@ def _with_finders(text: str, finders: tuple[str, ...], compat: str | None) -> Mo
     model = find_model(text)
     name = "+".join([model.name, *finders])
     if (combination := _combination(model.cards, finders)) is not None:
-        path, data, points = combination
-        return Model(name, model.cards, points, data, path, finders=finders)
+        return Model(name, model.cards, *combination, finders=finders)
     return replace(model, name=name, measured=(), finders=finders)
 
 
@@ -327,9 +328,8 @@ def _find_card(text: str) -> Card:
         return card
     there = [one for one in installed() if not one.hidden]
     named = [one.card for one in there if one.card is not None and one.card.name == name]
-    tagged = [card for card in named if (card.tag == tag if at else card.data.get("default"))]
-    if tagged:
-        return tagged[0]
+    if tagged := next((card for card in named if (card.tag == tag if at else card.data.get("default"))), None):
+        return tagged
     for one in there:
         if one.card is None and (one.full_name == text if at else one.full_name.startswith(f"{name}@")):
             raise WeightsError(one.problem)
@@ -344,7 +344,8 @@ def _find_card(text: str) -> Card:
         names = {one.card.name for one in there if one.card is not None}
         raise WeightsError(unknown("model", text, [*ALIASES, *sorted(names), *DETECTORS]))
     tags = ", ".join(card.full_name for card in named)
-    raise WeightsError(f"no weights {text!r}; there are: {tags}, and {name}@path/to/file.safetensors")
+    meant = f"did you mean {name}@./{tag}? " if at and os.path.exists(tag) else ""  # noqa: PTH110 - as above
+    raise WeightsError(f"no weights {text!r}; {meant}there are: {tags}, and {name}@path/to/file.safetensors")
 
 
 def _is_path(tag: str) -> bool:

@@ -7,13 +7,14 @@ from safetensors.torch import load_file, save_file
 
 from imgscan import DEFAULT_MODEL, weights
 from imgscan.cluster import CLUSTERINGS
+from imgscan.cluster_names import HEAD, ClusterName
 from imgscan.drawn import DRAWN
 from imgscan.errors import InputError, WeightsError
 from imgscan.judge import judge  # noqa: F401 - the stages import without torch models
 from imgscan.networks import load_network, load_state, save_state
 from imgscan.prepare import InputPlan
 from imgscan.scanner import build_scanner
-from imgscan.weights import ClusterName, cards, file_sha256, find_model, read_card
+from imgscan.weights import cards, file_sha256, find_model, read_card
 
 POINT = '[[operating_points]]\nlevel = "likely"\nfalse_alarms = 0.01\npictures = 100\n'
 
@@ -268,7 +269,7 @@ def test_what_is_fused_under_a_name_was_measured_as_it_is(name: str, networks: i
     model = find_model(name)
     assert len(model.cards) == networks
     assert {point.level for point in model.points} >= {"possible", "default"}
-    assert model.settings["clustering"]["method"] == weights.HEAD
+    assert model.settings["clustering"]["method"] == HEAD
 
 
 def test_a_finder_adds_to_a_model_and_alone_is_a_detector() -> None:
@@ -353,6 +354,30 @@ def test_a_threshold_holds_for_the_clustering_it_was_measured_with(card: Path) -
     with pytest.raises(WeightsError, match="'hbscan'; did you mean hdbscan"):
         find_model(f"focal-hrnet@{card}")
     assert get_args(ClusterName) == tuple(CLUSTERINGS), "the words without torch are those of the functions"
+
+
+def test_a_training_in_the_working_directory_is_named_and_not_taken(card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what has a slash is a path: a folder must not hide the weights that ship."""
+    monkeypatch.chdir(card.parent.parent)
+    with pytest.raises(WeightsError, match=rf"did you mean focal-hrnet@\./{card.parent.name}\?"):
+        find_model(f"focal-hrnet@{card.parent.name}")
+    with pytest.raises(WeightsError, match=r"no weights 'focal-hrnet@nowhere'; there are: "):
+        find_model("focal-hrnet@nowhere")
+
+
+@pytest.mark.parametrize("said", ["", '[clustering]\nmethod = "hdbscan"\n', "[clustering]\nsmallest = 0.02\n"])
+@pytest.mark.parametrize("named", ["", 'cluster = "hdbscan"\n'])
+def test_to_ask_for_what_the_card_means_changes_nothing(card: Path, said: str, named: str) -> None:
+    """A card that says nothing means HDBSCAN on 64 cells, and its thresholds may name that, for who measured them did."""
+    point = f'[[operating_points]]\nfalse_alarms = 0.02\npictures = 100\nlevel = "likely"\nscore = 0.8\n{named}'
+    change(card, "[training]", f"{said}{point}[training]")
+    model = find_model(f"focal-hrnet@{card}")
+    for asked in (model, model.with_clustering("hdbscan", None), model.with_clustering("hdbscan", 64)):
+        assert [point.score for point in asked.points] == [0.8]
+        assert asked.asked is None
+    assert model.with_clustering("hdbscan", 32).points == ()
+    assert model.with_clustering("kmeans", None).points == ()
+    assert model.with_clustering("kmeans", None).settings["clustering"].get("smallest") == (0.02 if "smallest" in said else None)
 
 
 @pytest.mark.parametrize("name", ["ncl", "cfl-net", "ela", "copy-move"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from imgscan.cluster_names import GRID, METHOD
 from imgscan.typed import within
 
 
@@ -12,8 +13,8 @@ from imgscan.typed import within
 class ClusterSettings:
     """--cluster and --grid override the card; InputError for a number that no clustering can have."""
 
-    method: str = "hdbscan"  # a name of CLUSTERINGS, or weights.HEAD
-    grid: int = 64  # most cells along the longer side
+    method: str = METHOD  # a name of CLUSTERINGS, or HEAD
+    grid: int = GRID  # most cells along the longer side
     smallest: float = 0.01  # fewest members of a cluster, as a share of the cells (HDBSCAN's min_cluster_size)
     neighbours: int = 8  # HDBSCAN's min_samples
     epsilon: float = 0.0  # clusters nearer than this (Euclidean, of unit vectors) are one; the last two only if `single`

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from imgscan import __version__
+from imgscan.cluster_names import check_clustering
 from imgscan.datasets import DATASETS
 from imgscan.datasets.doctor import check
 from imgscan.datasets.entries import Entry
@@ -37,7 +38,16 @@ from imgscan.evaluation.measure import (
 from imgscan.evaluation.protocols import Protocol, find_protocol
 from imgscan.evaluation.seen import seen, trained_files
 from imgscan.evaluation.summary import SetScores, summarise
-from imgscan.evaluation.tables import Row, attack_table, image_table, localization_table, show, untouched_table, write_csv
+from imgscan.evaluation.tables import (
+    Row,
+    attack_table,
+    image_table,
+    localization_table,
+    seeds_table,
+    show,
+    untouched_table,
+    write_csv,
+)
 from imgscan.find import can_be_made, real
 from imgscan.printable import printable, say
 from imgscan.progress import Bar, bar
@@ -73,6 +83,9 @@ class EvaluateOptions:
     beyond: str | None
     as_json: bool
     csv: Path | None
+
+    def __post_init__(self) -> None:
+        check_clustering(self.cluster)  # else one with nothing to cluster would take any word
 
 
 @dataclass(frozen=True)
@@ -166,6 +179,7 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
     else:
         plain = found[UNATTACKED]
         tables = [localization_table(plain, protocol), untouched_table(plain), image_table([*plain, *together])]
+        tables.append(seeds_table(contestants, [*plain, *together], protocol))
         if len(attacks) > 1:
             tables.append(attack_table(found, protocol))
         for table in tables:

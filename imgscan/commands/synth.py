@@ -1,8 +1,8 @@
-"""`imgscan data synth`: forgeries written to disk, continued where a call was cut short; torch is not imported.
+"""`imgscan data synth`: forgeries written to disk, continued where a call was cut short; torch is imported where processes help.
 
 Forgery number i is a pure function of the settings, the photographs and i.  So the settings are written first (synth.toml), then
 pictures and masks, each whole or not at all, and after every pair its row of manifest.csv: what has a row is complete, and the
-same call makes the rest.
+same call makes the rest.  Worker processes write pictures and masks, the main one the rows, in the order of the numbers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from imgscan.datasets.families import Families, forge_as, parse_families
 from imgscan.datasets.forge import KINDS, Forgery, Rgb, forge
 from imgscan.datasets.photos import pictures_below, read_photo
 from imgscan.datasets.trees import MADE, without_made
-from imgscan.errors import ExitCode, InputError, OutputError, unknown
+from imgscan.errors import ExitCode, ImgscanError, InputError, OutputError, unknown
 from imgscan.locks import locked
 from imgscan.printable import say
 from imgscan.progress import bar
@@ -33,14 +34,25 @@ from imgscan.toml import to_toml
 
 SETTINGS = "synth.toml"  # beside images/ and masks/: what the forgeries were made with
 MANIFEST = "manifest.csv"
+FEW = 50  # forgeries that are made before worker processes have begun
 Rows = dict[int, list[str]]  # of the manifest, by the forgery's number
 
 
-def synth_command(*, roots: list[Path], count: int, side: int, kinds: list[str], families: str, seed: int, out: Path) -> ExitCode:
+def synth_command(
+    *,
+    roots: list[Path],
+    count: int,
+    side: int,
+    kinds: list[str],
+    families: str,
+    seed: int,
+    out: Path,
+    jobs: int | None = 1,
+) -> ExitCode:
     """Write `count` forgeries as images/ and masks/ (PNG, white is forged) and manifest.csv.
 
     Number i is a pure function of (seed, i), the other settings and the photographs; the same call writes the same files, and
-    none that is there already.
+    none that is there already, by however many `jobs`, processes; None: one a core where that many forgeries are worth it.
 
     Raises:
         InputError: no photographs, an unknown kind, kinds beside families, a side that is no multiple of 8, or an output folder
@@ -78,7 +90,7 @@ def synth_command(*, roots: list[Path], count: int, side: int, kinds: list[str],
     }
     try:
         with _opened(out, settings, count) as rows:
-            _write(photos, areas, count, side, kinds, chosen, seed, out, rows)
+            _write(_Maker(tuple(photos), areas, side, tuple(kinds), chosen, seed, out), count, jobs, rows)
     except OSError as error:
         raise OutputError(f"--out {out} cannot be written: {error.strerror or error}") from error
     print(out / MANIFEST)
@@ -161,56 +173,94 @@ def _changes(out: Path, settings: dict[str, Any]) -> str:
     return "; ".join(changed)
 
 
-def _write(
-    photos: list[Path],
-    areas: npt.NDArray[np.int64],
-    count: int,
-    side: int,
-    kinds: list[str],
-    families: Families,
-    seed: int,
-    out: Path,
-    rows: Rows,
-) -> None:
-    """Make what is not among the rows, and its rows."""
-    edges = np.cumsum(areas)
+@dataclass
+class _Made:
+    """A pair that is on the disk."""
 
-    def made(number: int) -> Forgery:
-        rng = np.random.default_rng((seed, number))
+    row: list[str]  # of the manifest
+    unreadable: list[tuple[int, str]]  # photographs that were drawn first: their places, and what is wrong with them
 
-        def photo() -> Rgb:
-            while areas.any():
-                place = min(int(np.searchsorted(edges, rng.random() * edges[-1], side="right")), len(photos) - 1)
-                if not areas[place]:
-                    continue
-                try:
-                    return read_photo(photos[place])
-                except InputError as error:  # another one is drawn, as in training
-                    areas[place] = 0
-                    say(f"imgscan: passed over {error}")
-            raise InputError(f"none of {len(photos)} photographs can be read")
 
-        if families:
-            return forge_as(photo, side, rng, families)
-        return forge(photo, side, rng, kinds[int(rng.integers(len(kinds)))] if kinds else None)
+@dataclass
+class _Maker:
+    """Makes and writes forgeries by their numbers; in a worker process it is a copy."""
 
-    if rows:
-        say(f"imgscan: {len(rows):,} of {count:,} forgeries are there already")
-    with bar("forging", count) as progress, (out / MANIFEST).open("a", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        progress.advance(by=len(rows))
-        for number in range(count):
-            if number in rows:
-                continue
-            one, stem = made(number), _stem(number)
+    photos: tuple[Path, ...]
+    areas: npt.NDArray[np.int64]  # pixels of each; 0: it cannot be opened, and from the first time that decoding failed
+    side: int
+    kinds: tuple[str, ...]
+    families: Families
+    seed: int
+    out: Path
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        self.edges = np.cumsum(self.areas)  # of all that can be opened: what is broken is drawn in any process, and passed over
+
+    def __call__(self, number: int) -> _Made | ImgscanError:
+        """Picture and mask on the disk; an error is the answer and not raised, for on its way between processes it would change."""
+        unreadable: list[tuple[int, str]] = []
+        try:
+            one, stem = self._forged(np.random.default_rng((self.seed, number)), unreadable), _stem(number)
             forged = one.labels > 0
             for name, pixels in (("images", one.rgb), ("masks", forged.astype(np.uint8) * 255)):
-                with replacing(out / name / stem) as new:
+                with replacing(self.out / name / stem) as new:
                     Image.fromarray(pixels).save(new, "PNG")
-            rows[number] = [f"images/{stem}", f"masks/{stem}", one.kind, f"{forged.mean():.4f}", str(seed), str(number)]
-            table.writerow(rows[number])
+        except ImgscanError as error:
+            return error
+        row = [f"images/{stem}", f"masks/{stem}", one.kind, f"{forged.mean():.4f}", str(self.seed), str(number)]
+        return _Made(row, unreadable)
+
+    def _forged(self, rng: np.random.Generator, unreadable: list[tuple[int, str]]) -> Forgery:
+        def photo() -> Rgb:
+            while self.areas.any():
+                place = min(int(np.searchsorted(self.edges, rng.random() * self.edges[-1], side="right")), len(self.photos) - 1)
+                if not self.areas[place]:
+                    continue
+                try:
+                    return read_photo(self.photos[place], self.processes)
+                except InputError as error:  # another one is drawn, as in training
+                    self.areas[place] = 0
+                    unreadable.append((place, str(error)))
+            raise InputError(f"none of {len(self.photos)} photographs can be read")
+
+        if self.families:
+            return forge_as(photo, self.side, rng, self.families)
+        return forge(photo, self.side, rng, self.kinds[int(rng.integers(len(self.kinds)))] if self.kinds else None)
+
+
+def _write(maker: _Maker, count: int, jobs: int | None, rows: Rows) -> None:
+    """Make what is not among the rows, and its rows."""
+    if rows:
+        say(f"imgscan: {len(rows):,} of {count:,} forgeries are there already")
+    missing = [number for number in range(count) if number not in rows]
+    told: set[int] = set()  # places of photographs: every process comes upon a broken one
+    with bar("forging", count) as progress, (maker.out / MANIFEST).open("a", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        progress.advance(by=len(rows))
+        for number, made in zip(missing, _made(maker, missing, jobs), strict=True):
+            if isinstance(made, ImgscanError):
+                raise made
+            for place, text in made.unreadable:
+                if place not in told:
+                    told.add(place)
+                    say(f"imgscan: passed over {text}")
+            rows[number] = made.row
+            table.writerow(made.row)
             file.flush()
             progress.advance()
+
+
+def _made(maker: _Maker, numbers: list[int], jobs: int | None) -> Iterator[_Made | ImgscanError]:
+    """The forgeries of these numbers in their order, by so many processes; None: by one a core, where there are more than a few."""
+    if (jobs is not None and jobs < 2) or (jobs is None and len(numbers) < FEW):
+        yield from map(maker, numbers)
+        return
+    from imgscan.scanner import default_jobs
+    from imgscan.workers import busy, each
+
+    workers = busy(numbers, default_jobs() if jobs is None else jobs)
+    yield from each(numbers, replace(maker, processes=max(1, workers)), workers)
 
 
 def _area(path: Path) -> int:

@@ -1,17 +1,17 @@
-"""`imgscan evaluate --table` and `imgscan train table`: the papers' tables, and grids, as far as the present data allows."""
+"""`imgscan evaluate --table`: the papers' tables, and grids, as far as the present data and weights allow."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 from imgscan import __version__
 from imgscan.commands.evaluate import EvaluateOptions, PictureSet, evaluate_set, model_options, read_pictures
-from imgscan.commands.train import TrainOptions, anywhere, train_command
 from imgscan.datasets.resolve import parse, resolve
-from imgscan.errors import BY_SIGNAL, ConfigError, ExitCode, ImgscanError, InputError
+from imgscan.errors import ExitCode, ImgscanError, InputError
 from imgscan.evaluation.cells import (
     COUNT,
     MEAN,
@@ -21,12 +21,9 @@ from imgscan.evaluation.cells import (
     Column,
     NotRunError,
     find_candidates,
-    is_benchmark,
-    model_text,
+    model_texts,
     parse_column,
     protocol_of,
-    run_name,
-    training_arguments,
     wanted_training,
 )
 from imgscan.evaluation.contestants import Contestant, ModelOptions, of_model, training_sets
@@ -34,16 +31,19 @@ from imgscan.evaluation.ledger import Ledger
 from imgscan.evaluation.measure import Question
 from imgscan.evaluation.papers import UNITS, PaperRow, PaperTable, read_table
 from imgscan.evaluation.protocols import Protocol
+from imgscan.evaluation.seeds import spread_of
 from imgscan.evaluation.summary import mean_of
 from imgscan.evaluation.tables import Shown, show
 from imgscan.printable import printable, say
 from imgscan.progress import bar
-from imgscan.weights import ALIASES
+
+Place = tuple[str, str, int]  # a number of ours: method, column, and which seed's weights, from 0
+Number = tuple[float, int]  # a mean over pictures, and how many they are
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A cell that can be measured."""
+    """A number that can be measured."""
 
     column: Column
     row: PaperRow
@@ -100,68 +100,92 @@ def _filled(table: PaperTable, options: EvaluateOptions, candidates: Candidates)
     trained = {name for data in trainings if data is not None for name, _ in parse(data)}
     trained |= {name for card in (*candidates.given, *candidates.trained) for name in training_sets(card)}
     sets, missing = _sets(columns, options.roots, trained)
-    wanted: dict[tuple[str, str], _Wanted] = {}
+    wanted: dict[Place, _Wanted] = {}
     reasons: dict[tuple[str, str], str] = {}
     for row in table.rows:
         for column in columns:
-            place = row.method, column.text
             if column.data == MEAN:
                 continue
             try:
-                model = model_text(table, row, column, candidates)
+                models = model_texts(table, row, column, candidates)
                 if column.data in missing:
                     raise NotRunError(missing[column.data])
                 assert row.imgscan is not None
                 usual = None if options.cluster or options.compat else table.cluster
-                wanted[place] = _Wanted(column, row, model, row.imgscan.cluster or usual, protocol_of(table, row.imgscan))
+                cluster, protocol = row.imgscan.cluster or usual, protocol_of(table, row.imgscan)
+                for seed, model in enumerate(models):
+                    wanted[row.method, column.text, seed] = _Wanted(column, row, model, cluster, protocol)
             except NotRunError as error:
-                reasons[place] = str(error)
+                reasons[row.method, column.text] = str(error)
     found, failed, skipped = _measured(wanted, sets, options)
-    reasons |= failed
+    _tell_seeds_left_out(wanted, found, failed)
+    reasons |= {(method, column): why for (method, column, _), why in failed.items() if (method, column) not in reasons}
     cells = []
     scale = UNITS[table.unit]
     for row in table.rows:
-        ours = {column.text: found.get((row.method, column.text)) for column in columns}
+        own = {column.text: _of_cell(row.method, column.text, wanted, found) for column in columns}
         for column, value in zip(columns, row.values, strict=True):
             if column.data == MEAN:
-                cells.append(_mean_cell(row, column, columns, value, ours, scale))
+                cells.append(_mean_cell(row, column, columns, value, own, scale))
                 continue
-            place = row.method, column.text
-            number, pictures = ours[column.text] or (None, 0)
-            cells.append(
-                Cell(
-                    method=row.method,
-                    column=column.text,
-                    paper=value,
-                    ours=None if number is None else number * scale,
-                    pictures=pictures,
-                    model=wanted[place].model if place in wanted else "",
-                    reason=reasons.get(place, ""),
-                )
+            numbers = own[column.text]
+            models = [wanted[row.method, column.text, seed].model for seed in _seeds(row.method, column.text, wanted)]
+            cell = Cell(
+                method=row.method,
+                column=column.text,
+                paper=value,
+                ours=None,
+                pictures=numbers[0][1] if numbers else 0,
+                model=models[0] if models else "",
+                reason="" if numbers else reasons.get((row.method, column.text), ""),
+                models=tuple(models),
             )
+            cells.append(_with_numbers(cell, [number for number, _ in numbers], scale))
     return cells, skipped
 
 
+def _seeds(method: str, column: str, numbers: Mapping[Place, object]) -> list[int]:
+    """The seeds of a cell that are among these numbers."""
+    return [place[2] for place in numbers if place[:2] == (method, column)]
+
+
+def _of_cell(method: str, column: str, wanted: Mapping[Place, _Wanted], found: Mapping[Place, Number]) -> list[Number]:
+    """The numbers of a cell, by seed."""
+    return [found[method, column, seed] for seed in _seeds(method, column, wanted) if (method, column, seed) in found]
+
+
+def _with_numbers(cell: Cell, numbers: list[float], scale: float) -> Cell:
+    """The cell with ours, where there is any."""
+    if not numbers:
+        return cell
+    spread = spread_of([number * scale for number in numbers])
+    return replace(cell, ours=spread.mean, deviation=spread.deviation, seeds=tuple(number * scale for number in numbers))
+
+
+def _tell_seeds_left_out(wanted: Mapping[Place, _Wanted], found: Mapping[Place, Number], failed: Mapping[Place, str]) -> None:
+    """Say which weights are missing among the seeds of a cell, each once, and why."""
+    measured = {place[:2] for place in found}
+    for model, why in {wanted[place].model: why for place, why in failed.items() if place[:2] in measured}.items():
+        say(f"imgscan: {model}: left out of the mean over seeds: {why}")
+
+
 def _mean_cell(
-    row: PaperRow,
-    column: Column,
-    columns: list[Column],
-    value: float | int | str,
-    ours: dict[str, tuple[float, int] | None],
-    scale: float,
+    row: PaperRow, column: Column, columns: list[Column], value: float | int | str, own: Mapping[str, list[Number]], scale: float
 ) -> Cell:
-    """The mean over the other columns of its metric, where all of them were run."""
+    """The mean over the other columns of its metric, where all of them were run; of each seed where all have as many."""
     others = [one for one in columns if one.metric == column.metric and one.attack == column.attack and one.data != MEAN]
+    cell = Cell(row.method, column.text, value, None, 0, "", "")
     if not others:
-        return Cell(row.method, column.text, value, None, 0, "", "a mean needs other columns of its metric")
-    numbers = [number for one in others if (number := ours[one.text]) is not None]
+        return replace(cell, reason="a mean needs other columns of its metric")
     if row.imgscan is None:
-        return Cell(row.method, column.text, value, None, 0, "", NO_METHOD)
-    if len(numbers) < len(others):
-        without = ", ".join(one.data for one in others if ours[one.text] is None)
-        return Cell(row.method, column.text, value, None, 0, "", f"a mean needs all data sets; not run: {without}")
-    mean = sum(number for number, _ in numbers) / len(numbers)
-    return Cell(row.method, column.text, value, mean * scale, sum(n for _, n in numbers), "", "")
+        return replace(cell, reason=NO_METHOD)
+    if without := [one.data for one in others if not own[one.text]]:
+        return replace(cell, reason=f"a mean needs all data sets; not run: {', '.join(without)}")
+    cell = replace(cell, pictures=sum(own[one.text][0][1] for one in others))
+    if len({len(own[one.text]) for one in others}) == 1:
+        by_seed = zip(*([number for number, _ in own[one.text]] for one in others), strict=True)
+        return _with_numbers(cell, [fmean(numbers) for numbers in by_seed], scale)
+    return _with_numbers(cell, [fmean(fmean(number for number, _ in own[one.text]) for one in others)], scale)
 
 
 def _sets(columns: list[Column], roots: list[Path], trained: Collection[str]) -> tuple[dict[str, PictureSet], dict[str, str]]:
@@ -182,9 +206,9 @@ def _sets(columns: list[Column], roots: list[Path], trained: Collection[str]) ->
 
 
 def _measured(
-    wanted: dict[tuple[str, str], _Wanted], sets: dict[str, PictureSet], options: EvaluateOptions
-) -> tuple[dict[tuple[str, str], tuple[float, int]], dict[tuple[str, str], str], int]:
-    """(method, column) -> mean and number of pictures; the same -> why there is none; answers that could not be had.
+    wanted: dict[Place, _Wanted], sets: dict[str, PictureSet], options: EvaluateOptions
+) -> tuple[dict[Place, Number], dict[Place, str], int]:
+    """Mean and number of pictures of each; why there is none; answers that could not be had.
 
     One run over the pictures per data set and protocol: everybody who is wanted on them answers together.
     """
@@ -193,9 +217,9 @@ def _measured(
     for one in wanted.values():
         if (one.model, one.cluster) not in contestants:
             contestants[one.model, one.cluster] = _contestant(one.model, one.cluster, how)
-    found: dict[tuple[str, str], tuple[float, int]] = {}
+    found: dict[Place, Number] = {}
     failed = {place: text for place, one in wanted.items() if isinstance(text := contestants[one.model, one.cluster], str)}
-    groups: dict[tuple[str, Protocol], list[tuple[str, str]]] = {}
+    groups: dict[tuple[str, Protocol], list[Place]] = {}
     for place, one in wanted.items():
         if place not in failed:
             groups.setdefault((one.column.data, one.protocol), []).append(place)
@@ -230,20 +254,27 @@ def _contestant(model: str, cluster: str | None, how: ModelOptions) -> Contestan
 
 def _print(table: PaperTable, cells: list[Cell]) -> None:
     origin = f"{table.paper.authors}: Table {table.table}. " if table.paper else ""
-    paper = ["paper", "ours", "difference"] if table.paper else ["ours"]
+    several = any(len(cell.seeds) > 1 for cell in cells)  # trainings to average somewhere
     body = []
     digits = 1 if table.unit == "percent" else 0 if table.unit == "count" else 3
     for cell in cells:
         if cell.ours is None:
             continue
         numbers = [f"{cell.ours:.{digits}f}"]
+        if several:
+            numbers += ["-" if cell.deviation is None else f"{cell.deviation:.{digits}f}", str(len(cell.seeds))]
         if table.paper:
             printed = isinstance(cell.paper, int | float)
             numbers = [str(cell.paper), *numbers, f"{cell.ours - float(cell.paper):+.{digits}f}" if printed else "-"]
-        body.append([cell.method, cell.column, *numbers, str(cell.pictures), cell.model])
+        more = f" and {len(cell.models) - 1} more" if len(cell.models) > 1 else ""
+        body.append([cell.method, cell.column, *numbers, str(cell.pictures), cell.model + more])
     if body:
         title = f"{table.name}: {origin}{table.title}" + (f" (protocol {table.protocol}, {table.unit})" if table.protocol else "")
-        show(Shown(title, ["method", "column", *paper, "n", "model"], body))
+        head = ["ours", "deviation", "seeds"] if several else ["ours"]
+        head = ["paper", *head, "difference"] if table.paper else head
+        show(Shown(title, ["method", "column", *head, "n", "model"], body))
+    if several:
+        print("note: ours is the mean over the seeds, deviation their standard deviation (n - 1); n counts pictures.")
     for text in table.notes if body else ():
         print(f"note: {text}")
     for (reason, method), columns in _reasons(cells).items():
@@ -260,135 +291,3 @@ def _reasons(cells: list[Cell]) -> dict[tuple[str, str], list[str]]:
     for (method, reason), columns in by_method.items():
         grouped.setdefault((reason, tuple(columns)), []).append(method)
     return {(reason, "; ".join(methods)): list(columns) for (reason, columns), methods in grouped.items()}
-
-
-@dataclass(frozen=True)
-class _Training:
-    """Weights that rows of a table want."""
-
-    folder: Path  # named after the first of these rows
-    method: str
-    size: str | None
-    data: str  # as --data takes it
-    settings: list[str]  # texts of --set
-
-
-def train_table_command(name: str, options: TrainOptions, method: str | None) -> ExitCode:
-    """Train what a table needs and --out does not hold yet, one run after the other, each for --minutes."""
-    table = read_table(name)
-    if table.protocol is None:
-        raise ConfigError(f"{name} is a list of data sets; there is nothing to train")
-    if table.per_column and options.data is not None:
-        raise ConfigError(
-            f"--data {options.data}: every column of {name} is of a network trained on that data set; leave --data out"
-        )
-    trainings = _wanted_trainings(table, options, method)
-    if not trainings:
-        raise InputError(f"{name}: nothing to train" + (f" with {method}" if method else ""))
-    options.out.mkdir(parents=True, exist_ok=True)
-    code = ExitCode.CLEAN
-    for training in trainings:
-        folder = training.folder
-        asked = json.dumps(
-            {
-                "size": training.size,
-                "data": anywhere(training.data),
-                "roots": [str(root.resolve()) for root in (*options.roots, *options.validation)],
-                "settings": training.settings,
-                "epochs": options.epochs,
-                "compat": options.compat,
-            }
-        )
-        finished = folder / "finished"  # a run that was interrupted leaves weights too
-        if finished.exists():
-            before = finished.read_text("utf-8")
-            if before and before != asked:
-                say(f"imgscan: {folder} is finished, with other settings ({before}, now {asked}); another --out trains anew")
-                code = ExitCode.INCOMPLETE
-            else:
-                say(f"imgscan: {folder} is finished")
-            continue
-        say(f"imgscan: training {folder}")
-        try:
-            resumes = (folder / "checkpoint.safetensors").exists()
-            ended = train_command(
-                replace(
-                    options,
-                    method=training.method,
-                    size=training.size,
-                    data=training.data,
-                    settings=training.settings,
-                    out=folder,
-                    resume=resumes,
-                    compat=None if resumes else options.compat,
-                )
-            )
-        except ImgscanError as error:  # a data set that is not here must not keep the others from being trained
-            say(f"imgscan: not trained: {folder}: {error}")
-            code = ExitCode.INCOMPLETE
-            continue
-        if ended in BY_SIGNAL.values():
-            return ended
-        finished.write_text(asked, "utf-8")
-    return code
-
-
-def _wanted_trainings(table: PaperTable, options: TrainOptions, method: str | None) -> list[_Training]:
-    """What to train, each once: rows that differ in the clustering, or join what others have alone, want the same weights.
-
-    Benchmarks are left out, which is said.
-
-    Raises:
-        ConfigError: --size or --set takes from the rows what they differ in.
-    """
-    found: dict[tuple[object, ...], _Training] = {}
-    rows: dict[str, PaperRow] = {}
-    benchmarks: dict[str, None] = {}
-    for row, column, network in _to_train(table):
-        told = training_arguments(table, row, network, column.data, options.size)
-        if method not in (None, told["method"]):
-            continue
-        rows[row.method] = row
-        if options.data is None and is_benchmark(told["data"]):
-            benchmarks[told["data"]] = None
-            continue
-        training = _Training(
-            folder=options.out / run_name(table, row, network, column.data),
-            method=told["method"],
-            size=told["size"],
-            data=options.data or told["data"],
-            settings=[*told["settings"], *options.settings],
-        )
-        found.setdefault((training.method, training.size, training.data, *training.settings), training)
-    _leave_rows_different(table, list(rows.values()), options)
-    if benchmarks:
-        say(f"imgscan: nothing is trained on {', '.join(benchmarks)}: no train split here, a benchmark")
-    return list(found.values())
-
-
-def _leave_rows_different(table: PaperTable, rows: list[PaperRow], options: TrainOptions) -> None:
-    """ConfigError where --size is for some rows only, or --set sets what rows set themselves, so that these become alike."""
-    own = [row.imgscan.settings for row in rows if row.imgscan]
-    sized = ["model.size" in settings for settings in own]
-    if options.size is not None and any(sized) and not all(sized):
-        raise ConfigError(
-            f"--size {options.size}: some rows of {table.name} have a size of their own (model.size), to which the others then no "
-            f"longer compare; leave --size out"
-        )
-    for text in options.settings:
-        key = text.partition("=")[0].strip()
-        if any(key in settings for settings in own):
-            raise ConfigError(f"--set {text}: rows of {table.name} have a {key} of their own; leave it out")
-
-
-def _to_train(table: PaperTable) -> Iterator[tuple[PaperRow, Column, str]]:
-    """Rows, columns and networks that want weights of their own."""
-    from imgscan.models import NETWORKS
-
-    for row in table.rows:
-        for text in table.columns if table.per_column else table.columns[:1]:
-            column = parse_column(text, table.protocol)
-            for joined in (row.imgscan.network if row.imgscan else "").replace("|", "+").replace("&", "+").split("+"):
-                for network in ALIASES.get(joined, joined).split("+"):
-                    if network in NETWORKS and column.data != MEAN:
-                        yield row, column, network

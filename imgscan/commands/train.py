@@ -119,7 +119,7 @@ def train_command(options: TrainOptions) -> ExitCode:
 
     place = choose_device(options.device)
     if options.resume:
-        wanted = _with_options(recipe, options).model if options.size else None
+        wanted = with_options(recipe, options).model if options.size else None
         recipe, material_of = checkpoint.read_header_of(file)
         recipe = _same_network(recipe, options, file)
         options = _same_data(options, material_of, file)
@@ -129,7 +129,7 @@ def train_command(options: TrainOptions) -> ExitCode:
                 f"another --out"
             )
     else:
-        recipe = _with_options(recipe, options)
+        recipe = with_options(recipe, options)
         if recipe.model.init:
             find_start(recipe.model.init, options.accept_licence)
         if recipe.model.network not in NETWORKS:
@@ -282,7 +282,7 @@ def _photographs(options: TrainOptions, recipe: Recipe) -> Material:
     return Material(photos=photos, hard=hard, kept_aside=kept)
 
 
-def _with_options(recipe: Recipe, options: TrainOptions) -> Recipe:
+def with_options(recipe: Recipe, options: TrainOptions) -> Recipe:
     """The recipe with --epochs and every --set."""
     for text in options.settings:
         setting = parse_setting(text)
@@ -340,7 +340,7 @@ def _same_network(recipe: Recipe, options: TrainOptions, file: Path) -> Recipe:
     """The checkpoint's recipe with the settings of this call; the network must stay the one it was."""
     if recipe.method != options.method:
         raise ConfigError(f"{file} holds a {recipe.model.network}; resume it with imgscan train {recipe.method}")
-    changed = _with_options(recipe, options)
+    changed = with_options(recipe, options)
     if changed.train.optimizer != recipe.train.optimizer:
         raise ConfigError(f"--set train.optimizer: {file} holds the state of {recipe.train.optimizer}; another needs another --out")
     if changed.train.head_lr_mult != recipe.train.head_lr_mult:

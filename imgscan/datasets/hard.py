@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
@@ -22,10 +24,65 @@ from PIL import Image
 from imgscan.datasets.entries import read_rgb
 from imgscan.datasets.families import Families
 from imgscan.datasets.synth import draw_untouched
-from imgscan.errors import InputError
+from imgscan.errors import InputError, OutputError
 from imgscan.store import write_rows
 
 _COLUMNS = ["photo", "score"]
+
+
+class Judged:
+    """What `imgscan data hard` has judged: the windows' scores, a JSON line per photograph, appended as soon as they are known.
+
+    A photograph is known again by its file's name, size and time of change.
+
+    Args:
+        path: of the file; a last line that was cut off by a kill is dropped.
+        key: of all else that decides the scores, see `digest_of`; lines of another stay and count for nothing.
+
+    Raises:
+        OutputError: the file cannot be read or written.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self.key = path, key
+        self._scores: dict[tuple[str, int, int], list[float]] = {}
+        try:
+            content = path.read_bytes() if path.exists() else b""
+            whole = content[: content.rfind(b"\n") + 1]
+            if whole != content:
+                with path.open("r+b") as file:
+                    file.truncate(len(whole))
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be used: {error.strerror or error}") from error
+        for line in whole.splitlines():
+            with suppress(ValueError, KeyError, TypeError):  # not one of ours
+                row = json.loads(line)
+                if row["key"] == key:
+                    name, size, changed = row["photo"]
+                    self._scores[name, size, changed] = [float(score) for score in row["scores"]]
+
+    def mean(self, photo: Path) -> float | None:
+        """The mean score of a photograph's windows, 0..1; None: it is not known."""
+        scores = self._scores.get(_facts(photo))
+        return sum(scores) / len(scores) if scores else None
+
+    def add(self, photo: Path, scores: Sequence[float]) -> None:
+        """Remember the scores of all windows of a photograph."""
+        facts = _facts(photo)
+        self._scores[facts] = list(scores)
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"key": self.key, "photo": facts, "scores": list(scores)}) + "\n")
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+
+def _facts(photo: Path) -> tuple[str, int, int]:
+    """A file's name, size in bytes and time of change in nanoseconds; of one that is gone the name alone."""
+    with suppress(OSError):
+        about = photo.stat()
+        return photo.name, about.st_size, about.st_mtime_ns
+    return photo.name, -1, -1
 
 
 def write_windows(photo: Path, count: int, side: int, families: Families, seed: int, folder: Path, stem: str) -> None:

@@ -30,12 +30,15 @@ def pictures_below(roots: Sequence[Path]) -> list[Path]:
     return [path for path in found if is_picture(path)]
 
 
-def read_photo(path: Path) -> Rgb:
-    """A decoded photograph, H x W x 3 uint8, from the cache where it is; InputError names a file that is broken."""
+def read_photo(path: Path, processes: int = 1) -> Rgb:
+    """A decoded photograph, H x W x 3 uint8, from the cache where it is; InputError names a file that is broken.
+
+    Each of `processes` that keep one has its share of CACHE_BYTES.
+    """
     if path in _cache:
         _cache.move_to_end(path)
         return _cache[path]
     photo = _cache[path] = read_rgb(path)
-    while sum(one.nbytes for one in _cache.values()) > CACHE_BYTES and len(_cache) > 1:
+    while sum(one.nbytes for one in _cache.values()) > CACHE_BYTES // processes and len(_cache) > 1:
         _cache.popitem(last=False)
     return photo

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgscan.cluster import CLUSTERINGS
+from imgscan.cluster_names import CLUSTERINGS, HEAD
 from imgscan.datasets import DATASETS, data_set
 from imgscan.detectors import DETECTORS
 from imgscan.errors import ConfigError, ImgscanError, InputError, unknown
@@ -18,7 +18,9 @@ from imgscan.evaluation.measure import UNATTACKED
 from imgscan.evaluation.papers import PaperRow, PaperTable, Run
 from imgscan.evaluation.pixel import PixelMetrics
 from imgscan.evaluation.protocols import Protocol, find_protocol
+from imgscan.evaluation.seeds import with_other_seeds
 from imgscan.models import NETWORKS
+from imgscan.printable import say
 from imgscan.weights import ALIASES, Card, cards, find_model, read_card
 
 MEAN = "mean"
@@ -33,6 +35,8 @@ PAPER_METRICS = {
 }
 FIELDS = {"F1": "f1", "AUC": "auc", "IoU": "iou"}
 RECIPES = {"focal-hrnet": ("focal", "official-hrnet"), "focal-vit": ("focal", "official-vit")}
+SEED_FOLDER = "seed-"  # with a number from 2 on, in the folder of the first
+FINISHED = "finished"  # a file in the folder of a training that came to its end: what was asked of it
 CATNET = "sp-coco+cm-coco+cm-raise+cm-c-raise+casia-v2+imd2020"  # FOCAL's Table 5
 
 
@@ -68,8 +72,11 @@ class Cell:
     paper: float | int | str
     ours: float | None  # in the table's unit
     pictures: int  # that ours is a mean over
-    model: str  # that made it; "" where there is none
+    model: str  # that made it, with the first seed; "" where there is none
     reason: str  # why there is no number of ours; "" where there is one
+    seeds: tuple[float, ...] = ()  # ours of every seed, in the table's unit; their mean is `ours`
+    deviation: float | None = None  # their standard deviation (n - 1); None for fewer than two
+    models: tuple[str, ...] = ()  # that made them
 
 
 def parse_column(text: str, protocol: str | None) -> Column:
@@ -103,6 +110,8 @@ def protocol_of(table: PaperTable, run: Run) -> Protocol:
 def find_candidates(models: Sequence[str], runs: Sequence[Path]) -> Candidates:
     """Weights named by the user, found under folders of training runs (weights.toml), and those that ship as a default.
 
+    Of further seeds only trainings that came to their end are taken, for half a training is no spread; others are named.
+
     Raises:
         WeightsError: a model that does not exist.
         InputError: a folder that does not exist.
@@ -111,13 +120,20 @@ def find_candidates(models: Sequence[str], runs: Sequence[Path]) -> Candidates:
     for folder in runs:
         if not folder.is_dir():
             raise InputError(f"--runs {folder}: is not a folder; wanted one that imgscan train wrote to")
-        trained += [read_card(path) for path in sorted(folder.rglob("weights.toml"))]
+        for run in sorted(path.parent for path in folder.rglob("weights.toml")):
+            if run.name.startswith(SEED_FOLDER) and (run.parent / FINISHED).exists() and not (run / FINISHED).exists():
+                say(f"imgscan: passed over {run}: its training has not come to its end; imgscan train table goes on with it")
+            else:
+                trained.append(read_card(run / "weights.toml"))
     given = tuple(card for text in models for card in find_model(text).cards)
     return Candidates(given, tuple(trained), tuple(card for card in cards() if card.data.get("default")))
 
 
-def model_text(table: PaperTable, row: PaperRow, column: Column, candidates: Candidates) -> str:
-    """What --model takes for a cell: a detector, weights, or several joined as the row says.
+def model_texts(table: PaperTable, row: PaperRow, column: Column, candidates: Candidates) -> list[str]:
+    """What --model takes for a cell, for each seed that its weights were trained with: a detector, weights, or several joined as
+    the row says.
+
+    Of joined ones each seed takes others of all; as many count as the one with the fewest has.
 
     Raises:
         NotRunError: no weights of that kind, with the command that trains them.
@@ -125,30 +141,32 @@ def model_text(table: PaperTable, row: PaperRow, column: Column, candidates: Can
     run = row.imgscan
     if run is None:
         raise NotRunError(NO_METHOD)
-    if run.cluster is not None and run.cluster not in CLUSTERINGS:
-        raise NotRunError(f"no clustering {run.cluster}")
+    if run.cluster is not None and run.cluster not in (HEAD, *CLUSTERINGS):
+        raise NotRunError(unknown("clustering", run.cluster, CLUSTERINGS))
     sign = next((sign for sign in (*SET_OPERATIONS, "+") if sign in run.network), "+")
-    parts = ALIASES.get(run.network, run.network).split(sign) if sign == "+" else run.network.split(sign)
-    return sign.join(_part(table, row, part, column, candidates) for part in parts)
+    parts = [ALIASES.get(part, part).split("+") for part in run.network.split(sign)]
+    networks = [part for joined in parts for part in joined if part not in DETECTORS]
+    weights = {network: _weights(table, row, network, column, candidates) for network in networks}
+    return [
+        sign.join("+".join(weights[part][seed] if part in weights else part for part in joined) for joined in parts)
+        for seed in range(min(map(len, weights.values()), default=1))
+    ]
 
 
-def _part(table: PaperTable, row: PaperRow, network: str, column: Column, candidates: Candidates) -> str:
-    if network in ALIASES:
-        return "+".join(_part(table, row, part, column, candidates) for part in ALIASES[network].split("+"))
-    if network in DETECTORS:
-        return network
+def _weights(table: PaperTable, row: PaperRow, network: str, column: Column, candidates: Candidates) -> list[str]:
+    """The weights of a network, of each seed."""
     training = wanted_training(table, row, column.data)
-    for card in candidates.given:
-        if network in (card.name, card.network) and _has_settings(table, row, card):
-            return _text(card)
+    given = [card for card in candidates.given if network in (card.name, card.network) and _has_settings(table, row, card)]
     # Of what ships the name counts: focal-traces is a focal-hrnet, and no row means it by that.
-    for card in (
+    others = [
         *(one for one in candidates.trained if network in (one.name, one.network)),
         *(one for one in candidates.shipped if network == one.name),
-    ):
-        trained_on = card.data.get("training", {}).get("data")
-        if _has_settings(table, row, card) and training in (None, trained_on):
-            return _text(card)
+    ]
+    found = given or [
+        card for card in others if _has_settings(table, row, card) and training in (None, card.data.get("training", {}).get("data"))
+    ]
+    if found:
+        return [_text(card) for card in with_other_seeds(found[0], found)]
     if network not in NETWORKS:
         raise NotRunError(unknown("network", network, (*NETWORKS, *ALIASES, *DETECTORS)))
     if training is not None and is_benchmark(training):

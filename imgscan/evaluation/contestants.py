@@ -21,6 +21,7 @@ from imgscan.datasets.resolve import parse
 from imgscan.digests import digest_of
 from imgscan.errors import InputError
 from imgscan.evaluation.pixel import BoolMap
+from imgscan.evaluation.seeds import recipe_digest
 from imgscan.find import real
 from imgscan.fuse import FuseSettings
 from imgscan.judge import SCORE_DIGITS
@@ -63,6 +64,7 @@ class Contestant:
     cards: tuple[Card, ...] = ()  # of its weights
     clusters: bool = False  # whether there is something to cluster, so that another clustering can be asked for
     networks: bool = False  # whether there are any, so that --side and --beyond say something
+    kind: str = ""  # hash of how its weights were trained, whatever the seed, and of all else it decides by; "": nobody knows
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ def combined(name: str, parts: Sequence[Contestant], operation: Literal["union",
         cards=tuple(card for part in parts for card in part.cards),
         clusters=any(part.clusters for part in parts),
         networks=any(part.networks for part in parts),
+        kind=digest_of([operation, *(part.kind for part in parts)]) if all(part.kind for part in parts) else "",
         identity=digest_of({"operation": operation, "parts": [part.identity for part in parts]}) if known else "",
     )
 
@@ -277,7 +280,11 @@ def of_model(text: str, options: ModelOptions) -> Contestant:
     digests = "+".join(card.sha256 for card in model.cards)
     contestant = of_scanner(model.name, scanner, digests, [shape_of(card) for card in model.cards])
     trained_on = frozenset(path for card in model.cards for path in _trained_on(card))
-    return replace(contestant, trained_on=trained_on, cards=model.cards, clusters=model.clusters, networks=bool(model.cards))
+    recipes = [recipe_digest(card) for card in model.cards]
+    kind = digest_of([recipes, scanner.detectors, scanner.finders, asdict(scanner.clustering)]) if all(recipes) else ""
+    return replace(
+        contestant, trained_on=trained_on, cards=model.cards, clusters=model.clusters, networks=bool(model.cards), kind=kind
+    )
 
 
 def training_sets(card: Card) -> list[str]:

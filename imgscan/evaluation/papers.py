@@ -21,7 +21,8 @@ A grid (train/ablations/NAME.toml, or any file) has no printed values; its rows 
     title, protocol, notes      protocol of protocols.PROTOCOLS; notes may be left out
     columns                     as above; DATASET may also be a folder, METRIC any column of the protocol
     [axes]                      network (as --model takes it, or a|b and a&b for the union and intersection of masks), and where
-                                wanted: cluster, training (data to train on), settings (tables of "section.key" = value)
+                                wanted: cluster (as --cluster takes it, or head), training (data to train on), settings (tables of
+                                "section.key" = value)
 """
 
 from __future__ import annotations

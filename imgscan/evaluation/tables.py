@@ -13,9 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from imgscan import __version__
+from imgscan.evaluation.contestants import Contestant
 from imgscan.evaluation.measure import PictureScores
 from imgscan.evaluation.pixel import PixelMetrics
 from imgscan.evaluation.protocols import Protocol
+from imgscan.evaluation.seeds import by_kind, seed_of, spread_of
 from imgscan.evaluation.summary import Mean, SetScores
 from imgscan.printable import printable
 from imgscan.store import write_rows
@@ -112,6 +114,32 @@ def image_table(rows: Sequence[SetScores]) -> Shown:
         body[-1] += [number(row.leak), points or "-"]
     title = "image level (leak AUC: what container and JPEG quality alone would reach)"
     return Shown(title, ["model", "data", "n", "AUC", "AP", "leak AUC", "operating points"], body)
+
+
+def seeds_table(contestants: Sequence[Contestant], rows: Sequence[SetScores], protocol: Protocol) -> Shown:
+    """Models that differ in the seed of their training alone, together: mean and standard deviation of their rows on each set."""
+    kinds = by_kind([(one.kind, tuple(seed_of(card) for card in one.cards), one.name) for one in contestants])
+    found = {(row.data, row.model): row for row in rows}
+    sets = dict.fromkeys(row.data for row in rows)
+    body = []
+    for group in [[found[data, name] for name in names if (data, name) in found] for data in sets for names in kinds]:
+        columns = [[mean.mean if (mean := row.columns[column]) else None for row in group] for column in protocol.columns]
+        columns.append([row.image.auc if row.image else None for row in group])
+        columns.append([row.untouched.flagged if row.untouched else None for row in group])
+        more = f"{group[0].model} and {len(group) - 1} more"
+        body.append([more, group[0].data, str(len(group)), *map(_spread, columns)])
+    title = f"over seeds, protocol {protocol.name}: mean \u00b1 standard deviation (n - 1) of the trainings"
+    head = ["model", "data", "seeds", *(SHORT.get(column, column) for column in protocol.columns), "image AUC", "pictures marked"]
+    return Shown(title, head, body)
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    """0.910 \u00b1 0.012; "-" where a training lacks it."""
+    present = [value for value in values if value is not None]
+    if len(present) < len(values):
+        return "-"
+    spread = spread_of(present)
+    return f"{spread.mean:.3f} \u00b1 {spread.deviation or 0:.3f}"
 
 
 def attack_table(found: Mapping[str, Sequence[SetScores]], protocol: Protocol) -> Shown:

@@ -291,6 +291,11 @@ def test_nothing_to_scan_is_0_with_a_warning(tiny_model: str, tmp_path: Path) ->
             ["calibrate", "focal-vit", "--pristine", PHOTOS, "--cluster", "hdbscn"],
             "--cluster: unknown clustering 'hdbscn'; did you mean",
         ),
+        (
+            ["evaluate", "ela", "--data", PHOTOS, "--cluster", "hdbscn"],
+            "--cluster: unknown clustering 'hdbscn'; did you mean hdbscan",
+        ),
+        (["evaluate", "--table", "ncl-3", "--cluster", "kmean"], "--cluster: unknown clustering 'kmean'; did you mean kmeans"),
         (["train", "ncl", "--data", "casia"], "give --data-root DIR"),
         (["train", "ncl", "--data", "cassia", "--data-root", PHOTOS], "did you mean casia"),
         (["train", "ncl", "--data", "columbia", "--data-root", PHOTOS], "columbia"),

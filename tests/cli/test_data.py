@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -140,6 +143,60 @@ def test_hard_lists_the_most_suspected_and_training_takes_the_list(tmp_path: Pat
     assert "synth" in done.stderr
 
 
+def _hard(photos: Path, out: Path, **changed: Any) -> ExitCode:
+    call: dict[str, Any] = {"model": "ela", "windows": 2, "share": 1, "side": 96, "families": "", "seed": 0, "jobs": 0} | changed
+    return hard.hard_command(roots=[photos], device="cpu", accept_licence=False, out=out, **call)
+
+
+def test_hard_goes_on_where_it_was_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By photographs: of one that was half judged nothing is kept, nor of one that has changed, nor for another question."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    names = [photo.name for photo in sorted(PHOTOS.glob("*.jpg"))[:3]]
+    for name in names:
+        (photos / name).write_bytes((PHOTOS / name).read_bytes())
+    _hard(photos, tmp_path / "whole.csv")
+    whole = (tmp_path / "whole.csv").read_text()
+    out, scan = tmp_path / "hard.csv", hard.scan
+    asked: list[str] = []
+
+    def interrupted(sources: Sequence[Source], scanner: Scanner) -> Any:
+        for number, result in enumerate(scan(sources, scanner)):
+            if number == 3:  # the last window of the second
+                raise KeyboardInterrupt
+            yield result
+
+    def noted(sources: Sequence[Source], scanner: Scanner) -> Any:
+        asked.extend(source.name for source in sources)
+        return scan(sources, scanner)
+
+    monkeypatch.setattr(hard, "scan", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _hard(photos, out)
+    memory = tmp_path / "hard.csv.judged.jsonl"
+    with memory.open("ab") as file:
+        file.write(memory.read_bytes()[:30])  # what a kill leaves
+    monkeypatch.setattr(hard, "scan", noted)
+
+    def again(**changed: Any) -> list[str]:
+        asked.clear()
+        assert _hard(photos, out, **changed) == ExitCode.CLEAN
+        return sorted({name.split(".")[0] for name in asked})
+
+    assert again() == ["1", "2"]
+    assert out.read_text() == whole
+    assert "1 of 3 photographs are judged already" in capsys.readouterr().err
+    assert again(share=0.1) == [], "nothing but the list"
+    assert out.read_text() == "".join(whole.splitlines(keepends=True)[:2])
+    for other in ({"seed": 1}, {"windows": 1}, {"side": 64}, {"families": "edit"}, {"model": "noi1"}):
+        assert again(**other) == ["0", "1", "2"], other
+    assert again() == [], "and what was known stays known"
+    os.utime(photos / names[1], (1, 1))
+    assert again() == ["1"]
+
+
 def test_hard_judges_a_few_windows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All windows of all photographs filled the folder for temporary files; the list is the same whatever the number."""
     photos = tmp_path / "photos"
@@ -155,20 +212,9 @@ def test_hard_judges_a_few_windows_at_a_time(tmp_path: Path, monkeypatch: pytest
 
     def lines(most: int) -> str:
         monkeypatch.setattr(hard, "MOST_WINDOWS", most)
-        hard.hard_command(
-            "ela",
-            roots=[photos],
-            windows=2,
-            share=1,
-            side=96,
-            families="",
-            seed=0,
-            device="cpu",
-            jobs=0,
-            accept_licence=False,
-            out=tmp_path / "hard.csv",
-        )
-        return (tmp_path / "hard.csv").read_text()
+        out = tmp_path / f"{most}.csv"
+        _hard(photos, out)
+        return out.read_text()
 
     monkeypatch.setattr(hard, "scan", counted)
     whole = lines(2000)
@@ -247,6 +293,62 @@ def test_synth_goes_on_where_it_was_cut_short(tmp_path: Path, monkeypatch: pytes
     assert _files(out) == whole
 
 
+def test_synth_by_two_processes_makes_the_same_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A broken photograph, which every process draws and passes over, is named once."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in sorted(PHOTOS.glob("*.jpg"))[:3]:
+        (photos / path.name).write_bytes(path.read_bytes())
+    (photos / "cut.jpg").write_bytes((photos / path.name).read_bytes()[:2000])
+    _synth(tmp_path / "one", 9, roots=[photos], kinds=[])
+    capsys.readouterr()
+    _synth(tmp_path / "two", 3, roots=[photos], kinds=[], jobs=2)
+    _synth(tmp_path / "two", 9, roots=[photos], kinds=[], jobs=2)
+    assert _files(tmp_path / "two") == _files(tmp_path / "one")
+    said = capsys.readouterr().err
+    assert "3 of 9 forgeries are there already" in said
+    assert said.count("cut.jpg") <= 2, "once a call"
+    assert "cut.jpg" in said
+
+
+def test_what_fails_in_a_process_is_said_as_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with the traceback of another process."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, path in enumerate(sorted(PHOTOS.glob("*.jpg"))[:2]):
+        (photos / f"{number}.jpg").write_bytes(path.read_bytes()[:2000])
+    for jobs in (1, 2):
+        with pytest.raises(InputError, match=r"^none of 2 photographs can be read$"):
+            _synth(tmp_path / f"out{jobs}", 4, roots=[photos], jobs=jobs)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_synth_by_processes_goes_on_after_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    """Rows stand in the order of the numbers whatever process was first, and are of pairs that are complete."""
+    call = ["data", "synth", "--data-root", PHOTOS, "--count", 400, "--side", 64, "--kind", "enhancement", "--seed", 3, "--jobs", 2]
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "imgscan", *map(str, call), "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True) as process:
+        while process.poll() is None and len(_files(out).get("manifest.csv", b"").splitlines()) < 5:
+            time.sleep(0.05)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # a terminal tells all processes of a job
+        else:
+            process.kill()
+        said = process.communicate()[1]
+    made = (out / "manifest.csv").read_bytes().count(b"\n") - 1
+    assert 4 <= made < 400
+    if number == signal.SIGINT:
+        assert process.returncode == ExitCode.INTERRUPTED
+        assert "interrupted; the results so far are intact" in said
+        assert "Traceback" not in said
+        assert not list(out.rglob("*.new"))
+    _synth(out, made + 6, jobs=2)
+    _synth(tmp_path / "whole", made + 6)
+    whole = _files(tmp_path / "whole")
+    assert {name: content for name, content in _files(out).items() if name in whole} == whole, "what is further on has no row"
+
+
 def test_synth_goes_on_with_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """More forgeries of the same settings are added, others are refused, and so is what it has not made."""
     out = tmp_path / "made"
@@ -282,6 +384,12 @@ def test_synth_keeps_as_many_photographs_as_bytes_allow(tmp_path: Path, monkeypa
     photographs._cache.clear()
     _synth(tmp_path / "made", kinds=["splicing"])
     assert len(photographs._cache) == 1
+    monkeypatch.setattr(photographs, "CACHE_BYTES", 4 * 768 * 768 * 3)
+    for processes, kept in ((1, 4), (2, 2), (4, 1)):
+        photographs._cache.clear()
+        for path in sorted(PHOTOS.glob("*.jpg")):
+            photographs.read_photo(path, processes)
+        assert len(photographs._cache) == kept, "all processes together keep no more"
 
 
 def test_synth_takes_no_forgeries_for_photographs(tmp_path: Path) -> None:

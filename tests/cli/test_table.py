@@ -1,6 +1,7 @@
 """`imgscan evaluate --table` on made-up trees in the published layouts, and `imgscan train table`."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgscan.commands import table
-from imgscan.commands.table import _sets, _wanted_trainings, train_table_command
+from imgscan.commands import table, train_table
+from imgscan.commands.table import _sets
 from imgscan.commands.train import TrainOptions
+from imgscan.commands.train_table import _wanted_trainings, train_table_command
 from imgscan.datasets.resolve import Wanted, resolve
 from imgscan.errors import ConfigError, ExitCode
 from imgscan.evaluation.cells import find_candidates, parse_column
-from imgscan.evaluation.papers import grid_names, read_table, table_names
+from imgscan.evaluation.papers import PaperRow, Run, grid_names, read_table, table_names
 from tests.cli.test_cli import run
 from tests.conftest import PHOTOS
 from tests.datasets.test_published import TREES
@@ -156,6 +158,54 @@ def test_a_size_whose_recipe_all_rows_take_with_sizes_of_their_own_is_not_refuse
     assert all(one.settings[0].startswith("model.size=") for one in trainings)
 
 
+def test_seeds_are_trained_one_after_the_other_each_in_a_folder_within_that_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of the table before the second seed; what is there stays, and a third seed adds to two."""
+    asked: list[tuple[str, list[str]]] = []
+
+    def trained(options: TrainOptions) -> ExitCode:
+        options.out.mkdir(parents=True, exist_ok=True)
+        asked.append((str(options.out.relative_to(tmp_path / "focal-4")), options.settings))
+        return ExitCode.CLEAN
+
+    monkeypatch.setattr(train_table, "train_command", trained)
+    plain = replace(PLAIN, out=tmp_path)
+    assert train_table_command("focal-4", plain, None, 2) == ExitCode.CLEAN
+    first, second = "birch-focal-hrnet", "birch-focal-vit"
+    settings = ["train.seed=1666666"]  # the recipes' 666666, and a million
+    assert asked == [(first, []), (second, []), (f"{first}/seed-2", settings), (f"{second}/seed-2", settings)]
+    asked.clear()
+    assert train_table_command("focal-4", plain, None, 3) == ExitCode.CLEAN
+    assert asked == [(f"{name}/seed-3", ["train.seed=2666666"]) for name in (first, second)]
+    asked.clear()
+    train_table_command("focal-4", replace(plain, out=tmp_path, settings=["train.seed=4"]), None, 4)
+    assert [settings[-1] for _, settings in asked] == ["train.seed=3000004"] * 2
+
+
+def test_seeds_of_rows_with_a_seed_of_their_own_are_refused(tmp_path: Path) -> None:
+    grid = tmp_path / "grid.toml"
+    grid.write_text(
+        'title = "t"\nprotocol = "native"\ncolumns = ["misd F1"]\n[axes]\nnetwork = ["ncl"]\nsettings = [{ "train.seed" = 1 }]\n'
+    )
+    with pytest.raises(ConfigError, match=r"--seeds 2: rows of .* have a train\.seed of their own"):
+        train_table_command(str(grid), replace(PLAIN, out=tmp_path), None, 2)
+
+
+def test_a_mean_over_seeds_and_over_data_sets() -> None:
+    """By hand: two seeds on two sets, then one of them on the second."""
+    measured = {"x F1": (0.2, 0.4), "y F1": (0.6, 1.0)}
+    columns = tuple(parse_column(text, "native") for text in ("x F1", "y F1", "mean F1"))
+    row = PaperRow("a", True, ("-", "-", "-"), Run("ncl"))
+    own = {text: [(number, 5) for number in numbers] for text, numbers in measured.items()}
+    mean = table._mean_cell(row, columns[2], list(columns), "-", own, 100.0)
+    assert (mean.ours, mean.seeds, mean.deviation) == (pytest.approx(55), pytest.approx((40, 70)), pytest.approx(450**0.5))
+    assert mean.pictures == 10
+    own["y F1"].pop()
+    mean = table._mean_cell(row, columns[2], list(columns), "-", own, 100.0)
+    assert (mean.ours, mean.deviation) == (pytest.approx(45), None), "(30 + 60) / 2; of unequal ones there is no spread"
+
+
 @pytest.mark.parametrize(("name", "networks"), [("ncl-1", 1), ("ncl-4", 2)])
 def test_benchmarks_are_not_trained_on_and_fail_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, networks: int
@@ -167,7 +217,7 @@ def test_benchmarks_are_not_trained_on_and_fail_nothing(
         asked.append(options.data)
         return ExitCode.CLEAN
 
-    monkeypatch.setattr(table, "train_command", trained)
+    monkeypatch.setattr(train_table, "train_command", trained)
     for _ in range(2):
         assert train_table_command(name, replace(PLAIN, out=tmp_path), None) == ExitCode.CLEAN
         assert capsys.readouterr().err.count("nothing is trained on coverage, columbia: ") == 1
@@ -201,8 +251,11 @@ def test_a_grid_is_trained_and_then_filled(tmp_path: Path) -> None:
     trained = run("train", "table", grid, "--out", tmp_path / "runs", *small)
     assert trained.returncode == ExitCode.CLEAN, trained.stderr
     assert len(list((tmp_path / "runs").rglob("weights.toml"))) == 2
-    again = run("train", "table", grid, "--out", tmp_path / "runs", *small)
-    assert again.stderr.count("is finished") == 2
+    again = run("train", "table", grid, "--out", tmp_path / "runs", *small, "--seeds", "2")
+    assert again.stderr.count("is finished") == 2, again.stderr
+    folders = sorted(str(path.parent.relative_to(tmp_path / "runs" / "grid")) for path in (tmp_path / "runs").rglob("weights.toml"))
+    names = ["focal-hrnet", "focal-hrnet-loss.contrast-triplet-focal-hrnet"]
+    assert folders == sorted(one for name in names for one in (name, f"{name}/seed-2"))
     other = run("train", "table", grid, "--out", tmp_path / "runs", *small, "--set", "train.rate=0.5")
     assert other.returncode == ExitCode.INCOMPLETE
     assert other.stderr.count("is finished, with other settings") == 2
@@ -213,3 +266,14 @@ def test_a_grid_is_trained_and_then_filled(tmp_path: Path) -> None:
     assert [(cell["pictures"], cell["reason"]) for cell in cells] == [(4, "")] * 4
     assert len({cell["model"] for cell in cells}) == 2
     assert "triplet" in cells[2]["model"]
+    for cell in cells:
+        one, other = cell["seeds"]
+        assert cell["ours"] == pytest.approx((one + other) / 2)
+        assert cell["deviation"] == pytest.approx(abs(one - other) / 2**0.5)
+        assert cell["models"] == [cell["model"], cell["model"].replace("weights.toml", "seed-2/weights.toml")]
+    printed = run("evaluate", "--table", grid, "--runs", tmp_path / "runs", "--out", tmp_path / "out").stdout
+    assert re.search(r"column +ours +deviation +seeds +n +model", printed)
+    assert "deviation their standard deviation (n - 1)" in printed
+    models = [cells[0]["models"][0], cells[0]["models"][1]]
+    compared = run("evaluate", *models, "--data", data, "--out", tmp_path / "out").stdout
+    assert f"{cells[0]['ours']:.3f} \u00b1 {cells[0]['deviation']:.3f}" in compared.partition("over seeds, protocol native")[2]

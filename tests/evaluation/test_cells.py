@@ -9,7 +9,7 @@ import pytest
 from imgscan.datasets import DATASETS
 from imgscan.errors import ConfigError
 from imgscan.evaluation import cells
-from imgscan.evaluation.cells import MEAN, Candidates, NotRunError, model_text, parse_column, protocol_of, training_command
+from imgscan.evaluation.cells import MEAN, Candidates, NotRunError, model_texts, parse_column, protocol_of, training_command
 from imgscan.evaluation.papers import PaperTable, grid_names, parse_grid, read_table
 from imgscan.weights import Card, Model
 
@@ -52,7 +52,7 @@ def test_hrnet_alone_is_measured_on_its_own_cells() -> None:
 
 
 def choose(table: PaperTable, method: str, candidates: Candidates, column: int = 0) -> str:
-    return model_text(table, table.row(method), parse_column(table.columns[column], table.protocol), candidates)
+    return model_texts(table, table.row(method), parse_column(table.columns[column], table.protocol), candidates)[0]
 
 
 @pytest.mark.usefixtures("known")
@@ -91,6 +91,51 @@ def test_weights_are_found_whatever_row_their_folder_is_named_after() -> None:
     runs = tuple(card(network, f"k-means-{network}", cells.CATNET) for network in ("focal-hrnet", "focal-vit"))
     wanted = "focal-hrnet@/runs/k-means-focal-hrnet/weights.toml+focal-vit@/runs/k-means-focal-vit/weights.toml"
     assert {choose(table, row.method, Candidates(trained=runs)) for row in table.rows} == {wanted}
+
+
+@pytest.mark.usefixtures("known")
+def test_a_cell_has_all_seeds_of_its_weights() -> None:
+    def seeded(network: str, seed: int, **train: Any) -> Card:
+        return card(network, f"{network}-{seed}", train={"seed": seed, **train})
+
+    hrnet = [seeded("focal-hrnet", seed) for seed in (5, 1, 3)]
+    vit = [seeded("focal-vit", seed) for seed in (5, 3)]
+    other = seeded("focal-hrnet", 9, steps=1)
+    trained = Candidates(trained=(*hrnet, other, *vit))
+    table = read_table("fusion")
+
+    def paths(method: str, candidates: Candidates) -> list[str]:
+        column = parse_column(table.columns[0], table.protocol)
+        texts = model_texts(table, table.row(method), column, candidates)
+        return [text.replace("/runs/", "").replace("/weights.toml", "").replace("focal-", "") for text in texts]
+
+    assert paths("focal-hrnet", trained) == ["hrnet@hrnet-5", "hrnet@hrnet-1", "hrnet@hrnet-3"], "the first of before stays it"
+    assert paths("focal-fusion", trained) == ["hrnet@hrnet-5+vit@vit-5", "hrnet@hrnet-1+vit@vit-3"], "as many as all parts have"
+    assert paths("focal-hrnet|focal-vit", trained) == ["hrnet@hrnet-5|vit@vit-5", "hrnet@hrnet-1|vit@vit-3"]
+    assert paths("focal-hrnet", Candidates(given=(hrnet[2], hrnet[1]))) == ["hrnet@hrnet-3", "hrnet@hrnet-1"]
+    joined = parse_grid(
+        "g", {"title": "t", "protocol": "focal", "columns": ["misd F1"], "axes": {"network": ["focal-vit+noi1", "ela"]}}, "g"
+    )
+    column = parse_column("misd F1", "focal")
+    both = model_texts(joined, joined.rows[0], column, trained)
+    assert both == [f"focal-vit@/runs/focal-vit-{seed}/weights.toml+noi1" for seed in (5, 3)], "a detector has no seeds"
+    assert model_texts(joined, joined.rows[1], column, trained) == ["ela"]
+
+
+def test_further_seeds_count_when_their_training_has_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C leaves weights of the steps until then."""
+    text = (
+        'name = "ncl"\ntag = "mine"\nnetwork = "ncl"\nfile = "w.safetensors"\nsha256 = ""\nlicence = ""\n[backbone]\n[training]\n'
+        'data = "synth"\n[recipe.train]\nseed = '
+    )
+    for seed, name in enumerate(("run", "run/seed-2", "run/seed-3", "seed-1")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights.toml").write_text(f"{text}{seed}\n")
+    for name in ("run", "run/seed-3"):
+        (tmp_path / name / "finished").write_text("")
+    found = cells.find_candidates([], [tmp_path]).trained
+    assert [str(one.path.parent.relative_to(tmp_path)) for one in found] == ["run", "run/seed-3", "seed-1"]
+    assert "run/seed-2: its training has not come to its end" in capsys.readouterr().err
 
 
 def test_rows_without_imgscan_and_detectors() -> None:
@@ -143,6 +188,9 @@ def test_a_grid_is_the_product_of_its_axes_or_an_error() -> None:
     for wrong in ({"protocol": 3}, {"axes": 3}, {"axes": {"network": ["a", 3]}}, {"axes": {"network": ["a"], "cluster": [3]}}):
         with pytest.raises(ConfigError, match=r"is .*3.*; wanted"):
             parse_grid("g", grid | wrong, "g.toml")
+    typo = parse_grid("g", grid | {"axes": {"network": ["ela"], "cluster": ["kmean"]}}, "g.toml")
+    with pytest.raises(NotRunError, match="unknown clustering 'kmean'; did you mean kmeans"):
+        choose(typo, "ela, kmean", Candidates())
     typo = parse_grid("g", grid | {"axes": {"network": ["elaa"]}}, "g.toml")
     with pytest.raises(NotRunError, match="unknown network 'elaa'; did you mean ela"):
         choose(typo, "elaa", Candidates())
