@@ -23,6 +23,7 @@ from imgscan.licences import check_usable, licence_facts
 from imgscan.printable import printable, say
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped, Source
+from imgscan.report.alike import Group, alike_text, groups_of, member_texts
 from imgscan.report.formats import Format, find_format, format_of, write_report
 from imgscan.report.human import finding_text, passed_over_text, summary_text, timing_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, result_line, run_line, summary_line
@@ -194,6 +195,7 @@ def _run(
     printed: Format | None,
 ) -> ExitCode:
     """Scan, write, tell: what was found before is taken from there."""
+    from imgscan.alike import Known, alike, as_lines, held_in, known_of
     from imgscan.features_file import FeaturesFile, retire
     from imgscan.pipeline import network_rate
     from imgscan.resume import Journal
@@ -217,6 +219,8 @@ def _run(
     }
     key = digest_of(decisive | {"networks": [shape_of(card) for card in model.cards], "revision": REVISION})
     tally = Tally()
+    pictures: list[Known | None] = []
+    groups: list[Line] | None = None
     paths_only = options.only_paths or options.print0  # bytes, which would be written behind a bar on the same terminal
     began = time.perf_counter()
     with Journal(out, key, force=options.force) as journal:
@@ -247,12 +251,14 @@ def _run(
             try:
                 for made in results(sources, earlier, scanner, store):
                     line = tally.add(made, gates.fail_on, gates.report_from, known)
+                    pictures.append(known_of(line))
                     journal.append(line)
                     if features is not None and line["status"] == "assessed" and not line.get("withheld"):
                         features.note(line)
                     lines.write(line)
                     _tell(line, quiet=printed is not None, options=options)
                     progress.advance(f"{tally.flagged} flagged")
+                groups = as_lines(alike(pictures, held=held_in(sources)))
                 store.finish()
                 complete = True
                 code = _exit_code(tally, exit_zero=options.exit_zero, allow_unreadable=options.allow_unreadable)
@@ -261,7 +267,7 @@ def _run(
                 raise
             finally:
                 seconds = time.perf_counter() - began
-                lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code)))
+                lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code), alike=groups))
                 if features is None:
                     retire(out, key, whole=complete)
         if features is not None:
@@ -278,10 +284,19 @@ def _run(
     if options.verbose:
         for row in timing_text(scanner.timings, seconds, network_rate(scanner)).split("\n"):
             say(row)
+    _tell_alike(groups_of(record), options)
     say(summary_text(tally, seconds, str(out), len(earlier), least_score(gates.report_from, model.points) <= 1))
     for one in unwritten:
         say(f"imgscan: {one}")
     return ExitCode.INCOMPLETE if unwritten else code
+
+
+def _tell_alike(groups: Sequence[Group], options: ScanOptions) -> None:
+    """Which pictures are one photograph, on stderr: it is no finding."""
+    if groups:
+        say(f"imgscan: {alike_text(groups)}")
+    for text in member_texts(groups) if options.verbose else ():
+        say(f"imgscan: {text}")
 
 
 def _reports(options: ScanOptions) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from imgscan.report.alike import numbers
 from imgscan.report.record import Record
 
 COLUMNS = (
@@ -32,6 +33,7 @@ COLUMNS = (
     "withheld",
     "inside",
     "known",
+    "alike",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for a formula
 
@@ -40,11 +42,13 @@ def render(record: Record) -> str:
     """`area` is a share, 0 to 1; `regions` a count; `largest_region` left top right bottom in pixels; `licence` is
     empty unless the weights allow no commercial use; `evidence` is what speaks for any of the regions; `withheld` is why a picture
     was not judged; `inside` is left top right bottom of the part that was looked at, in pixels, where that is not all; `known` is
-    1 for what would be flagged or reported, were it not in the baseline."""
+    1 for what would be flagged or reported, were it not in the baseline; `alike` is the number of the group of pictures that
+    are one photograph."""
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(COLUMNS)
     notes = {"licence": "; ".join(record.licence_notes) or None}
+    groups = numbers(record)
     for line in record.results:
         regions = line.get("regions", [])
         largest = max(regions, key=lambda region: region["area"])["box"] if regions else []
@@ -57,7 +61,9 @@ def render(record: Record) -> str:
             "evidence": evidence,
             "inside": " ".join(map(str, line.get("inside") or ())),
         }
-        values = {**line, **extra, **notes} if line["status"] == "assessed" else {**line, **notes}
+        values = (
+            {**line, **extra, **notes, "alike": groups.get(line["path"])} if line["status"] == "assessed" else {**line, **notes}
+        )
         rows.writerow([_cell(values.get(column)) for column in COLUMNS])
     return text.getvalue()
 
