@@ -22,12 +22,14 @@ import numpy as np
 from PIL import Image
 
 from imgscan.compare import SIDE, Compared, Grey, boxes, compare
+from imgscan.errors import InputError
 from imgscan.find import FORMATS
 from imgscan.fingerprint import words_of
 from imgscan.frame import cut
 from imgscan.match import Match, View, match, seen
 from imgscan.pixels import as_stored, orientation_of, to_rgb, upright
 from imgscan.records import Box, Kind, Source
+from imgscan.report.record import read_record, record_in
 
 NEAR_UNSEEN = 48  # bits of 255 that fingerprints differ in where a picture is gone; see man/alike.md
 HELD = 64  # pictures that are kept in memory while others are held against them
@@ -72,24 +74,52 @@ def known_of(line: Mapping[str, Any], record: str | None = None) -> Known | None
     return Known(**facts, fingerprint=line.get("fingerprint"), inside=inside, record=record)
 
 
-def held_in(sources: Sequence[Source]) -> dict[str, bytes]:
-    """What is in pictures that are no files, by their paths."""
-    return {str(source.path): source.content for source in sources if source.content is not None}
+def earlier_in(records: Sequence[Path]) -> list[Known]:
+    """The pictures of earlier scans, whose records or folders are given; InputError where one is none, or has no fingerprints."""
+    found = []
+    for path in records:
+        try:
+            record = read_record(record_in(path))
+        except InputError as error:
+            raise InputError(f"--earlier: {error}") from error
+        if any("sha256" in line and "fingerprint" not in line for line in record.results):
+            raise InputError(f"--earlier {path}: is of a version without fingerprints; scan again into it, which adds them")
+        found += [one for one in (known_of(line, str(path)) for line in record.results) if one is not None]
+    return found
 
 
-def alike(pictures: Sequence[Known | None], earlier: Sequence[Known] = (), held: Mapping[str, bytes] | None = None) -> list[Group]:
+@dataclass
+class Batch:
+    """The pictures of a scan, gathered while it runs."""
+
+    earlier: Sequence[Known] = ()  # of other scans, that they are held against
+    alike: list[dict[str, Any]] | None = None  # for the summary; None: the scan did not come to its end
+    _pictures: list[Known] = field(default_factory=list)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Remember a result line."""
+        self._pictures += [picture for picture in (known_of(line),) if picture is not None]
+
+    def finish(self, sources: Sequence[Source]) -> None:
+        """Hold all against each other; what is no file is in the sources."""
+        held = {str(source.path): source.content for source in sources if source.content is not None}
+        self.alike = as_lines(alike(self._pictures, self.earlier, held))
+
+
+def alike(pictures: Sequence[Known], earlier: Sequence[Known] = (), held: Mapping[str, bytes] | None = None) -> list[Group]:
     """The groups of pictures that are one photograph, in the order of their first pictures.
 
     Args:
-        pictures: of the batch; None: one that was skipped.
+        pictures: of the batch.
         earlier: others, that they are held against; a group has at least one of the batch.
-        held: from held_in.
+        held: contents of those that are no files, by their paths.
     """
-    own = [one for one in pictures if one is not None]
+    files = {(one.path, one.sha256) for one in pictures}
+    earlier = [one for one in earlier if (one.path, one.sha256) not in files]  # scanned once more
     twins: dict[str, list[Known]] = {}  # by content, those of the batch first
-    for one in [*own, *earlier]:
+    for one in [*pictures, *earlier]:
         twins.setdefault(one.sha256, []).append(one)
-    found = _Found([files[0] for files in twins.values()], len({one.sha256 for one in own}), held or {})
+    found = _Found([files[0] for files in twins.values()], len({one.sha256 for one in pictures}), held or {})
     groups = [[twin for member in tree for twin in (member, *_twins(member, twins))] for tree in found.groups()]
     return [tuple(group) for group in groups if len(group) > 1 and any(member.picture.record is None for member in group)]
 
@@ -212,7 +242,8 @@ def as_lines(groups: Sequence[Group]) -> list[dict[str, Any]]:
 def _line(member: Member, group: Group) -> dict[str, Any]:
     line: dict[str, Any] = {"name": member.picture.name, "path": member.picture.path, "sha256": member.picture.sha256}
     if member.picture.record is not None:
-        line["record"] = member.picture.record
+        sides = {"width": member.picture.width, "height": member.picture.height, "orientation": member.picture.orientation}
+        line |= {"record": member.picture.record, **sides}
     if member.like is not None:
         line["like"] = next(number for number, other in enumerate(group) if other.picture is member.like)
         line |= {"kind": member.kind, "mirrored": member.view.mirrored, "turned": member.view.turned}

@@ -100,6 +100,13 @@ def scan(
         Path | None,
         typer.Option(help="Record of an earlier scan, or its folder: its findings, by content, are known and change no exit code."),
     ] = None,
+    earlier: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RECORD",
+            help="Record of an earlier scan, or its folder: pictures that it has too, in whatever form, are named; repeatable.",
+        ),
+    ] = None,
     drawn: Annotated[
         bool,
         typer.Option("--drawn", help="Judge screenshots and other drawn or typeset pictures too, as if they were photographs."),
@@ -178,6 +185,7 @@ def scan(
         least_area=min_area,
         drawn=drawn,
         baseline=baseline,
+        earlier=earlier or [],
         exit_zero=exit_zero,
         allow_unreadable=allow_unreadable,
         features=not no_features,

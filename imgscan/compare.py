@@ -5,12 +5,13 @@ Fingerprints say what may be alike; this looks.  The second picture is laid over
 small turns, a curve of the luma, the median of one picture's levels at each of the other's, undoes tones.  What is left is looked
 at cell by cell.  With the mean absolute difference d and the mean gradient g of a cell, in grey levels,
 
-    r = min over both directions of the curve of   d / (EVEN + EDGES g + SPREAD)
+    r = min over both directions of the curve of   d / (EVEN + EDGES g + TONES t + SPREAD)
 
-is what saving, scaling and an error of a third of a pixel explain where it is below 1; SPREAD is what half of all cells differ by
-beyond their edges: strong toning.  Two directions, for where one picture is clipped the other one's tones cannot be had from it.
-One photograph: at most UNLIKE of the cells with texture in both have r > 1.  A part differs: cells that touch each other and have
-r > DIFFERENT, together at least PROOF above 1.
+is what saving, scaling and an error of a third of a pixel explain where it is below 1; t is what the curve moves the levels of the
+cell by and SPREAD what half of all cells differ by beyond their edges, for strong toning is no function of the luma alone.  Two
+directions, for where one picture is clipped the other one's tones cannot be had from it.  One photograph: at most UNLIKE of the
+cells with texture in both have r > 1.  A part differs: cells that touch each other and have r > DIFFERENT, together at least PROOF
+above 1.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ LEVELS = (32, 64, 128)  # longer sides at which one is laid over the other, in t
 STEPS = 8  # at most, at each of them
 STILL = 0.02  # pixels: a step that moves nothing by more is the last
 CELL = 8  # pixels
-EVEN, EDGES = 4.0, 0.35  # grey levels; of the gradient, in levels a pixel
+EVEN, EDGES, TONES = 4.0, 0.35, 0.2  # grey levels; of the gradient, in levels a pixel; of what the curve adds
+SMOOTH = 0.7  # pixels, sigma: without it fine patterns differ after scaling
 TEXTURE = 6.0  # grey levels: the standard deviation of a cell that tells something
 FEWEST = 12  # such cells, in both
 UNLIKE = 0.6  # share of them
@@ -63,6 +65,7 @@ def compare(one: Grey, other: Grey) -> Compared | None:
     covered = np.isfinite(second)
     if covered.mean() < OVERLAP:
         return None
+    first, second = (ndimage.gaussian_filter(np.where(covered, one, 0), SMOOTH) for one in (first, second))
     ratios, textures = zip(*(_unlike(a, b, covered) for a, b in ((first, second), (second, first))), strict=True)
     ratio = np.minimum(*ratios)
     ratio[_cells(covered) < 1] = 0
@@ -153,13 +156,12 @@ def _unlike(one: Grey, other: Grey, covered: npt.NDArray[np.bool_]) -> tuple[Gre
     toned = np.zeros_like(one)
     line, curve = _tones(other[covered][::SOME], one[covered][::SOME])
     toned[covered] = np.polyval(line, other[covered]) + np.interp(other[covered], *curve)
-    wanted = np.where(covered, one, 0)
-    edges = np.maximum(_cells(_gradient(wanted)), _cells(_gradient(toned)))
-    differ = _cells(np.abs(wanted - toned))
+    edges = np.maximum(_cells(_gradient(one)), _cells(_gradient(toned)))
+    differ, moved = _cells(np.abs(one - toned)), _cells(np.abs(other - toned))
     whole = _cells(covered) == 1
     spread = float(np.median(np.maximum(0, differ - EDGES * edges)[whole])) if whole.any() else 0.0
-    texture = np.minimum(_cells_std(wanted), _cells_std(toned))
-    return (differ / (EVEN + EDGES * edges + spread)).astype(np.float32), texture
+    texture = np.minimum(_cells_std(one), _cells_std(toned))
+    return (differ / (EVEN + EDGES * edges + TONES * moved + spread)).astype(np.float32), texture
 
 
 def _tones(levels: Grey, wanted: Grey) -> tuple[Grey, tuple[list[float], list[float]]]:

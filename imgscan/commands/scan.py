@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgscan import __version__
+from imgscan.alike import Batch, earlier_in
 from imgscan.digests import digest_of
 from imgscan.errors import ExitCode, InputError, OutputError, exit_code_of
 from imgscan.find import FROM_STDIN, Filter, can_be_made, find, holds_scan, read_list, real
@@ -23,7 +24,7 @@ from imgscan.licences import check_usable, licence_facts
 from imgscan.printable import printable, say
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped, Source
-from imgscan.report.alike import Group, alike_text, groups_of, member_texts
+from imgscan.report.alike import alike_texts
 from imgscan.report.formats import Format, find_format, format_of, write_report
 from imgscan.report.human import finding_text, passed_over_text, summary_text, timing_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, result_line, run_line, summary_line
@@ -63,6 +64,7 @@ class ScanOptions:
     least_area: float
     drawn: bool
     baseline: Path | None
+    earlier: list[Path]
     exit_zero: bool
     allow_unreadable: bool
     features: bool
@@ -94,6 +96,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
     if printed is not None and (options.only_paths or options.print0):
         raise InputError("--format and -l both say what goes to stdout; wanted one of them")
     known = _known(options.baseline)
+    batch = Batch(earlier_in(options.earlier))
     others: list[Path] = []
     files = [*(path for path in options.paths if path != STDIN or dashes), *listed]
     sources = find(files, out, options.chosen, others, set(listed) - set(options.paths))
@@ -148,7 +151,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
     for name, facts in licence_facts(chosen.cards, options.accept_licence).items():
         if facts["accepted"]:
             say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")
-    return _run(options, sources, passed_over, chosen, scanner, gates, known, printed)
+    return _run(options, sources, passed_over, chosen, scanner, gates, known, batch, printed)
 
 
 def _known(baseline: Path | None) -> set[str]:
@@ -192,10 +195,10 @@ def _run(
     scanner: Scanner,
     gates: _Gates,
     known: Collection[str],
+    batch: Batch,
     printed: Format | None,
 ) -> ExitCode:
     """Scan, write, tell: what was found before is taken from there."""
-    from imgscan.alike import Known, alike, as_lines, held_in, known_of
     from imgscan.features_file import FeaturesFile, retire
     from imgscan.pipeline import network_rate
     from imgscan.resume import Journal
@@ -219,8 +222,6 @@ def _run(
     }
     key = digest_of(decisive | {"networks": [shape_of(card) for card in model.cards], "revision": REVISION})
     tally = Tally()
-    pictures: list[Known | None] = []
-    groups: list[Line] | None = None
     paths_only = options.only_paths or options.print0  # bytes, which would be written behind a bar on the same terminal
     began = time.perf_counter()
     with Journal(out, key, force=options.force) as journal:
@@ -251,14 +252,14 @@ def _run(
             try:
                 for made in results(sources, earlier, scanner, store):
                     line = tally.add(made, gates.fail_on, gates.report_from, known)
-                    pictures.append(known_of(line))
+                    batch.add(line)
                     journal.append(line)
                     if features is not None and line["status"] == "assessed" and not line.get("withheld"):
                         features.note(line)
                     lines.write(line)
                     _tell(line, quiet=printed is not None, options=options)
                     progress.advance(f"{tally.flagged} flagged")
-                groups = as_lines(alike(pictures, held=held_in(sources)))
+                batch.finish(sources)
                 store.finish()
                 complete = True
                 code = _exit_code(tally, exit_zero=options.exit_zero, allow_unreadable=options.allow_unreadable)
@@ -267,7 +268,7 @@ def _run(
                 raise
             finally:
                 seconds = time.perf_counter() - began
-                lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code), alike=groups))
+                lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code), alike=batch.alike))
                 if features is None:
                     retire(out, key, whole=complete)
         if features is not None:
@@ -284,19 +285,12 @@ def _run(
     if options.verbose:
         for row in timing_text(scanner.timings, seconds, network_rate(scanner)).split("\n"):
             say(row)
-    _tell_alike(groups_of(record), options)
+    for row in alike_texts(record, each=options.verbose):
+        say(row)
     say(summary_text(tally, seconds, str(out), len(earlier), least_score(gates.report_from, model.points) <= 1))
     for one in unwritten:
         say(f"imgscan: {one}")
     return ExitCode.INCOMPLETE if unwritten else code
-
-
-def _tell_alike(groups: Sequence[Group], options: ScanOptions) -> None:
-    """Which pictures are one photograph, on stderr: it is no finding."""
-    if groups:
-        say(f"imgscan: {alike_text(groups)}")
-    for text in member_texts(groups) if options.verbose else ():
-        say(f"imgscan: {text}")
 
 
 def _reports(options: ScanOptions) -> list[Path]:
@@ -310,7 +304,7 @@ def _drop_reports(options: ScanOptions) -> None:
 
     A record that this scan is given, or takes up from, stays until a new one replaces it.
     """
-    read = [folder for folder in (options.out, options.baseline) if folder is not None]
+    read = [folder for folder in (options.out, options.baseline, *options.earlier) if folder is not None]
     kept = {real(path) for path in read} | {real(folder / "results.jsonl") for folder in read}
     for path in _reports(options):
         if real(path) not in kept:

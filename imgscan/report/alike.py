@@ -21,6 +21,13 @@ def groups_of(record: Record) -> list[Group]:
     return [group["pictures"] for group in (record.summary or {}).get("alike", ())]
 
 
+def alike_texts(record: Record, *, each: bool) -> list[str]:
+    """What the terminal is told at the end of a scan: a line, and one for each picture; none where no photograph is there twice."""
+    groups = groups_of(record)
+    texts = [alike_text(groups)] * bool(groups) + (member_texts(groups) if each else [])
+    return [f"imgscan: {text}" for text in texts]
+
+
 def alike_text(groups: Sequence[Group]) -> str:
     """All groups in a sentence that names some of them; "" where there are none."""
     if not groups:
@@ -107,7 +114,7 @@ def _cell(
 ) -> str:
     """A picture and what it is."""
     name = escape(printable(member["name"]) + _origin(member), quote=True)
-    said = escape(kind_text(member, group)) if "kind" in member else "the largest of its group"
+    said = escape(kind_text(member, group)) if "kind" in member else "what others are held against"
     address = image(facts, SIDE) if shown else ""
     frames = "".join(f"<i style='{boxed(facts, box)}'></i>" for box in member.get("differs", ()))
     picture = f"<div class='stack'><img alt='{name}' src='{address}'>{frames}</div>" if address else ""

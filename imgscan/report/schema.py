@@ -157,6 +157,10 @@ SUMMARY = _object(
 _ALIKE = _object(name=_TEXT, path=_TEXT, sha256=_SHA256)
 _ALIKE["properties"] |= {
     "record": _TEXT | {"description": "of an earlier scan that has it; else it is this scan's"},
+    **{
+        name: _COUNT | {"description": "as of a result, of a picture of an earlier scan"}
+        for name in ("width", "height", "orientation")
+    },
     "like": _COUNT | {"description": "number, from 0, of the picture in this group that it is held against; the first has none"},
     "kind": {
         "enum": list(get_args(Kind)),
