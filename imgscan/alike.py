@@ -62,7 +62,7 @@ class Member:
 
 
 Group = tuple[Member, ...]
-"""Pictures of one photograph: the largest first, then each after the one that it is like."""
+"""Pictures of one photograph, the largest first."""
 
 
 def known_of(line: Mapping[str, Any], record: str | None = None) -> Known | None:
@@ -158,7 +158,7 @@ class _Found:
             yield self._tree(max(part, key=lambda number: (self._pixels(number), -number)))
 
     def _tree(self, root: int) -> list[Member]:
-        """A group's pictures, each with the one it is held against."""
+        """A group's pictures: each as it is like the first, or like the one that led to it where it has too little of the first."""
         members, waiting, done = [Member(self._pictures[root])], deque([root]), {root}
         while waiting:
             parent = waiting.popleft()
@@ -166,17 +166,27 @@ class _Found:
                 if number not in done:
                     done.add(number)
                     waiting.append(number)
-                    members.append(self._member(number, parent, pair))
+                    found = self._member(number, root, self._between(number, root)) or self._member(number, parent, pair)
+                    members.append(found or Member(self._pictures[number], self._pictures[parent], "same"))
         return members
 
-    def _member(self, number: int, parent: int, pair: Match) -> Member:
+    def _between(self, one: int, other: int) -> Match | None:
+        first, second = (self._pictures[number].fingerprint or "" for number in sorted((one, other)))
+        return next(iter(match(words_of([first, second]))), None)
+
+    def _member(self, number: int, parent: int, pair: Match | None) -> Member | None:
+        """A picture beside another one of its group; None where these do not agree."""
+        if pair is None:
+            return None
         picture = self._pictures[number]
         view = pair.view if number > parent else pair.view.inverse
         one, other = self._look(number), self._look(parent)
         if one is None or other is None:
-            return Member(picture, self._pictures[parent], "unseen", view)
+            return Member(picture, self._pictures[parent], "unseen", view) if pair.distance <= NEAR_UNSEEN else None
         compared = compare(one, seen(other, view.inverse))
-        differs = () if compared is None else _in_pixels(compared, picture)
+        if compared is None:
+            return None
+        differs = _in_pixels(compared, picture)
         return Member(picture, self._pictures[parent], "differs" if differs else "same", view, differs)
 
     def _agree(self, one: int, other: int, pair: Match) -> bool:

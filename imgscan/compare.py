@@ -5,12 +5,12 @@ Fingerprints say what may be alike; this looks.  The second picture is laid over
 small turns, a curve of the luma, the median of one picture's levels at each of the other's, undoes tones.  What is left is looked
 at cell by cell.  With the mean absolute difference d and the mean gradient g of a cell, in grey levels,
 
-    r = min over both directions of the curve of   d / (EVEN + EDGES g + TONES t + SPREAD)
+    r = min over both directions of the curve of   d / (EVEN + EDGES g + TONES t)
 
 is what saving, scaling and an error of a third of a pixel explain where it is below 1; t is what the curve moves the levels of the
-cell by and SPREAD what half of all cells differ by beyond their edges, for strong toning is no function of the luma alone.  Two
-directions, for where one picture is clipped the other one's tones cannot be had from it.  One photograph: at most UNLIKE of the
-cells with texture in both have r > 1.  A part differs: cells that touch each other and have r > DIFFERENT, together at least PROOF
+cell by, for strong toning is no function of the luma alone.  Two directions, for where one picture is clipped the other one's tones
+cannot be had from it.  One photograph: at most UNLIKE of the cells with texture have r > 1, t left out, for between pictures that
+have nothing in common it is large.  A part differs: cells that touch each other and have r > DIFFERENT, together at least PROOF
 above 1.
 """
 
@@ -33,7 +33,7 @@ EVEN, EDGES, TONES = 4.0, 0.35, 0.2  # grey levels; of the gradient, in levels a
 SMOOTH = 0.7  # pixels, sigma: without it fine patterns differ after scaling
 TEXTURE = 6.0  # grey levels: the standard deviation of a cell that tells something
 FEWEST = 12  # such cells, in both
-UNLIKE = 0.6  # share of them
+UNLIKE = 0.4  # share of them
 DIFFERENT, PROOF = 1.5, 2.0
 OVERLAP = 0.5  # of the first picture, that the second has to cover
 BINS, SOME = 24, 4  # of the curve, and which pixels it is read from: every so many
@@ -66,13 +66,12 @@ def compare(one: Grey, other: Grey) -> Compared | None:
     if covered.mean() < OVERLAP:
         return None
     first, second = (ndimage.gaussian_filter(np.where(covered, one, 0), SMOOTH) for one in (first, second))
-    ratios, textures = zip(*(_unlike(a, b, covered) for a, b in ((first, second), (second, first))), strict=True)
-    ratio = np.minimum(*ratios)
-    ratio[_cells(covered) < 1] = 0
-    told = (np.minimum(*textures) > TEXTURE) & (_cells(covered) == 1)
-    if told.sum() < FEWEST or (ratio[told] > 1).mean() > UNLIKE:
+    plain, toned, texture = np.minimum(_unlike(first, second, covered), _unlike(second, first, covered))
+    whole = _cells(covered) == 1
+    told = whole & (texture > TEXTURE)
+    if told.sum() < FEWEST or (plain[told] > 1).mean() > UNLIKE:
         return None
-    return Compared(_proven(ratio))
+    return Compared(_proven(np.where(whole, toned, 0)))
 
 
 def boxes(differs: npt.NDArray[np.bool_]) -> list[tuple[float, float, float, float]]:
@@ -151,17 +150,16 @@ def _taken(picture: Grey, place: npt.NDArray[np.float64]) -> Grey:
     return taken
 
 
-def _unlike(one: Grey, other: Grey, covered: npt.NDArray[np.bool_]) -> tuple[Grey, Grey]:
-    """r of every cell, the other picture's tones brought to those of the first; and how much texture both have there."""
+def _unlike(one: Grey, other: Grey, covered: npt.NDArray[np.bool_]) -> Grey:
+    """3 x rows x columns: r without t, r, and the texture of every cell, the other's tones brought to the first picture's."""
     toned = np.zeros_like(one)
     line, curve = _tones(other[covered][::SOME], one[covered][::SOME])
     toned[covered] = np.polyval(line, other[covered]) + np.interp(other[covered], *curve)
     edges = np.maximum(_cells(_gradient(one)), _cells(_gradient(toned)))
     differ, moved = _cells(np.abs(one - toned)), _cells(np.abs(other - toned))
-    whole = _cells(covered) == 1
-    spread = float(np.median(np.maximum(0, differ - EDGES * edges)[whole])) if whole.any() else 0.0
-    texture = np.minimum(_cells_std(one), _cells_std(toned))
-    return (differ / (EVEN + EDGES * edges + TONES * moved + spread)).astype(np.float32), texture
+    texture = np.maximum(_cells_std(one), _cells_std(toned))  # of pictures that have nothing in common the curve leaves none
+    plain = EVEN + EDGES * edges
+    return np.stack([differ / plain, differ / (plain + TONES * moved), texture])
 
 
 def _tones(levels: Grey, wanted: Grey) -> tuple[Grey, tuple[list[float], list[float]]]:
