@@ -132,7 +132,7 @@ def _solved(
 ) -> npt.NDArray[np.float64]:
     """Weighted least squares; a little is added to the diagonal, for a plain picture says nothing."""
     weighted = terms * weights[:, None]
-    return np.linalg.solve(weighted.T @ terms + 1e-6 * np.eye(terms.shape[1]), weighted.T @ wanted)
+    return np.asarray(np.linalg.solve(weighted.T @ terms + 1e-6 * np.eye(terms.shape[1]), weighted.T @ wanted), np.float64)
 
 
 def _middles(length: int) -> npt.NDArray[np.float64]:
@@ -162,9 +162,10 @@ def _unlike(one: Grey, other: Grey, covered: npt.NDArray[np.bool_]) -> Grey:
     return np.stack([differ / plain, differ / (plain + TONES * moved), texture])
 
 
-def _tones(levels: Grey, wanted: Grey) -> tuple[Grey, tuple[list[float], list[float]]]:
+def _tones(levels: Grey, wanted: Grey) -> tuple[npt.NDArray[np.float64], tuple[list[float], list[float]]]:
     """The curve that brings levels nearest to what is wanted: a line, and the median of what it misses around some levels."""
-    line = np.polyfit(levels, wanted, 1) if np.ptp(levels) > 1 else np.array([0.0, np.median(wanted)])
+    plain = np.ptp(levels) <= 1
+    line = np.array([0.0, np.median(wanted)]) if plain else np.asarray(np.polyfit(levels, wanted, 1), np.float64)
     missed = wanted - np.polyval(line, levels)
     edges = np.unique(np.quantile(levels, np.linspace(0, 1, BINS + 1)))
     bins = [(levels >= low) & (levels <= high) for low, high in pairwise(edges)] or [np.ones(len(levels), bool)]
@@ -195,4 +196,5 @@ def _proven(ratio: Grey) -> npt.NDArray[np.bool_]:
     numbered, count = ndimage.label(ratio > DIFFERENT, np.ones((3, 3)))
     above = ndimage.sum_labels(ratio - 1, numbered, np.arange(count + 1))
     above[0] = 0
-    return np.asarray(above >= PROOF)[numbered]
+    proven: npt.NDArray[np.bool_] = np.asarray(above >= PROOF, bool)
+    return proven[numbered]
