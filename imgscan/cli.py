@@ -103,6 +103,13 @@ def scan(
             "reviewer's decisions.jsonl: of that the false alarms."
         ),
     ] = None,
+    earlier: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RECORD",
+            help="Record of an earlier scan, or its folder: pictures that it has too, in whatever form, are named; repeatable.",
+        ),
+    ] = None,
     drawn: Annotated[
         bool,
         typer.Option("--drawn", help="Judge screenshots and other drawn or typeset pictures too, as if they were photographs."),
@@ -193,6 +200,7 @@ def scan(
         least_area=min_area,
         drawn=drawn,
         baseline=baseline,
+        earlier=earlier or [],
         exit_zero=exit_zero,
         allow_unreadable=allow_unreadable,
         max_unreadable=max_unreadable,

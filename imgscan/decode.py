@@ -13,8 +13,9 @@ import numpy.typing as npt
 from PIL import Image, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from torch.utils.data import DataLoader, Dataset
 
-from imgscan.drawn import drawn
+from imgscan.drawn import DRAWN, drawn
 from imgscan.find import FORMATS
+from imgscan.fingerprint import fingerprint
 from imgscan.frame import cut, within_frame
 from imgscan.jpeg import quantization_table
 from imgscan.metadata.remarks import remarks
@@ -84,9 +85,10 @@ def decode(source: Source) -> Picture | Skipped:
     try:
         inside = within_frame(rgb)
         looks = drawn(cut(rgb, inside))
+        shows = None if looks >= DRAWN else fingerprint(cut(rgb, inside), orientation)  # pages of text would all be alike
     except MemoryError:
         return Skipped(source, f"{rgb.shape[1]} x {rgb.shape[0]} pixels do not fit into memory")
-    return Picture(source, rgb, digest, len(content), name, orientation, quality, said, looks, inside, jpeg)
+    return Picture(source, rgb, digest, len(content), name, orientation, quality, said, looks, inside, jpeg, shows)
 
 
 def _is_raw(source: Source, file: Image.Image) -> bool:

@@ -139,6 +139,7 @@ def judge(
             orientation=picture.orientation,
             jpeg_quality=picture.jpeg_quality,
             remarks=picture.remarks,
+            fingerprint=picture.fingerprint,
         ),
         score=score,
         level=level_of(score, points),

@@ -47,6 +47,15 @@ def as_stored(pixels: Pixels, kind: str | None, orientation: int) -> Pixels:
     return np.ascontiguousarray(plane[::down, ::across])  # type: ignore[return-value]
 
 
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """H x W or H x W x C in the order of the file, as it is looked at: what as_stored undoes."""
+    if orientation == 1:
+        return pixels
+    down, across = _STEPS[orientation]
+    turned = pixels[::down, ::across]
+    return turned.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else turned  # type: ignore[return-value]
+
+
 def is_deep(file: Image.Image) -> bool:
     """Whether a picture is grey of more than 8 bits (Pillow's modes I, I;16, F)."""
     return file.mode.startswith("I") or file.mode == "F"

@@ -16,6 +16,9 @@ Level = Literal["none", "possible", "likely", "certain"]
 Evidence = Literal["pixels", "jpeg", "copy"]
 """What speaks for a region: what networks or detectors see in its pixels; a JPEG history other than the rest's; that it is there
 twice."""
+Kind = Literal["identical", "same", "differs", "unseen"]
+"""How a picture is like another one: byte for byte; the same photograph; the same but for a part; by its fingerprint, which is all
+that is left of one of them."""
 LEVELS: tuple[Level, ...] = ("none", "possible", "likely", "certain")  # rising
 
 
@@ -63,6 +66,7 @@ class Picture:
     drawn: float = 0.0  # 0..1: how far it looks drawn by a program and not photographed
     inside: Box | None = None  # what lies within a frame of one colour, bars or the window of a program; None: there is none
     jpeg: JpegFile | None = field(default=None, repr=False)
+    fingerprint: str | None = None  # of what it shows, 64 hexadecimal digits; None: one would say nothing
 
     @property
     def height(self) -> int:
@@ -204,6 +208,7 @@ class PictureFacts:
     orientation: int
     jpeg_quality: int | None
     remarks: tuple[Remark, ...] = ()
+    fingerprint: str | None = None  # nearly the same for copies; None: one would say nothing
 
 
 @dataclass(frozen=True)

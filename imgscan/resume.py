@@ -20,10 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from imgscan.decode import decode
 from imgscan.errors import InputError, OutputError
 from imgscan.features_file import FeaturesFile
 from imgscan.locks import lock, unlock
-from imgscan.records import Source
+from imgscan.records import Picture, Source
 from imgscan.report.jsonl import Line
 from imgscan.report.record import read_record
 from imgscan.store import SUFFIXES, output_name, output_path, replacing
@@ -125,6 +126,9 @@ class Journal:
                 return None
             with replacing(path) as new:
                 new.write_bytes(content)
+        if "fingerprint" not in line:  # of a version that had none; decoding is little beside judging
+            made = decode(source)
+            line = {**line, "fingerprint": made.fingerprint if isinstance(made, Picture) else None}
         return {**line, "name": source.name, "path": str(source.path), "mask": names["masks"], "overlay": names["overlays"]}
 
     def _read_journal(self) -> Iterator[tuple[str, Line]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgscan import __version__
+from imgscan.alike import Batch, earlier_in
 from imgscan.baseline import Baseline, read_baseline
 from imgscan.digests import digest_of
 from imgscan.errors import ExitCode, InputError, OutputError, exit_code_of
@@ -25,6 +26,7 @@ from imgscan.operating_points import OperatingPoint
 from imgscan.printable import as_utf8, printable, say
 from imgscan.progress import bar
 from imgscan.records import Assessed, Skipped, Source
+from imgscan.report.alike import alike_texts
 from imgscan.report.formats import Format, find_format, format_of, write_report
 from imgscan.report.human import finding_text, passed_over_text, summary_text, timing_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, read_lines, result_line, run_line, summary_line
@@ -65,6 +67,7 @@ class ScanOptions:
     least_area: float
     drawn: bool
     baseline: Path | None
+    earlier: list[Path]
     exit_zero: bool
     allow_unreadable: bool
     max_unreadable: str | None
@@ -98,6 +101,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
     if printed is not None and (options.only_paths or options.print0):
         raise InputError("--format and -l both say what goes to stdout; wanted one of them")
     baseline = read_baseline(options.baseline)
+    batch = Batch(earlier_in(options.earlier))
     others: list[Path] = []
     files = [*(path for path in options.paths if path != STDIN or dashes), *listed]
     sources = find(files, out, options.chosen, others, set(listed) - set(options.paths))
@@ -154,7 +158,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
             say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")
     for remark in baseline.remarks:
         say(f"imgscan: {options.baseline}: {remark}")
-    return _run(options, sources, passed_over, chosen, scanner, gates, most, baseline, printed)
+    return _run(options, sources, passed_over, chosen, scanner, gates, most, baseline, batch, printed)
 
 
 def _refuse_hidden(out: Path, paths: Sequence[Path], chosen: Filter) -> None:
@@ -189,6 +193,7 @@ def _run(
     gates: _Gates,
     most: MostUnreadable,
     baseline: Baseline,
+    batch: Batch,
     printed: Format | None,
 ) -> ExitCode:
     """Scan, write, tell: what was found before is taken from there."""
@@ -248,12 +253,14 @@ def _run(
             try:
                 for made in results(sources, earlier, scanner, store):
                     line = tally.add(made, gates.fail_on, gates.report_from, baseline.known, baseline.reviews)
+                    batch.add(line)
                     journal.append(line)
                     if features is not None and line["status"] == "assessed" and not line.get("withheld"):
                         features.note(line)
                     lines.write(line)
                     _tell(line, quiet=printed is not None, options=options)
                     progress.advance(f"{tally.flagged} flagged")
+                batch.finish(sources)
                 store.finish()
                 complete = True
                 code = _exit_code(tally, exit_zero=options.exit_zero, most=most)
@@ -262,7 +269,7 @@ def _run(
                 raise
             finally:
                 seconds = time.perf_counter() - began
-                lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code)))
+                lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code), alike=batch.alike))
                 if features is None:
                     retire(out, key, whole=complete)
         if features is not None:
@@ -279,6 +286,8 @@ def _run(
     if options.verbose:
         for row in timing_text(scanner.timings, seconds, network_rate(scanner)).split("\n"):
             say(row)
+    for row in alike_texts(record, each=options.verbose):
+        say(row)
     say(summary_text(tally, seconds, str(out), len(earlier), least_score(gates.report_from, model.points) <= 1))
     if not most.allows(tally.skipped, tally.pictures):
         many = f"{tally.skipped} of {tally.pictures} pictures could not be assessed"
@@ -304,7 +313,7 @@ def _drop_reports(options: ScanOptions) -> None:
 
     A record that this scan is given, or takes up from, stays until a new one replaces it.
     """
-    read = [folder for folder in (options.out, options.baseline) if folder is not None]
+    read = [folder for folder in (options.out, options.baseline, *options.earlier) if folder is not None]
     kept = {real(path) for path in read} | {real(folder / "results.jsonl") for folder in read}
     for path in _reports(options):
         if real(path) not in kept:

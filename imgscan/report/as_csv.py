@@ -6,6 +6,7 @@ import csv
 import io
 
 from imgscan.printable import as_utf8
+from imgscan.report.alike import numbers
 from imgscan.report.record import Record
 
 COLUMNS = (
@@ -33,6 +34,7 @@ COLUMNS = (
     "withheld",
     "inside",
     "known",
+    "alike",
     "decision",
     "decision_note",
     "decision_time",
@@ -45,11 +47,13 @@ def render(record: Record) -> str:
     """`area` is a share, 0 to 1; `regions` a count; `largest_region` left top right bottom in pixels; `licence` is
     empty unless the weights allow no commercial use; `evidence` is what speaks for any of the regions; `withheld` is why a picture
     was not judged; `inside` is left top right bottom of the part that was looked at, in pixels, where that is not all; `known` is
-    1 for what would be flagged or reported, were it not in the baseline; the last three are a reviewer's."""
+    1 for what would be flagged or reported, were it not in the baseline; `alike` is the number of the group of pictures that
+    are one photograph; the last three are a reviewer's."""
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(COLUMNS)
     notes = {"licence": "; ".join(record.licence_notes) or None}
+    groups = numbers(record)
     for line in record.results:
         regions = line.get("regions", [])
         largest = max(regions, key=lambda region: region["area"])["box"] if regions else []
@@ -62,6 +66,7 @@ def render(record: Record) -> str:
             "remarks": said,
             "evidence": evidence,
             "inside": " ".join(map(str, line.get("inside") or ())),
+            "alike": groups.get(line["path"]),
             "decision": review.get("decision"),
             "decision_note": review.get("note"),
             "decision_time": review.get("time"),

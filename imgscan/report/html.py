@@ -23,6 +23,7 @@ from PIL import Image, ImageOps
 from imgscan.find import FORMATS
 from imgscan.pixels import to_rgb
 from imgscan.printable import name_bytes, printable
+from imgscan.report import alike
 from imgscan.report.choices import bar, choice
 from imgscan.report.human import dismissed_text, evidence_text, inside_text, passed_over_text, twin_number
 from imgscan.report.jsonl import Line
@@ -40,7 +41,9 @@ def render(record: Record) -> str:
     findings = record.findings
     side = next((side for most, side in SIDES if len(findings) <= most), SIDES[-1][1])
     sections = [_finding(number, line, record, side) for number, line in enumerate(findings, 1)]
-    body = "\n".join([_header(record), _table(record, findings), *sections, _skipped(record), _footer(record), bar(record)])
+    same = alike.section(record, _alone, _place)
+    parts = [_header(record), _table(record, findings), *sections, same, _skipped(record), _footer(record), bar(record)]
+    body = "\n".join(parts)
     here = Path(__file__).parent
     style, script, more = ((here / name).read_text("utf-8") for name in ("page.css", "page.js", "review.js"))
     return _PAGE.format(policy=_POLICY, style=style, script=script + more, body=body)
@@ -242,9 +245,7 @@ def _images(number: int, line: Line, record: Record, side: int) -> str:
     width, height = (line["height"], line["width"]) if turned else (line["width"], line["height"])
     boxes = ""
     for rank, region in enumerate(line["regions"], 1):
-        x, y, w, h = upright(region["box"], line["width"], line["height"], line["orientation"])
-        place = f"left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%"
-        boxes += f"<i style='{place};width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%'><b>{rank}</b></i>"
+        boxes += f"<i style='{_place(line, region['box'])}'><b>{rank}</b></i>"
     name = escape(printable(line["name"]), quote=True)
     stack = f"<div class='stack' tabindex='0' style='max-width:{TALLEST * width / height:.0f}vh'>"
     if below is None:
@@ -318,6 +319,20 @@ def _thumbnail(content: bytes | None, side: int) -> str | None:
     data = io.BytesIO()
     shown.save(data, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def _alone(line: Line, side: int) -> str:
+    """A picture without its overlay, as the address of an <img>; "" where it cannot be shown."""
+    return _thumbnail(_content(Path(line["path"]), line["sha256"]), side) or ""
+
+
+def _place(line: Line, box: Sequence[int]) -> str:
+    """Where a box of the stored picture lies on the upright one, as a style."""
+    turned = line["orientation"] >= 5
+    width, height = (line["height"], line["width"]) if turned else (line["width"], line["height"])
+    x, y, w, h = upright(box, line["width"], line["height"], line["orientation"])
+    place = f"left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%"
+    return f"{place};width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"
 
 
 def _skipped(record: Record) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from imgscan.printable import printable
 from imgscan.records import Timings
+from imgscan.report.alike import groups_of, member_texts
 from imgscan.report.jsonl import Line, Tally
 from imgscan.report.record import Record
 
@@ -82,6 +83,7 @@ def render(record: Record) -> str:
     old = f"{len(record.known)} known from the baseline, " if record.known else ""
     lines.append(f"{record.flagged} of {assessed} pictures flagged, {more}{old}{drawn}{len(record.skipped)} not assessed")
     lines += [passed_over_text(record.passed_over)] if record.passed_over else []
+    lines += member_texts(groups_of(record))
     lines += [f"weights {printable(note)}" for note in record.licence_notes]
     if not record.complete:
         lines.append(UNFINISHED)

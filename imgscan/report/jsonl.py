@@ -110,8 +110,13 @@ def _finding(finding: Finding) -> Line:
     return data
 
 
-def summary_line(tally: Tally, *, complete: bool, seconds: float, exit_code: int) -> Line:
-    """The last line; a file without one belongs to a scan that was killed."""
+def summary_line(tally: Tally, *, complete: bool, seconds: float, exit_code: int, alike: Sequence[Line] | None = None) -> Line:
+    """The last line; a file without one belongs to a scan that was killed.
+
+    Args:
+        alike: the groups of pictures that are one photograph; None: nobody looked, for the scan did not come to its end.
+    """
+    found = {} if alike is None else {"alike": list(alike)}
     return {
         "type": "summary",
         "complete": complete,
@@ -126,6 +131,7 @@ def summary_line(tally: Tally, *, complete: bool, seconds: float, exit_code: int
         "levels": dict(sorted(tally.levels.items())),
         "seconds": round(seconds, 3),
         "exit_code": exit_code,
+        **found,
     }
 
 

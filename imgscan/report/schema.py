@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from imgscan.records import Evidence
+from imgscan.records import Evidence, Kind
 from imgscan.report.jsonl import SCHEMA
 
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
@@ -141,6 +141,11 @@ ASSESSED["properties"] |= {
         run=_TEXT | {"description": "key of the run that the page was of"},
     )
     | {"description": "what a reviewer decided, where somebody did: of --baseline, or of imgscan report --decisions"},
+    "fingerprint": {
+        "type": ["string", "null"],
+        "pattern": "^[0-9a-f]{64}$",
+        "description": "of what it shows, nearly the same for copies (imgscan/fingerprint.py); null: one would say nothing",
+    },
     "withheld": {
         "type": ["string", "null"],
         "description": "why the picture was not judged (score 0, nothing marked), as a text that goes on after its name",
@@ -166,7 +171,32 @@ SUMMARY = _object(
     seconds={"type": "number", "minimum": 0},
     exit_code={"type": "integer"},
 )
-SUMMARY["properties"] |= {"withheld": _COUNT | {"description": "assessed and not judged; neither flagged nor clean"}}
+_ALIKE = _object(name=_TEXT, path=_TEXT, sha256=_SHA256)
+_ALIKE["properties"] |= {
+    "record": _TEXT | {"description": "of an earlier scan that has it; else it is this scan's"},
+    **{
+        name: _COUNT | {"description": "as of a result, of a picture of an earlier scan"}
+        for name in ("width", "height", "orientation")
+    },
+    "like": _COUNT | {"description": "number, from 0, of the picture in this group that it is held against; the first has none"},
+    "kind": {
+        "enum": list(get_args(Kind)),
+        "description": "byte for byte that one; the same photograph; the same but for a part; the same by its fingerprint alone, "
+        "for one of them could not be read",
+    },
+    "mirrored": {"type": "boolean", "description": "first, left for right, to look like that one"},
+    "turned": {"enum": [0, 90, 180, 270], "description": "then, degrees clockwise"},
+    "differs": {"type": "array", "items": {"type": "array", **_BOX}, "description": "boxes, as in regions, where they differ"},
+}
+SUMMARY["properties"] |= {
+    "withheld": _COUNT | {"description": "assessed and not judged; neither flagged nor clean"},
+    "alike": {
+        "type": "array",
+        "items": _object(pictures={"type": "array", "items": _ALIKE, "minItems": 2}),
+        "description": "groups of pictures that are one photograph, the largest first in each; missing where a scan did not come "
+        "to its end",
+    },
+}
 
 
 def schema() -> dict[str, Any]:

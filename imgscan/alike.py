@@ -1,0 +1,261 @@
+"""Alike: which pictures of a batch are one photograph, and which of those are not the same everywhere.
+
+Files of the same bytes are known by their SHA-256.  Of the others, fingerprints say which may be alike (match.py), and the pictures
+themselves are looked at whether they are (compare.py), the nearest first, as long as neither is known to belong with the other.
+Where one can no longer be read, as those of an earlier scan may not, fingerprints have to be nearer, and nobody says whether
+they differ somewhere.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from imgscan.compare import SIDE, Compared, Grey, boxes, compare
+from imgscan.errors import InputError
+from imgscan.find import FORMATS
+from imgscan.fingerprint import words_of
+from imgscan.frame import cut
+from imgscan.match import Match, View, match, seen
+from imgscan.pixels import as_stored, orientation_of, to_rgb, upright
+from imgscan.records import Box, Kind, Source
+from imgscan.report.record import read_record, record_in
+
+NEAR_UNSEEN = 48  # bits of 255 that fingerprints differ in where a picture is gone; see man/alike.md
+HELD = 64  # pictures that are kept in memory while others are held against them
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a record says of a picture, as far as it matters here."""
+
+    name: str
+    path: str
+    sha256: str
+    fingerprint: str | None
+    width: int
+    height: int
+    orientation: int = 1
+    inside: Box | None = None
+    record: str | None = None  # of an earlier scan that it comes from; None: this one's
+
+
+@dataclass(frozen=True)
+class Member:
+    """A picture of a group."""
+
+    picture: Known
+    like: Known | None = None  # the picture that it is held against; None: it is the group's first
+    kind: Kind | None = None  # None: the group's first
+    view: View = field(default_factory=View)  # how it has to be turned to look like that one
+    differs: tuple[Box, ...] = ()  # where; in its own pixels, in the order of the file
+
+
+Group = tuple[Member, ...]
+"""Pictures of one photograph, the largest first."""
+
+
+def known_of(line: Mapping[str, Any], record: str | None = None) -> Known | None:
+    """What a result line says of a picture; None of one that was skipped."""
+    if "sha256" not in line:
+        return None
+    facts = {name: line[name] for name in ("name", "path", "sha256", "width", "height", "orientation")}
+    inside = tuple(line["inside"]) if line.get("inside") else None
+    return Known(**facts, fingerprint=line.get("fingerprint"), inside=inside, record=record)
+
+
+def earlier_in(records: Sequence[Path]) -> list[Known]:
+    """The pictures of earlier scans, whose records or folders are given; InputError where one is none, or has no fingerprints."""
+    found = []
+    for path in records:
+        try:
+            record = read_record(record_in(path))
+        except InputError as error:
+            raise InputError(f"--earlier: {error}") from error
+        if any("sha256" in line and "fingerprint" not in line for line in record.results):
+            raise InputError(f"--earlier {path}: is of a version without fingerprints; scan again into it, which adds them")
+        found += [one for one in (known_of(line, str(path)) for line in record.results) if one is not None]
+    return found
+
+
+@dataclass
+class Batch:
+    """The pictures of a scan, gathered while it runs."""
+
+    earlier: Sequence[Known] = ()  # of other scans, that they are held against
+    alike: list[dict[str, Any]] | None = None  # for the summary; None: the scan did not come to its end
+    _pictures: list[Known] = field(default_factory=list)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Remember a result line."""
+        self._pictures += [picture for picture in (known_of(line),) if picture is not None]
+
+    def finish(self, sources: Sequence[Source]) -> None:
+        """Hold all against each other; what is no file is in the sources."""
+        held = {str(source.path): source.content for source in sources if source.content is not None}
+        self.alike = as_lines(alike(self._pictures, self.earlier, held))
+
+
+def alike(pictures: Sequence[Known], earlier: Sequence[Known] = (), held: Mapping[str, bytes] | None = None) -> list[Group]:
+    """The groups of pictures that are one photograph, in the order of their first pictures.
+
+    Args:
+        pictures: of the batch.
+        earlier: others, that they are held against; a group has at least one of the batch.
+        held: contents of those that are no files, by their paths.
+    """
+    files = {(one.path, one.sha256) for one in pictures}
+    earlier = [one for one in earlier if (one.path, one.sha256) not in files]  # scanned once more
+    twins: dict[str, list[Known]] = {}  # by content, those of the batch first
+    for one in [*pictures, *earlier]:
+        twins.setdefault(one.sha256, []).append(one)
+    found = _Found([files[0] for files in twins.values()], len({one.sha256 for one in pictures}), held or {})
+    groups = [[twin for member in tree for twin in (member, *_twins(member, twins))] for tree in found.groups()]
+    return [tuple(group) for group in groups if len(group) > 1 and any(member.picture.record is None for member in group)]
+
+
+def _twins(member: Member, twins: Mapping[str, Sequence[Known]]) -> list[Member]:
+    """The other files of a picture's bytes."""
+    return [Member(one, member.picture, "identical") for one in twins[member.picture.sha256] if one is not member.picture]
+
+
+class _Found:
+    """Which distinct pictures are like which."""
+
+    def __init__(self, pictures: Sequence[Known], first: int, held: Mapping[str, bytes]) -> None:
+        self._pictures = pictures
+        self._look = lru_cache(HELD)(
+            lambda number: luma(pictures[number], held.get(pictures[number].path) or read(pictures[number]))
+        )
+        self._roots = list(range(len(pictures)))
+        self._links: dict[int, list[tuple[int, Match]]] = {}
+        telling = [number for number, one in enumerate(pictures) if one.fingerprint is not None]
+        own = sum(number < first for number in telling)
+        pairs = match(words_of([pictures[number].fingerprint or "" for number in telling]), own)
+        for pair in pairs:
+            one, other = telling[pair.one], telling[pair.other]
+            if self._root(one) != self._root(other) and self._agree(one, other, pair):
+                self._roots[self._root(other)] = self._root(one)
+                self._links.setdefault(one, []).append((other, pair))
+                self._links.setdefault(other, []).append((one, pair))
+
+    def groups(self) -> Iterable[list[Member]]:
+        """Each from its largest picture on, in the order of the pictures; one alone is a group of one."""
+        parts: dict[int, list[int]] = {}
+        for number in range(len(self._pictures)):
+            parts.setdefault(self._root(number), []).append(number)
+        for part in parts.values():
+            yield self._tree(max(part, key=lambda number: (self._pixels(number), -number)))
+
+    def _tree(self, root: int) -> list[Member]:
+        """A group's pictures: each as it is like the first, or like the one that led to it where it has too little of the first."""
+        members, waiting, done = [Member(self._pictures[root])], deque([root]), {root}
+        while waiting:
+            parent = waiting.popleft()
+            for number, pair in sorted(self._links.get(parent, ()), key=lambda link: link[0]):
+                if number not in done:
+                    done.add(number)
+                    waiting.append(number)
+                    found = self._member(number, root, self._between(number, root)) or self._member(number, parent, pair)
+                    members.append(found or Member(self._pictures[number], self._pictures[parent], "same"))
+        return members
+
+    def _between(self, one: int, other: int) -> Match | None:
+        first, second = (self._pictures[number].fingerprint or "" for number in sorted((one, other)))
+        return next(iter(match(words_of([first, second]))), None)
+
+    def _member(self, number: int, parent: int, pair: Match | None) -> Member | None:
+        """A picture beside another one of its group; None where these do not agree."""
+        if pair is None:
+            return None
+        picture = self._pictures[number]
+        view = pair.view if number > parent else pair.view.inverse
+        one, other = self._look(number), self._look(parent)
+        if one is None or other is None:
+            return Member(picture, self._pictures[parent], "unseen", view) if pair.distance <= NEAR_UNSEEN else None
+        compared = compare(one, seen(other, view.inverse))
+        if compared is None:
+            return None
+        differs = _in_pixels(compared, picture)
+        return Member(picture, self._pictures[parent], "differs" if differs else "same", view, differs)
+
+    def _agree(self, one: int, other: int, pair: Match) -> bool:
+        first, second = self._look(one), self._look(other)
+        if first is None or second is None:
+            return pair.distance <= NEAR_UNSEEN
+        return compare(first, seen(second, pair.view)) is not None
+
+    def _root(self, number: int) -> int:
+        while self._roots[number] != number:
+            self._roots[number] = self._roots[self._roots[number]]
+            number = self._roots[number]
+        return number
+
+    def _pixels(self, number: int) -> int:
+        return self._pictures[number].width * self._pictures[number].height
+
+
+def _in_pixels(compared: Compared, picture: Known) -> tuple[Box, ...]:
+    """Where it differs, as boxes of the picture's own pixels, in the order of the file."""
+    left, top, right, bottom = picture.inside or (0, 0, picture.width, picture.height)
+    across, down = right - left, bottom - top
+    return tuple(
+        (left + round(a * across), top + round(b * down), left + round(c * across), top + round(d * down))
+        for a, b, c, d in boxes(as_stored(compared.differs, "TIFF", picture.orientation))
+    )
+
+
+def luma(picture: Known, content: bytes | None) -> Grey | None:
+    """Luma of a picture as it is looked at, without its frame, at most SIDE pixels a side; None where it cannot be read."""
+    if content is None:
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=FORMATS) as file:
+            file.draft("RGB", (2 * SIDE, 2 * SIDE))
+            orientation = orientation_of(file)
+            rgb = as_stored(to_rgb(file), file.format, orientation)
+    except Exception:  # decoders raise nearly anything on broken files
+        return None
+    shrunk = rgb.shape[1] / picture.width  # by a draft of a JPEG
+    inside = picture.inside and tuple(round(side * shrunk) for side in picture.inside)
+    grey = Image.fromarray(np.ascontiguousarray(upright(cut(rgb, inside or None), picture.orientation))).convert("L")
+    grey.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
+    return np.asarray(grey, np.float32)
+
+
+def read(picture: Known) -> bytes | None:
+    """What the file at a picture's path holds; None: there is none, or one of other content."""
+    try:
+        if not Path(picture.path).is_file():  # a pipe would wait for a writer for ever
+            return None
+        content = Path(picture.path).read_bytes()
+    except (OSError, ValueError):  # a name with a NUL byte
+        return None
+    return content if sha256(content).hexdigest() == picture.sha256 else None
+
+
+def as_lines(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Groups as the summary of a record has them."""
+    return [{"pictures": [_line(member, group) for member in group]} for group in groups]
+
+
+def _line(member: Member, group: Group) -> dict[str, Any]:
+    line: dict[str, Any] = {"name": member.picture.name, "path": member.picture.path, "sha256": member.picture.sha256}
+    if member.picture.record is not None:
+        sides = {"width": member.picture.width, "height": member.picture.height, "orientation": member.picture.orientation}
+        line |= {"record": member.picture.record, **sides}
+    if member.like is not None:
+        line["like"] = next(number for number, other in enumerate(group) if other.picture is member.like)
+        line |= {"kind": member.kind, "mirrored": member.view.mirrored, "turned": member.view.turned}
+        line["differs"] = [list(box) for box in member.differs]
+    return line

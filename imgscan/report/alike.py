@@ -1,0 +1,121 @@
+"""What reports say of pictures that are one photograph: in a sentence, picture by picture, and side by side on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+
+from imgscan.printable import printable
+from imgscan.report.jsonl import Line
+from imgscan.report.record import Record
+
+NAMED = 3  # groups, and pictures of each, that the sentence names
+SHOWN, MOST = 8, 100  # pictures of a group, and groups, that the page shows; it names all
+SIDE = 240  # pixels of a thumbnail
+
+Group = Sequence[Line]
+
+
+def groups_of(record: Record) -> list[Group]:
+    """The groups of a record, each the pictures of one photograph; none in records of earlier versions or cut scans."""
+    return [group["pictures"] for group in (record.summary or {}).get("alike", ())]
+
+
+def alike_texts(record: Record, *, each: bool) -> list[str]:
+    """What the terminal is told at the end of a scan: a line, and one for each picture; none where no photograph is there twice."""
+    groups = groups_of(record)
+    texts = [alike_text(groups)] * bool(groups) + (member_texts(groups) if each else [])
+    return [f"imgscan: {text}" for text in texts]
+
+
+def alike_text(groups: Sequence[Group]) -> str:
+    """All groups in a sentence that names some of them; "" where there are none."""
+    if not groups:
+        return ""
+    said = "; ".join(_few([_short(member) for member in group], " = ", "") for group in groups[:NAMED])
+    more = f"; and {len(groups) - NAMED} more groups" if len(groups) > NAMED + 1 else "; and 1 more group" * (len(groups) > NAMED)
+    return f"the same photograph more than once: {said}{more}"
+
+
+def _few(texts: Sequence[str], between: str, what: str) -> str:
+    more = [f"{len(texts) - NAMED} more{what}"] if len(texts) > NAMED else []
+    return between.join([*texts[:NAMED], *more])
+
+
+def _short(member: Line) -> str:
+    return printable(member["name"]) + _origin(member) + (" (a part differs)" if member.get("kind") == "differs" else "")
+
+
+def _origin(member: Line) -> str:
+    return f" of {printable(member['record'])}" if "record" in member else ""
+
+
+def member_texts(groups: Sequence[Group]) -> list[str]:
+    """What every picture but the first of its group is, a line each."""
+    return [f"{printable(one['name'])}{_origin(one)}: {kind_text(one, group)}" for group in groups for one in group[1:]]
+
+
+def kind_text(member: Line, group: Group) -> str:
+    """How a picture of a group is like the one that it was held against."""
+    other = group[member["like"]]
+    name = printable(other["name"]) + _origin(other)
+    if member["kind"] == "identical":
+        return f"the same bytes as {name}"
+    if member["kind"] == "unseen":
+        return f"by its fingerprint the same photograph as {name}; one of them could not be read to look closer"
+    turned = f", turned by {member['turned']} degrees" if member["turned"] else ""
+    way = (", mirrored" if member["mirrored"] else "") + turned
+    if member["kind"] == "same":
+        return f"the same photograph as {name}{way}"
+    places = [f"{right - left} x {bottom - top} pixels at {left}, {top}" for left, top, right, bottom in member["differs"]]
+    return f"the same photograph as {name}{way}, but for {_few(places, '; ', ' places')}"
+
+
+def numbers(record: Record) -> dict[str, int]:
+    """By path the number of the group, from 1, that a picture of this scan belongs to."""
+    groups = enumerate(groups_of(record), 1)
+    return {one["path"]: number for number, group in groups for one in group if "record" not in one}
+
+
+def section(record: Record, image: Callable[[Line, int], str], boxed: Callable[[Line, Sequence[int]], str]) -> str:
+    """The part of the page; "" where no photograph is there twice.
+
+    Args:
+        record: of the scan.
+        image: a picture as the address of an <img>, at most so many pixels a side; "" where it cannot be shown.
+        boxed: where a box of its pixels lies on it, as a style.
+    """
+    groups = groups_of(record)
+    if not groups:
+        return ""
+    lines = {line["path"]: line for line in record.results}
+    rows = []
+    for number, group in enumerate(groups, 1):
+        cells = [
+            _cell(one, group, lines.get(one["path"], {}) | one, image, boxed, shown=rank < SHOWN and number <= MOST)
+            for rank, one in enumerate(group)
+        ]
+        rows.append(f"<div class='alike' id='a{number}'>{''.join(cells)}</div>")
+    return (
+        "<section><h2>The same photograph more than once</h2><p>Each row is one photograph: saved again, at another size, toned, "
+        "cut a little, mirrored or turned. Framed is where one differs from the picture that it was held against; which of the "
+        f"two was altered, this does not say. None of this is in any score.</p>{''.join(rows)}</section>"
+    )
+
+
+def _cell(
+    member: Line,
+    group: Group,
+    facts: Line,
+    image: Callable[[Line, int], str],
+    boxed: Callable[[Line, Sequence[int]], str],
+    *,
+    shown: bool,
+) -> str:
+    """A picture and what it is."""
+    name = escape(printable(member["name"]) + _origin(member), quote=True)
+    said = escape(kind_text(member, group)) if "kind" in member else "what others are held against"
+    address = image(facts, SIDE) if shown else ""
+    frames = "".join(f"<i style='{boxed(facts, box)}'></i>" for box in member.get("differs", ()))
+    picture = f"<div class='stack'><img alt='{name}' src='{address}'>{frames}</div>" if address else ""
+    return f"<figure>{picture}<figcaption><b>{name}</b><br>{said}</figcaption></figure>"
