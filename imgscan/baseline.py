@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imgscan.decisions import are_decisions, decisions_of, remarks
 from imgscan.errors import InputError
-from imgscan.report.jsonl import Line
+from imgscan.records import Line
 from imgscan.report.record import read_text, record_in, record_of
 
 

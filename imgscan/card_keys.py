@@ -16,6 +16,7 @@ from imgscan.errors import WeightsError, unknown
 from imgscan.typed import misfit
 
 COMPATS = ("official",)  # whose released code can be followed: names of [compat]
+INITIAL = "init"  # `use` of a card whose weights only start trainings
 Table = dict[str, Any]
 
 REQUIRED: dict[str, Any] = {

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from imgscan.errors import InputError, unknown
-from imgscan.report.jsonl import Line
+from imgscan.records import Line
 from imgscan.report.record import FALSE_ALARM, Record, read_text
 
 SCHEMA = "imgscan.decisions/1"

@@ -13,7 +13,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import h5py
@@ -22,10 +22,7 @@ import numpy.typing as npt
 
 from imgscan.digests import digest_of
 from imgscan.errors import OutputError
-from imgscan.records import Assessed
-
-if TYPE_CHECKING:
-    from imgscan.report.jsonl import Line
+from imgscan.records import Assessed, Line
 
 FILE = "features.h5"
 PARTS = "features.parts"

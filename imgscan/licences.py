@@ -11,8 +11,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from imgscan.card_keys import INITIAL
 from imgscan.errors import WeightsError
-from imgscan.weights import INITIAL, Card
+from imgscan.weights import Card
 
 VARIABLE = "IMGSCAN_ACCEPT_LICENCE"
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import torch
 
+Line = dict[str, Any]
+"""A line of a record, as JSON has it (report/schema.py)."""
 Level = Literal["none", "possible", "likely", "certain"]
 Evidence = Literal["pixels", "jpeg", "copy"]
 """What speaks for a region: what networks or detectors see in its pixels; a JPEG history other than the rest's; that it is there

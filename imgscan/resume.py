@@ -24,8 +24,7 @@ from imgscan.decode import decode
 from imgscan.errors import InputError, OutputError
 from imgscan.features_file import FeaturesFile
 from imgscan.locks import lock, unlock
-from imgscan.records import Picture, Source
-from imgscan.report.jsonl import Line
+from imgscan.records import Line, Picture, Source
 from imgscan.report.record import read_record
 from imgscan.store import SUFFIXES, output_name, output_path, replacing
 from imgscan.weights import file_sha256

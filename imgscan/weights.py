@@ -29,7 +29,6 @@ ALIASES = {
 }
 # The released code lists the ViT first, and its first network sets the grid: 64 x 64 cells of 256 + 32 channels.
 OFFICIAL_ALIASES = {"focal-fusion": "focal-vit+focal-hrnet"}
-INITIAL = "init"  # `use` of a card whose weights only start trainings
 
 
 @dataclass(frozen=True)

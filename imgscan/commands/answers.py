@@ -9,13 +9,14 @@ from pathlib import Path
 from imgscan import DEFAULT_MODEL
 from imgscan.answers import FOLDER, TOLERANCES, Answers, ask, decided_otherwise, distance, pictures, pixels_sha256
 from imgscan.answers_file import NAME, Recorded, Shown, made_here, read_answers, write_answers
+from imgscan.card_keys import INITIAL
 from imgscan.detectors import DETECTORS
 from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, ImgscanError, InputError
 from imgscan.places import weights_folder
 from imgscan.printable import printable, say
 from imgscan.records import Picture
-from imgscan.weights import INITIAL, Model, find_model, installed
+from imgscan.weights import Model, find_model, installed
 
 
 def check_command(names: Sequence[str], device: str, against: Path | None) -> ExitCode:

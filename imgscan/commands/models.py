@@ -8,11 +8,12 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from imgscan.card_keys import INITIAL
 from imgscan.detectors import DETECTORS
 from imgscan.errors import ExitCode, InputError, WeightsError
 from imgscan.licences import VARIABLE, check_licences, start_command
 from imgscan.printable import printable, say
-from imgscan.weights import ALIASES, INITIAL, Card, Installed, file_sha256, find_model, installed
+from imgscan.weights import ALIASES, Card, Installed, file_sha256, find_model, installed
 
 HASHED = 500_000_000  # bytes; `list` hashes files up to this, larger ones take seconds: `verify`
 COMMERCIAL = {True: "yes", False: "no", None: "not stated"}

@@ -25,11 +25,11 @@ from imgscan.licences import check_usable, licence_facts
 from imgscan.operating_points import OperatingPoint
 from imgscan.printable import as_utf8, printable, say
 from imgscan.progress import bar
-from imgscan.records import Assessed, Skipped, Source
+from imgscan.records import Assessed, Line, Skipped, Source
 from imgscan.report.alike import alike_texts
 from imgscan.report.formats import Format, find_format, format_of, write_report
 from imgscan.report.human import finding_text, passed_over_text, summary_text, timing_text
-from imgscan.report.jsonl import SCHEMA, JsonLines, Line, Tally, read_lines, result_line, run_line, summary_line
+from imgscan.report.jsonl import SCHEMA, JsonLines, Tally, read_lines, result_line, run_line, summary_line
 from imgscan.report.record import to_record
 from imgscan.unreadable import MostUnreadable, parse_most_unreadable
 from imgscan.weights import Model, check_side, find_model, shape_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from imgscan.weights import INITIAL
+from imgscan.card_keys import INITIAL
 
 
 @dataclass(frozen=True)

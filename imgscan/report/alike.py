@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from imgscan.printable import printable
-from imgscan.report.jsonl import Line
+from imgscan.records import Line
 from imgscan.report.record import Record
 
 NAMED = 3  # groups, and pictures of each, that the sentence names

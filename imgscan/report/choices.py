@@ -11,8 +11,8 @@ from html import escape
 
 from imgscan.decisions import DECISIONS, SCHEMA, TYPE
 from imgscan.printable import printable
+from imgscan.records import Line
 from imgscan.report.human import review_text
-from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
 UNDECIDED = "undecided"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from imgscan.printable import as_utf8, printable
+from imgscan.records import Line
 from imgscan.report.human import UNFINISHED, finding_text, passed_over_text, review_text
-from imgscan.report.jsonl import Line
 from imgscan.report.record import Record, is_false_alarm
 
 COMMANDS = {"certain": "error", "likely": "error", "possible": "warning", "none": "warning"}

@@ -23,10 +23,10 @@ from PIL import Image, ImageOps
 from imgscan.find import FORMATS
 from imgscan.pixels import to_rgb
 from imgscan.printable import name_bytes, printable
+from imgscan.records import Line
 from imgscan.report import alike
 from imgscan.report.choices import bar, choice
 from imgscan.report.human import dismissed_text, evidence_text, inside_text, passed_over_text, twin_number
-from imgscan.report.jsonl import Line
 from imgscan.report.record import Record
 
 SIDES = ((60, 640), (250, 400), (1000, 240))  # findings up to which thumbnails have this longest side, pixels

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from imgscan.printable import printable
-from imgscan.records import Timings
+from imgscan.records import Line, Timings
 from imgscan.report.alike import groups_of, member_texts
-from imgscan.report.jsonl import Line, Tally
+from imgscan.report.jsonl import Tally
 from imgscan.report.record import Record
 
 UNFINISHED = "the scan did not come to its end"

@@ -16,11 +16,10 @@ from typing import IO, Any
 from imgscan import __version__
 from imgscan.errors import OutputError
 from imgscan.judge import FailOn
-from imgscan.records import Assessed, Finding, Skipped
+from imgscan.records import Assessed, Finding, Line, Skipped
 from imgscan.store import output_name, settle
 
 SCHEMA = "imgscan.results/1"
-Line = dict[str, Any]
 
 
 @dataclass

@@ -11,8 +11,8 @@ import re
 from xml.etree import ElementTree
 
 from imgscan.printable import printable
+from imgscan.records import Line
 from imgscan.report.human import UNFINISHED, evidence_text, finding_text, inside_text, passed_over_text, review_text
-from imgscan.report.jsonl import Line
 from imgscan.report.record import Record, is_false_alarm
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0

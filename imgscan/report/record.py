@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from imgscan.errors import ExitCode, InputError
+from imgscan.records import Line
 from imgscan.report.check import complaint
-from imgscan.report.jsonl import SCHEMA, Line
+from imgscan.report.jsonl import SCHEMA
 from imgscan.report.schema import ASSESSED, RUN, SKIPPED, SUMMARY
 
 FALSE_ALARM = "false alarm"  # what a reviewer may decide (decisions.py)

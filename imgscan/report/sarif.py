@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import quote
 
 from imgscan.printable import name_bytes, printable
+from imgscan.records import Line
 from imgscan.report.human import evidence_text, inside_text, passed_over_text
-from imgscan.report.jsonl import Line
 from imgscan.report.record import Record, is_false_alarm
 
 _SAFE = "/~@!$&'()*+,;=-._"
