@@ -173,7 +173,7 @@ def found(out: Path, name: str = "p.png") -> tuple[Source, dict[str, Any]]:
     picture, files = out.parent / name, {"mask": out / "masks" / f"{name}.png", "overlay": out / "overlays" / f"{name}.jpg"}
     picture.write_bytes(name.encode())
     line = {"type": "result", "status": "assessed", "name": name, "path": str(picture), "score": 0.5, "level": "none"}
-    line["regions"], line["sha256"] = [], hashlib.sha256(name.encode()).hexdigest()
+    line["regions"], line["fingerprint"], line["sha256"] = [], None, hashlib.sha256(name.encode()).hexdigest()
     for kind, path in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(f"{kind} of {name}".encode())
