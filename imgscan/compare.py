@@ -196,5 +196,4 @@ def _proven(ratio: Grey) -> npt.NDArray[np.bool_]:
     numbered, count = ndimage.label(ratio > DIFFERENT, np.ones((3, 3)))
     above = ndimage.sum_labels(ratio - 1, numbered, np.arange(count + 1))
     above[0] = 0
-    proven: npt.NDArray[np.bool_] = np.asarray(above >= PROOF, bool)
-    return proven[numbered]
+    return np.isin(numbered, np.flatnonzero(above >= PROOF))

@@ -173,7 +173,7 @@ def found(out: Path, name: str = "p.png") -> tuple[Source, dict[str, Any]]:
     """A picture, and its result with the files that were written for it."""
     picture, files = out.parent / name, {"mask": out / "masks" / f"{name}.png", "overlay": out / "overlays" / f"{name}.jpg"}
     picture.write_bytes(name.encode())
-    line = assessed(name, path=str(picture), score=0.5, sha256=hashlib.sha256(name.encode()).hexdigest())
+    line = assessed(name, path=str(picture), score=0.5, sha256=hashlib.sha256(name.encode()).hexdigest(), fingerprint=None)
     line = {name: value for name, value in line.items() if name not in DECIDED}
     for kind, path in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
