@@ -343,6 +343,8 @@ def _same_network(recipe: Recipe, options: TrainOptions, file: Path) -> Recipe:
     changed = with_options(recipe, options)
     if changed.train.optimizer != recipe.train.optimizer:
         raise ConfigError(f"--set train.optimizer: {file} holds the state of {recipe.train.optimizer}; another needs another --out")
+    if changed.train.seed != recipe.train.seed:
+        raise ConfigError(f"--set train.seed: {file} was begun with {recipe.train.seed}; another seed needs another --out")
     if changed.train.head_lr_mult != recipe.train.head_lr_mult:
         raise ConfigError(
             f"--set train.head_lr_mult: {file} holds the state of other groups of weights; another needs another --out"

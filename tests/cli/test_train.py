@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from imgscan.commands.train import TrainOptions, _with_options, find_recipe, gather
+from imgscan.commands.train import TrainOptions, _same_network, find_recipe, gather, with_options
 from imgscan.datasets.forge import forge
 from imgscan.datasets.resolve import resolve
-from imgscan.errors import ExitCode, InputError
+from imgscan.errors import ConfigError, ExitCode, InputError
 from imgscan.training import loop
 from imgscan.training.initial import find_start
 from imgscan.training.recipe import read_recipe
@@ -156,7 +157,7 @@ def test_a_setting_goes_before_what_the_recipe_counts_in_epochs(tmp_path: Path) 
     )
     recipe = read_recipe(find_recipe("cfl-net", "official"))
     assert recipe.train.validations, "or there is nothing to go before"
-    assert loop.in_steps(_with_options(recipe, options), 1000, 1).train.validate_every == 2
+    assert loop.in_steps(with_options(recipe, options), 1000, 1).train.validate_every == 2
 
 
 def test_a_copy_of_a_training_photograph_is_not_validated_on(tmp_path: Path, roots: list[object]) -> None:
@@ -236,3 +237,14 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(tmp_path: Path
     one, two = (load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two"))
     for name, tensor in one.items():
         torch.testing.assert_close(tensor.float(), two[name].float(), rtol=2e-3, atol=1e-4, msg=name)
+
+
+def test_a_run_goes_on_with_the_seed_that_it_was_begun_with() -> None:
+    """Its card would name the other one, and count as another training beside its own beginning."""
+    options = TrainOptions("focal", None, None, [], [], Path("run"), None, None, [], True, None, "cpu", None)
+    recipe = with_options(read_recipe(find_recipe("focal", "compact-hrnet")), replace(options, settings=["train.seed=3"]))
+    file = Path("run/checkpoint.safetensors")
+    for settings in ([], ["train.seed=3"], ["train.rate=0.5"]):
+        assert _same_network(recipe, replace(options, settings=settings), file).train.seed == 3
+    with pytest.raises(ConfigError, match=r"train\.seed: run/checkpoint\.safetensors was begun with 3; another seed needs another"):
+        _same_network(recipe, replace(options, settings=["train.seed=4"]), file)
