@@ -119,6 +119,18 @@ def around(places: Floats, margin: float, shape: tuple[int, ...]) -> tuple[slice
     )
 
 
+def box_of(part: Bools, margin: int) -> tuple[slice, slice]:
+    """Rows and columns within `margin` of the pixels of a part, which has some; they may end beyond the array."""
+    (top, bottom), (left, right) = (np.flatnonzero(part.any(axis))[[0, -1]].tolist() for axis in (1, 0))
+    return slice(max(0, top - margin), bottom + 1 + margin), slice(max(0, left - margin), right + 1 + margin)
+
+
+def box_within(box: tuple[slice, slice], cut: tuple[slice, slice]) -> tuple[slice, slice]:
+    """Rows and columns of the picture for rows and columns of a box in it."""
+    rows, columns = (slice(of.start + side.start, min(of.start + side.stop, of.stop)) for of, side in zip(box, cut, strict=True))
+    return rows, columns
+
+
 def hull_of(places: Floats, shape: tuple[int, ...], margin: float) -> Bools | None:
     """The pixels within `margin` of the convex hull of N x 2 places; None: fewer than LEAST, or all on a line."""
     if len(places) < LEAST:
@@ -127,11 +139,28 @@ def hull_of(places: Floats, shape: tuple[int, ...], margin: float) -> Bools | No
         lines = ConvexHull(places).equations
     except QhullError:
         return None
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    inside = np.ones(shape, bool)
+    box = _reached(lines, shape, margin)
+    rows, columns = np.ogrid[box]
+    inside = np.zeros(shape, bool)
+    inside[box] = True
     for across, down, offset in lines:
-        inside &= across * columns + down * rows + offset <= margin
+        inside[box] &= across * columns + down * rows + offset <= margin
     return inside
+
+
+def _reached(lines: Floats, shape: tuple[int, ...], margin: float) -> tuple[slice, slice]:
+    """Rows and columns of a picture, beyond which nothing lies within `margin` of all of E x 3 lines (across, down, offset)."""
+    high, wide = shape
+    across, down, offset = lines.T[:, :, None]
+    bound = margin + 1 - offset - down * np.arange(high)  # of across * column, in each row; 1: for the rounding of all this
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = bound / across
+    first = np.where(across < 0, ends, 0).max(0).clip(0)
+    last = np.where(across > 0, ends, np.where((across < 0) | (bound >= 0), wide - 1, -1)).min(0)
+    rows = np.flatnonzero(first <= last)
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(first[rows].min()), int(last[rows].max()) + 1)
 
 
 def disk(radius: int) -> Bools:

@@ -55,6 +55,8 @@ from imgscan.detectors.copied_parts import (
     Copy,
     Tone,
     around,
+    box_of,
+    box_within,
     clear_tone,
     counterpart,
     dilated,
@@ -179,9 +181,9 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
     hull = hull_of(seeds, (box[0].stop - box[0].start, box[1].stop - box[1].start), MARGIN)
     if hull is None:
         return
-    close = _beside(hull, MARGIN + REACH)
+    close = box_of(hull, MARGIN + REACH)
     part = np.zeros(hull.shape, bool)
-    to, tone, part[close] = _begun(planes, ground, _within(box, close), hull[close], to)
+    to, tone, part[close] = _begun(planes, ground, box_within(box, close), hull[close], to)
     if part.sum() < HOPELESS:
         return
     here = planes[:, box[0], box[1]]
@@ -199,16 +201,16 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
         hull = hull_of(seeds[owner == number], numbered.shape, MARGIN)
         if hull is None:
             continue
-        part = numbered == number
-        counted = (hull | part) & textured & within
-        same = int((part & textured & alike).sum())
-        share = (counted & alike).sum() / max(1, counted.sum())
-        rho = unevenness(difference, part & textured)
-        whole = dilated(part, EDGE)
+        cut = box_of(hull | (numbered == number), REACH)  # a facade has hundreds of parts in a box as large as the picture
+        hull, part, textured_here, alike_here = hull[cut], numbered[cut] == number, textured[cut], alike[cut]
+        counted = (hull | part) & textured_here & within[cut]
+        same = int((part & textured_here & alike_here).sum())
+        share = (counted & alike_here).sum() / max(1, counted.sum())
+        rho = unevenness(difference[cut], part & textured_here)
         evidence = same * share**2 / (1 + (rho / WHITE) ** 2)
         if tone != PLAIN:
             evidence /= TONED * (1 + ((to.stretch() - 1) / STRETCHED) ** 2)
-        yield Copy(box, whole, to, evidence, tone)
+        yield Copy(box_within(box, cut), dilated(part, EDGE), to, float(evidence), tone)
 
 
 def _numbered(alike: Bools, textured: Bools) -> npt.NDArray[np.int32]:
@@ -216,25 +218,13 @@ def _numbered(alike: Bools, textured: Bools) -> npt.NDArray[np.int32]:
     core = dilated(eroded(alike & textured, 2), 2)
     numbered = np.zeros(core.shape, np.int32)
     if core.any():
-        cut = _beside(core, MARGIN + 2)
+        cut = box_of(core, MARGIN + 2)
         core = np.pad(core[cut], MARGIN + 2)  # or the closing would end at the edge
         inner = slice(MARGIN + 2, -MARGIN - 2)
         closed = eroded(dilated(core, MARGIN), MARGIN)[inner, inner]
         beside = dilated(core, 3)[inner, inner]
         ndimage.label(closed | (alike[cut] & beside), output=numbered[cut])
     return numbered
-
-
-def _beside(part: Bools, margin: int) -> tuple[slice, slice]:
-    """Rows and columns around the pixels of a part."""
-    rows, columns = (np.flatnonzero(part.any(axis)) for axis in (1, 0))
-    return slice(max(0, rows[0] - margin), rows[-1] + 1 + margin), slice(max(0, columns[0] - margin), columns[-1] + 1 + margin)
-
-
-def _within(box: tuple[slice, slice], cut: tuple[slice, slice]) -> tuple[slice, slice]:
-    """Rows and columns of the picture for rows and columns of a box in it."""
-    rows, columns = (slice(of.start + side.start, min(of.start + side.stop, of.stop)) for of, side in zip(box, cut, strict=True))
-    return rows, columns
 
 
 def _begun(planes: Array, ground: Array, box: tuple[slice, slice], hull: Bools, to: Affine) -> tuple[Affine, Tone, Bools]:

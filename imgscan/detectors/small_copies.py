@@ -43,9 +43,12 @@ from scipy import fft, ndimage
 
 from imgscan.detectors.copied_parts import (
     PLAIN,
+    REACH,
     Bools,
     Copy,
     around,
+    box_of,
+    box_within,
     clear_tone,
     counterpart,
     dilated,
@@ -76,6 +79,7 @@ MARGIN = 2  # pixels around the pairs that belong to a part
 FEWEST = 40  # pixels of a part
 CLOSING = 4  # pixels between what belongs together
 BESIDE = 3  # pixels between a part and its copy that touch
+RING = 2, 5  # pixels from a part, between which lies what is around it
 _CELL = 12  # pixels a side of cells whose pairs vote for each other
 _VOTES = 3  # least of a pair
 _NARROW = 1.2  # pixels, standard deviation of the windows of the difference
@@ -205,23 +209,28 @@ def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator
     numbered, _ = ndimage.label(closed[2 * CLOSING : -2 * CLOSING, 2 * CLOSING : -2 * CLOSING])
     owner = numbered[row.clip(0, size[0] - 1), column.clip(0, size[1] - 1)]
     for number in np.unique(owner[owner > 0]):
-        part = numbered == number
-        agreeing = int((part & alike).sum())
         hull = hull_of(seeds[owner == number], size, MARGIN)
-        if hull is None or agreeing < FEWEST:
+        if hull is None:
             continue
-        counted = (hull | part) & (texture > _TEXTURE) & within
-        share = (counted & alike).sum() / max(1, counted.sum())
-        copy = Copy(box, dilated(part, 1), to, 0.0, tone)
+        cut = box_of(hull | (numbered == number), max(REACH, RING[1]))
+        part = numbered[cut] == number
+        alike_here, textured_here, strange = alike[cut], (texture[cut] > _TEXTURE) & within[cut], strangeness[cut]
+        agreeing = int((part & alike_here).sum())
+        if agreeing < FEWEST:
+            continue
+        counted = (hull[cut] | part) & textured_here
+        share = (counted & alike_here).sum() / max(1, counted.sum())
+        copy = Copy(box_within(box, cut), dilated(part, 1), to, 0.0, tone)
         beside = _apart_from(part)
-        ring = within & (beside > 2) & (beside <= 5)
-        within_it, around_it = (float(np.median(strangeness[where])) if where.any() else 0.0 for where in (part, ring))
+        ring = within[cut] & (beside > RING[0]) & (beside <= RING[1])
+        within_it, around_it = (float(np.median(strange[where])) if where.any() else 0.0 for where in (part, ring))
         abrupt = min(MOST_ABRUPT, (around_it + LOSS) / (within_it + LOSS))
-        rho = unevenness(difference, part & alike)
+        rho = unevenness(difference[cut], part & alike_here)
         doubt = (1 + rho / RHO) * (1 + (rho / WHITE) ** 2) * (1 + (to.stretch() - 1) / STRETCHED)
         doubt *= 1 + (_touching(copy, shape) / TOUCH) ** 2
         evidence = agreeing * min(1.0, share) ** 2 * abrupt / doubt
-        yield _Candidate(replace(copy, evidence=float(evidence)), part, agreeing, float((difference[part] ** 2).mean()))
+        apart = float((difference[cut][part] ** 2).mean())
+        yield _Candidate(replace(copy, evidence=float(evidence)), part, agreeing, apart)
 
 
 def _apart_from(part: Bools) -> Floats:

@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 from imgscan.detectors import copied_parts, copy_move
-from imgscan.detectors.copied_parts import Copy, dilated, disk, eroded
+from imgscan.detectors.copied_parts import Copy, dilated, disk, eroded, hull_of
 from imgscan.detectors.copy_move import find_copies, score
 from imgscan.detectors.keypoint_matches import Affine, group, match
 from imgscan.detectors.keypoints import Keypoints
@@ -243,3 +244,33 @@ def test_parts_are_dilated_and_eroded_by_disks(radius: int, shape: tuple[int, in
     part = np.random.default_rng(radius).random(shape) < (0.1 if radius < 3 else 0.02)
     assert (dilated(part, radius) == ndimage.binary_dilation(part, disk(radius))).all()
     assert (eroded(~part, radius) == ndimage.binary_erosion(~part, disk(radius))).all()
+
+
+def test_many_copies_are_as_large_as_they_are_not_as_the_picture() -> None:
+    """Squares of 40 pixels, 52 apart, of the left half are in the right half too: each of dozens was as large as what holds all."""
+    high, half = 320, 240
+    rng = np.random.default_rng(3)
+    left, other = (128 + 60 * ndimage.zoom(rng.standard_normal((high // 2, half // 2)), 2, order=1) for _ in range(2))
+    y, x = np.mgrid[:high, :half]
+    found = copy_move.find(grey(np.concatenate([left, np.where((y % 52 < 40) & (x % 52 < 40), left, other)], 1)))
+    parts = [one.parts[0] for one in found if one.score > 0.01]
+    assert len(parts) > 5
+    for part in parts:
+        rows, columns = (np.flatnonzero(part.inside.any(axis)) for axis in (1, 0))
+        assert part.inside.shape[0] <= np.ptp(rows) + 40
+        assert part.inside.shape[1] <= np.ptp(columns) + 40
+    edges = [edge for one in found for part in one.parts for side in part.box for edge in (side.start, side.stop)]
+    assert {type(edge) for edge in edges} == {int}  # they go into records, which are JSON
+
+
+@pytest.mark.parametrize("flat", [1.0, 1e-3, 1e-9])
+def test_a_hull_has_the_pixels_within_the_margin_of_each_of_its_lines(flat: float) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        shape = tuple(rng.integers(2, 70, 2))
+        places = rng.uniform(-10, 70, (5, 2)) * (1, flat) + (0, rng.uniform(0, 40))
+        hull = hull_of(places, shape, 6)
+        if hull is not None:
+            rows, columns = np.mgrid[: shape[0], : shape[1]]
+            lines = [a * columns + b * rows + c <= 6 for a, b, c in ConvexHull(places).equations]
+            assert (hull == np.all(lines, 0)).all()
