@@ -121,8 +121,8 @@ def around(places: Floats, margin: float, shape: tuple[int, ...]) -> tuple[slice
 
 def box_of(part: Bools, margin: int) -> tuple[slice, slice]:
     """Rows and columns within `margin` of the pixels of a part, which has some; they may end beyond the array."""
-    rows, columns = (np.flatnonzero(part.any(axis)) for axis in (1, 0))
-    return slice(max(0, rows[0] - margin), rows[-1] + 1 + margin), slice(max(0, columns[0] - margin), columns[-1] + 1 + margin)
+    (top, bottom), (left, right) = (np.flatnonzero(part.any(axis))[[0, -1]].tolist() for axis in (1, 0))
+    return slice(max(0, top - margin), bottom + 1 + margin), slice(max(0, left - margin), right + 1 + margin)
 
 
 def box_within(box: tuple[slice, slice], cut: tuple[slice, slice]) -> tuple[slice, slice]:

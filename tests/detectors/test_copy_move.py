@@ -259,6 +259,8 @@ def test_many_copies_are_as_large_as_they_are_not_as_the_picture() -> None:
         rows, columns = (np.flatnonzero(part.inside.any(axis)) for axis in (1, 0))
         assert part.inside.shape[0] <= np.ptp(rows) + 40
         assert part.inside.shape[1] <= np.ptp(columns) + 40
+    edges = [edge for one in found for part in one.parts for side in part.box for edge in (side.start, side.stop)]
+    assert {type(edge) for edge in edges} == {int}  # they go into records, which are JSON
 
 
 @pytest.mark.parametrize("flat", [1.0, 1e-3, 1e-9])
