@@ -13,9 +13,9 @@ import numpy.typing as npt
 from PIL import Image, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from torch.utils.data import DataLoader, Dataset
 
+from imgscan.alike.fingerprint import fingerprint
 from imgscan.drawn import DRAWN, drawn
 from imgscan.find import FORMATS
-from imgscan.fingerprint import fingerprint
 from imgscan.frame import cut, within_frame
 from imgscan.jpeg import quantization_table
 from imgscan.metadata.remarks import remarks

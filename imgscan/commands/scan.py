@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgscan import __version__
-from imgscan.alike import Batch, earlier_in
+from imgscan.alike.groups import Batch, earlier_in
 from imgscan.baseline import Baseline, read_baseline
 from imgscan.digests import digest_of
 from imgscan.errors import ExitCode, InputError, OutputError, exit_code_of

@@ -18,13 +18,13 @@ import numpy.typing as npt
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
-from imgscan.compare import SIDE, Grey, compare
+from imgscan.alike.compare import SIDE, Grey, compare
+from imgscan.alike.fingerprint import fingerprint, words_of
+from imgscan.alike.match import match, seen
 from imgscan.decode import decode
 from imgscan.errors import InputError
 from imgscan.evaluation.attacks import crop, jpeg, noise, resize, webp
 from imgscan.find import find
-from imgscan.fingerprint import fingerprint, words_of
-from imgscan.match import match, seen
 from imgscan.records import Picture
 
 MOST = 60  # photographs that copies are made of, evenly spread over all

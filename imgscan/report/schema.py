@@ -144,7 +144,7 @@ ASSESSED["properties"] |= {
     "fingerprint": {
         "type": ["string", "null"],
         "pattern": "^[0-9a-f]{64}$",
-        "description": "of what it shows, nearly the same for copies (imgscan/fingerprint.py); null: one would say nothing",
+        "description": "of what it shows, nearly the same for copies (imgscan/alike/fingerprint.py); null: one would say nothing",
     },
     "withheld": {
         "type": ["string", "null"],

@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from imgscan.fingerprint import Words, transposed
+from imgscan.alike.fingerprint import Words, transposed
 
 NEAR = 72  # bits of 255: what is farther is another photograph, or was changed too much
 NEAR_FIRST = 18  # of the 63 of the first word, which mirrored pictures share

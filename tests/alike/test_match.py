@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from imgscan.fingerprint import fingerprint, words_of
-from imgscan.match import MOST, NEAR, View, match, seen
+from imgscan.alike.fingerprint import fingerprint, words_of
+from imgscan.alike.match import MOST, NEAR, View, match, seen
 from tests.test_fingerprint import waves
 
 VIEWS = [View(mirrored, turned) for mirrored in (False, True) for turned in (0, 90, 180, 270)]

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imgscan.compare import SIDE, Compared, Grey, boxes, compare
+from imgscan.alike.compare import SIDE, Compared, Grey, boxes, compare
+from imgscan.alike.fingerprint import words_of
+from imgscan.alike.match import Match, View, match, seen
 from imgscan.errors import InputError
 from imgscan.find import FORMATS
-from imgscan.fingerprint import words_of
 from imgscan.frame import cut
-from imgscan.match import Match, View, match, seen
 from imgscan.pixels import as_stored, orientation_of, to_rgb, upright
 from imgscan.records import Box, Kind, Source
 from imgscan.report.record import read_record, record_in

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy import fft
 
+from imgscan.alike.fingerprint import fingerprint, transposed, words_of
 from imgscan.decode import decode
-from imgscan.fingerprint import fingerprint, transposed, words_of
 from imgscan.pixels import as_stored, upright
 from imgscan.records import Picture, Source
 from tests.conftest import PHOTOS

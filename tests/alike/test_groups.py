@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgscan.alike import Batch, Group, alike, as_lines, earlier_in, known_of
+from imgscan.alike.groups import Batch, Group, alike, as_lines, earlier_in, known_of
+from imgscan.alike.match import View
 from imgscan.decode import decode
 from imgscan.errors import InputError
-from imgscan.match import View
 from imgscan.records import Picture, Source
 from imgscan.resume import FILE
 from tests.cli.test_cli import run

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgscan.compare import boxes, compare
+from imgscan.alike.compare import boxes, compare
 from tests.conftest import PHOTOS
 
 NAMES = sorted(path.name for path in PHOTOS.glob("*.jpg"))
