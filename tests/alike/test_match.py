@@ -3,7 +3,7 @@ import pytest
 
 from imgscan.alike.fingerprint import fingerprint, words_of
 from imgscan.alike.match import MOST, NEAR, View, match, seen
-from tests.test_fingerprint import waves
+from tests.alike.test_fingerprint import waves
 
 VIEWS = [View(mirrored, turned) for mirrored in (False, True) for turned in (0, 90, 180, 270)]
 
