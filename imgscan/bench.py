@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 from imgscan import __version__
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import made_up
-from imgscan.commands.scan import results
+from imgscan.commands.scan_run import results
 from imgscan.datasets.photos import read_photo
 from imgscan.datasets.synth import SynthDataset
 from imgscan.errors import InputError, WorkerError

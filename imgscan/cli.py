@@ -167,7 +167,8 @@ def scan(
         for line in show(ctx):
             print(line)
         return ExitCode.CLEAN
-    from imgscan.commands.scan import ScanOptions, scan_command
+    from imgscan.commands.scan import scan_command
+    from imgscan.commands.scan_options import ScanOptions
     from imgscan.find import Filter
 
     # As Paths "" and "." are the same.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -33,6 +33,13 @@ from imgscan.report.record import read_record, record_in
 
 NEAR_UNSEEN = 48  # bits of 255 that fingerprints differ in where a picture is gone; see man/alike.md
 HELD = 64  # pictures that are kept in memory while others are held against them
+
+Tell = Callable[[int, int], None]
+"""Is told how many pairs of how many were looked at."""
+
+
+def _untold(done: int, of: int) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -100,26 +107,29 @@ class Batch:
         """Remember a result line."""
         self._pictures += [picture for picture in (known_of(line),) if picture is not None]
 
-    def finish(self, sources: Sequence[Source]) -> None:
+    def finish(self, sources: Sequence[Source], tell: Tell = _untold) -> None:
         """Hold all against each other; what is no file is in the sources."""
         held = {str(source.path): source.content for source in sources if source.content is not None}
-        self.alike = as_lines(alike(self._pictures, self.earlier, held))
+        self.alike = as_lines(alike(self._pictures, self.earlier, held, tell))
 
 
-def alike(pictures: Sequence[Known], earlier: Sequence[Known] = (), held: Mapping[str, bytes] | None = None) -> list[Group]:
+def alike(
+    pictures: Sequence[Known], earlier: Sequence[Known] = (), held: Mapping[str, bytes] | None = None, tell: Tell = _untold
+) -> list[Group]:
     """The groups of pictures that are one photograph, in the order of their first pictures.
 
     Args:
         pictures: of the batch.
         earlier: others, that they are held against; a group has at least one of the batch.
         held: contents of those that are no files, by their paths.
+        tell: called before each pair is looked at.
     """
     files = {(one.path, one.sha256) for one in pictures}
     earlier = [one for one in earlier if (one.path, one.sha256) not in files]  # scanned once more
     twins: dict[str, list[Known]] = {}  # by content, those of the batch first
     for one in [*pictures, *earlier]:
         twins.setdefault(one.sha256, []).append(one)
-    found = _Found([files[0] for files in twins.values()], len({one.sha256 for one in pictures}), held or {})
+    found = _Found([files[0] for files in twins.values()], len({one.sha256 for one in pictures}), held or {}, tell)
     groups = [[twin for member in tree for twin in (member, *_twins(member, twins))] for tree in found.groups()]
     return [tuple(group) for group in groups if len(group) > 1 and any(member.picture.record is None for member in group)]
 
@@ -132,7 +142,7 @@ def _twins(member: Member, twins: Mapping[str, Sequence[Known]]) -> list[Member]
 class _Found:
     """Which distinct pictures are like which."""
 
-    def __init__(self, pictures: Sequence[Known], first: int, held: Mapping[str, bytes]) -> None:
+    def __init__(self, pictures: Sequence[Known], first: int, held: Mapping[str, bytes], tell: Tell) -> None:
         self._pictures = pictures
         self._look = lru_cache(HELD)(
             lambda number: luma(pictures[number], held.get(pictures[number].path) or read(pictures[number]))
@@ -142,7 +152,8 @@ class _Found:
         telling = [number for number, one in enumerate(pictures) if one.fingerprint is not None]
         own = sum(number < first for number in telling)
         pairs = match(words_of([pictures[number].fingerprint or "" for number in telling]), own)
-        for pair in pairs:
+        for done, pair in enumerate(pairs):
+            tell(done, len(pairs))
             one, other = telling[pair.one], telling[pair.other]
             if self._root(one) != self._root(other) and self._agree(one, other, pair):
                 self._roots[self._root(other)] = self._root(one)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import typer
 
-from imgscan.commands.scan import _tell
+from imgscan.commands.scan_run import _tell
 from imgscan.errors import ExitCode, InputError
 from imgscan.exits import exits
 from imgscan.judge import FailOn
