@@ -65,8 +65,9 @@ BESIDE = 3  # pixels around a part that tell of it
 SAME, WEAK = 0.5, 4.0  # grey levels between neighbouring pixels: none, and what noise makes of none
 RARE = 0.05  # share of all neighbours, so that few weak steps do not tell
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_Grey = npt.NDArray[np.float32]
+LEVEL = 1000  # a grey level, in what luma is counted in: whole numbers, which every processor adds up to the same
+_LUMA = np.array([299, 587, 114], np.float32)
+_Grey = npt.NDArray[np.float32]  # luma, 0..255 LEVEL
 
 
 def drawn(rgb: npt.NDArray[np.uint8]) -> float:
@@ -102,13 +103,13 @@ def _framed(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _common(cells: npt.NDArray[np.int16], contrast: _Grey) -> float:
     """D, 0..1."""
-    outstanding = cells[contrast > STANDS_OUT]
+    outstanding = cells[contrast > STANDS_OUT * LEVEL]
     if not len(outstanding):
         return 0.0
     common = np.zeros(outstanding.shape[:2], bool)
     for colour in _commonest(cells.reshape(-1, 3)):
         common |= (np.abs(outstanding - colour) <= ALIKE).all(-1)
-    return float((common.mean(1) >= SHARE).sum() / ((contrast > PLAIN).sum() + FEW))
+    return float((common.mean(1) >= SHARE).sum() / ((contrast > PLAIN * LEVEL).sum() + FEW))
 
 
 def _cells(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
@@ -133,7 +134,7 @@ def _commonest(pixels: npt.NDArray[np.int16]) -> list[npt.NDArray[np.int16]]:
 
 def _on_ground(cells: npt.NDArray[np.int16], contrast: _Grey) -> float:
     """R, 0..1."""
-    luma = np.sort(cells[contrast > STANDS_OUT] @ _LUMA, axis=1)
+    luma = np.sort(cells[contrast > STANDS_OUT * LEVEL] @ _LUMA, axis=1)
     if not len(luma):
         return 0.0
     darkest, lightest = luma[:, :1], luma[:, -1:]
@@ -146,14 +147,14 @@ def _on_ground(cells: npt.NDArray[np.int16], contrast: _Grey) -> float:
 
 def _in_few_colours(cells: npt.NDArray[np.int16], contrast: _Grey) -> tuple[float, float]:
     """A and T, 0..1."""
-    flat = cells[contrast <= FLAT].mean(1).round().astype(np.int16)
+    flat = cells[contrast <= FLAT * LEVEL].mean(1).round().astype(np.int16)
     if not len(flat):
         return 0.0, 0.0
     common = np.zeros(len(flat), bool)
     for colour in _commonest(flat):
         common |= (np.abs(flat - colour) <= ALIKE).all(-1)
     clipped = (flat.min(1) > WHITE) | (flat.max(1) < DARK)
-    plain = (contrast <= PLAIN).sum() + SOME
+    plain = (contrast <= PLAIN * LEVEL).sum() + SOME
     return float(common.sum() / plain), float((np.where(clipped, CLIPPED, 1.0) * common).sum() / plain)
 
 
@@ -168,16 +169,16 @@ def _edges(luma: _Grey) -> tuple[int, int]:
     """How many edges lie along the rows of a plane, H x W, that have an even ground on a side; and how many edges do."""
     near, far = luma[:, 3:-5], luma[:, 5:-3]  # one pixel between them may be neither
     step = np.abs(far - near)
-    edge = (step > STEP) & (step >= np.abs(luma[:, 4:-4] - luma[:, 2:-6])) & (step >= np.abs(luma[:, 6:-2] - luma[:, 4:-4]))
+    edge = (step > STEP * LEVEL) & (step >= np.abs(luma[:, 4:-4] - luma[:, 2:-6])) & (step >= np.abs(luma[:, 6:-2] - luma[:, 4:-4]))
     ground = _is_ground(near, luma[:, 2:-6], luma[:, 1:-7]) | _is_ground(far, luma[:, 6:-2], luma[:, 7:-1])
     return int((edge & ground).sum()), int(edge.sum())
 
 
 def _is_ground(beside: _Grey, *farther: _Grey) -> npt.NDArray[np.bool_]:
     """Where the pixels beside an edge, and those farther from it, are even and not clipped."""
-    even = (beside > BLACK) & (beside < WHITE)
+    even = (beside > BLACK * LEVEL) & (beside < WHITE * LEVEL)
     for pixel in farther:
-        even &= np.abs(pixel - beside) <= GROUND
+        even &= np.abs(pixel - beside) <= GROUND * LEVEL
     return even
 
 
@@ -197,7 +198,7 @@ def evenness(rgb: npt.NDArray[np.uint8], part: Part) -> float:
     steps = np.concatenate([np.abs(np.diff(luma, axis=axis))[_both(seen, axis)] for axis in (0, 1)])
     if not len(steps):
         return 0.0
-    return float((steps < SAME).mean() / ((steps < WEAK).mean() + RARE))
+    return float((steps < SAME * LEVEL).mean() / ((steps < WEAK * LEVEL).mean() + RARE))
 
 
 def _both(seen: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:

@@ -28,7 +28,7 @@ from imgscan.shared import Shared
 from imgscan.typed import settings
 from imgscan.weights import Card, Model
 
-REVISION = 6
+REVISION = 7
 """It rises when the same weights and settings answer otherwise than before; then nothing that is remembered is taken."""
 AUTO = "auto"
 MOST_JOBS = 8  # by default: each holds the activations of a forward pass, or a batch of decoded pictures

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from imgscan.decode import decode
-from imgscan.drawn import BLURRED, DRAWN, _framed, _in_few_colours, _on_ground, drawn, evenness
+from imgscan.drawn import BLURRED, DRAWN, LEVEL, _framed, _in_few_colours, _on_ground, drawn, evenness
 from imgscan.frame import cut
 from imgscan.records import Part, Picture, Source
 from tests.conftest import PHOTOS
@@ -59,7 +59,7 @@ def test_a_window_is_drawn_after_it_was_scaled_and_saved(colours: tuple[Colour, 
 def cells(*grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cells of 16 x 16 pixels, of their 256 grey levels each, and their contrast."""
     luma = np.stack(grey).astype(np.int16)
-    return np.repeat(luma[..., None], 3, 2), np.ptp(luma, axis=1).astype(np.float32)
+    return np.repeat(luma[..., None], 3, 2), np.ptp(luma, axis=1).astype(np.float32) * LEVEL
 
 
 def test_what_stands_on_a_ground_by_hand() -> None:
@@ -186,6 +186,17 @@ def test_evenness_by_hand() -> None:
     strong[:, 6:] = 200  # no longer weak: they tell nothing
     assert evenness(strong, whole) == pytest.approx((steps - weak) / steps / ((steps - weak) / steps + 0.05))
     assert evenness(np.random.default_rng(1).integers(0, 256, (40, 40, 3)).astype(np.uint8), whole) < 0.2
+
+
+def test_steps_of_whole_levels_are_no_matter_of_rounding() -> None:
+    """As a float some steps of 4 levels come out less than 4.  Here half of the neighbours are equal, the others 4 apart."""
+    for level in range(252):
+        row = np.array([level, level, level + 4, level + 4] * 5 + [level], np.uint8)
+        rgb = np.repeat(np.repeat(row[None, :, None], 8, 0), 3, 2)
+        part = Part((slice(0, 8), slice(0, 21)), np.ones((8, 21), bool))
+        down, equal, apart = 7 * 21, 8 * 10, 8 * 10
+        same = (down + equal) / (down + equal + apart)
+        assert evenness(rgb, part) == pytest.approx(same / (same + 0.05)), level
 
 
 def test_evenness_sees_a_little_beside_the_part_and_nothing_beyond_the_picture() -> None:

@@ -334,12 +334,12 @@ def test_interrupted_scans_keep_their_results(
         Image.fromarray(photos[k % 4][: 160 + k, :256]).save(root / f"{k:03}.jpg")
     out = tmp_path / "o"
     args = [*IMGSCAN, "scan", str(root), "-m", tiny_model, "--out", str(out), "--batch", "1"]
-    # A shell starts background jobs with SIGINT ignored, and whoever runs this test may be one.
+    # A shell starts background jobs with SIGINT ignored, nohup with SIGHUP, and whoever runs this test may be one.
     process = subprocess.Popen(
         args,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
         start_new_session=True,
     )
     partial = out / "results.jsonl.new"

@@ -168,11 +168,17 @@ def test_a_copy_of_a_training_photograph_is_not_validated_on(tmp_path: Path, roo
     assert "other.jpg is also trained on" in done.stderr
 
 
+def listen() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def start(*args: object, group: bool = False) -> subprocess.Popen[str]:
-    """A training in the background; `group`: its processes are a group of their own."""
+    """A training in the background; `group`: its processes are a group of their own, which no nohup around the tests shields."""
     command = [sys.executable, "-m", "imgscan", "train", *map(str, args)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, **pipes, text=True, env=ENVIRONMENT, start_new_session=group)
+    return subprocess.Popen(
+        command, **pipes, text=True, env=ENVIRONMENT, start_new_session=group, preexec_fn=listen if group else None
+    )
 
 
 def wait_for(path: Path) -> None:
