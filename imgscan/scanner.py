@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -13,6 +12,7 @@ from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import affordable_grid
 from imgscan.cluster.hierarchical import MOST_GRID
 from imgscan.cluster_names import HEAD, NO_GRID
+from imgscan.cores import cores
 from imgscan.detectors import DETECTORS
 from imgscan.devices import bf16_is_fast
 from imgscan.errors import InputError, WeightsError, unknown
@@ -73,8 +73,7 @@ class Scanner:
 
 def default_jobs() -> int:
     """A worker process a core that this process may use, at most MOST_JOBS."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_JOBS, cores)
+    return min(MOST_JOBS, cores())
 
 
 def _plan(card: Card, side: int | None, beyond: str | None) -> InputPlan:

@@ -371,3 +371,10 @@ def file_sha256(path: Path) -> str:
     """64 hexadecimal digits of a file's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_or_none(path: Path) -> str | None:
+    """The same; None: it cannot be read."""
+    with suppress(OSError, ValueError):  # a name with a NUL byte
+        return file_sha256(path)
+    return None

@@ -49,6 +49,13 @@ class Compared:
     differs: npt.NDArray[np.bool_]  # rows x columns of cells over the first picture, edge to edge: where they are not the same
 
 
+def luma(rgb: npt.NDArray[np.uint8]) -> Grey:
+    """H x W x 3 -> luma, 0..255, at most SIDE pixels a side."""
+    grey = Image.fromarray(np.ascontiguousarray(rgb)).convert("L")
+    grey.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
+    return np.asarray(grey, np.float32)
+
+
 def compare(one: Grey, other: Grey) -> Compared | None:
     """What differs between two pictures; None: they are not of one photograph.
 

@@ -18,10 +18,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from imgscan.alike.compare import SIDE, Compared, Grey, boxes, compare
+from imgscan.alike.compare import SIDE, Compared, Grey, boxes, compare, luma
 from imgscan.alike.fingerprint import words_of
 from imgscan.alike.match import Match, View, match, seen
 from imgscan.errors import InputError
@@ -145,7 +144,7 @@ class _Found:
     def __init__(self, pictures: Sequence[Known], first: int, held: Mapping[str, bytes], tell: Tell) -> None:
         self._pictures = pictures
         self._look = lru_cache(HELD)(
-            lambda number: luma(pictures[number], held.get(pictures[number].path) or read(pictures[number]))
+            lambda number: _luma_of(pictures[number], held.get(pictures[number].path) or read(pictures[number]))
         )
         self._roots = list(range(len(pictures)))
         self._links: dict[int, list[tuple[int, Match]]] = {}
@@ -226,7 +225,7 @@ def _in_pixels(compared: Compared, picture: Known) -> tuple[Box, ...]:
     )
 
 
-def luma(picture: Known, content: bytes | None) -> Grey | None:
+def _luma_of(picture: Known, content: bytes | None) -> Grey | None:
     """Luma of a picture as it is looked at, without its frame, at most SIDE pixels a side; None where it cannot be read."""
     if content is None:
         return None
@@ -239,9 +238,7 @@ def luma(picture: Known, content: bytes | None) -> Grey | None:
         return None
     shrunk = rgb.shape[1] / picture.width  # by a draft of a JPEG
     inside = picture.inside and tuple(round(side * shrunk) for side in picture.inside)
-    grey = Image.fromarray(np.ascontiguousarray(upright(cut(rgb, inside or None), picture.orientation))).convert("L")
-    grey.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
-    return np.asarray(grey, np.float32)
+    return luma(upright(cut(rgb, inside or None), picture.orientation))
 
 
 def read(picture: Known) -> bytes | None:

@@ -7,7 +7,6 @@ work.  Both limits were measured (man/alike.md).
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgscan.alike.fingerprint import Words, transposed
+from imgscan.cores import cores
 
 NEAR = 72  # bits of 255: what is farther is another photograph, or was changed too much
 NEAR_FIRST = 18  # of the 63 of the first word, which mirrored pictures share
@@ -74,7 +74,7 @@ def match(words: Words, first: int | None = None) -> list[Match]:
         _Face(swapped, face, np.ascontiguousarray(face[:, 0])) for swapped, face in ((False, words), (True, transposed(words)))
     ]
     blocks = [range(start, min(start + ROWS, count)) for start in range(0, count, ROWS)]
-    with ThreadPoolExecutor(_threads()) as threads:  # numpy lets others go on meanwhile
+    with ThreadPoolExecutor(cores()) as threads:  # numpy lets others go on meanwhile
         found = [pair for block in threads.map(partial(_of_rows, faces), blocks) for pair in block]
     return sorted(found, key=lambda pair: (pair.distance, pair.one, pair.other))
 
@@ -86,10 +86,6 @@ class _Face:
     swapped: bool
     words: Words
     firsts: npt.NDArray[np.uint64]  # N: the first word of each, side by side in memory
-
-
-def _threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _of_rows(faces: Sequence[_Face], rows: range) -> list[Match]:

@@ -26,7 +26,7 @@ from imgscan.report.record import FALSE_ALARM
 from imgscan.scanner import Scanner, build_scanner
 from imgscan.shared import Shared
 from imgscan.store import write_rows
-from imgscan.weights import check_side, file_sha256, find_model
+from imgscan.weights import check_side, find_model, sha256_or_none
 from imgscan.workers import busy, each
 
 AS_IS = "as they are"  # pictures that are no copies
@@ -268,26 +268,18 @@ def _decided(file: Path, sources: list[Source]) -> tuple[list[Source], list[Sour
         raise InputError(f"--decisions: {error}") from error
     for remark in remarks(made):
         say(f"imgscan: {file}: {remark}")
-    digests = {source.path: _digest(source.path) for source in sources}
+    digests = {source.path: sha256_or_none(source.path) for source in sources}
     doubted = {sha256 for sha256, one in made.latest.items() if one.decision != FALSE_ALARM}
     kept = [source for source in sources if digests[source.path] not in doubted]
     if len(kept) < len(sources):
         say(f"imgscan: {file}: left out {len(sources) - len(kept)} of {len(sources)} pictures, confirmed or unsure")
     there = set(digests.values())
     alarms = [one for one in made.false_alarms if one.sha256 not in there]
-    found = [one for one in alarms if _digest(Path(one.path)) == one.sha256]
+    found = [one for one in alarms if sha256_or_none(Path(one.path)) == one.sha256]
     if lost := [one for one in alarms if one not in found]:
         why = "what lies at their paths, from here, has not their SHA-256"
         say(f"imgscan: {file}: left out {len(lost)} of its false alarms, {why}: {lost[0].path} for one")
     return kept, [Source(Path(one.path), Path(one.path).name) for one in found]
-
-
-def _digest(path: Path) -> str | None:
-    """None: it cannot be read."""
-    try:
-        return file_sha256(path)
-    except (OSError, ValueError):  # a name with a NUL byte
-        return None
 
 
 def _copies(sources: list[Source], folder: Path) -> list[_Shown]:

@@ -28,7 +28,7 @@ from imgscan.datasets.splits import Split, SplitRule
 from imgscan.datasets.trees import is_named, pictures
 from imgscan.errors import InputError
 from imgscan.find import PICTURE_SUFFIXES
-from imgscan.weights import file_sha256
+from imgscan.weights import sha256_or_none
 
 Severity = Literal["error", "warning", "note"]
 
@@ -277,7 +277,7 @@ def identical(paths: Iterable[Path]) -> list[list[Path]]:
     for same in by_size.values():
         by_hash: dict[str, list[Path]] = {}
         for path in same if len(same) > 1 else []:
-            if (digest := _digest(path)) is not None:
+            if (digest := sha256_or_none(path)) is not None:
                 by_hash.setdefault(digest, []).append(path)
         groups += [group for group in by_hash.values() if len(group) > 1]
     return groups
@@ -296,9 +296,9 @@ def leaked(train: Sequence[Entry], test: Sequence[Entry]) -> list[tuple[Path, Pa
     hashes: dict[str | None, Path] = {}
     for path in test_files:
         if _size(path) in sizes:
-            hashes.setdefault(_digest(path), path)
+            hashes.setdefault(sha256_or_none(path), path)
     hashes.pop(None, None)
-    pairs = ((path, hashes.get(_digest(path))) for path in close)
+    pairs = ((path, hashes.get(sha256_or_none(path))) for path in close)
     return [(path, double) for path, double in pairs if double is not None]
 
 
@@ -306,11 +306,4 @@ def _size(path: Path) -> int | None:
     """Bytes of a file; None where there is none to be seen."""
     with suppress(OSError):
         return path.stat().st_size if path.is_file() else None
-    return None
-
-
-def _digest(path: Path) -> str | None:
-    """None: it cannot be read."""
-    with suppress(OSError):
-        return file_sha256(path)
     return None

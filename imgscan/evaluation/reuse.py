@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
-from imgscan.alike.compare import SIDE, Grey, compare
+from imgscan.alike.compare import Grey, compare, luma
 from imgscan.alike.fingerprint import fingerprint, words_of
 from imgscan.alike.match import match, seen
 from imgscan.decode import decode
@@ -110,9 +110,7 @@ class _Shown:
 
 
 def _shown(name: str, rgb: Rgb, kept: bool = False) -> _Shown:
-    grey = Image.fromarray(rgb).convert("L")
-    grey.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
-    return _Shown(name, fingerprint(rgb), np.asarray(grey, np.float32), rgb if kept else None)
+    return _Shown(name, fingerprint(rgb), luma(rgb), rgb if kept else None)
 
 
 def known_again(one: _Shown, copy: _Shown) -> bool | None:
