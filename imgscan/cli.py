@@ -110,6 +110,12 @@ def scan(
             help="Record of an earlier scan, or its folder: pictures that it has too, in whatever form, are named; repeatable.",
         ),
     ] = None,
+    parts: Annotated[
+        bool,
+        typer.Option(
+            "--parts", help="Also name pictures that have a part in common: cut out of one and put into another, or a crop of it."
+        ),
+    ] = False,
     drawn: Annotated[
         bool,
         typer.Option("--drawn", help="Judge screenshots and other drawn or typeset pictures too, as if they were photographs."),
@@ -202,6 +208,7 @@ def scan(
         drawn=drawn,
         baseline=baseline,
         earlier=earlier or [],
+        parts=parts,
         exit_zero=exit_zero,
         allow_unreadable=allow_unreadable,
         max_unreadable=max_unreadable,

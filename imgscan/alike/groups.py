@@ -8,27 +8,18 @@ they differ somewhere.
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from imgscan.alike.compare import SIDE, Compared, Grey, boxes, compare, luma
 from imgscan.alike.fingerprint import words_of
 from imgscan.alike.match import Match, View, match, seen
-from imgscan.errors import InputError
-from imgscan.find import FORMATS
-from imgscan.frame import cut
-from imgscan.pixels import as_stored, orientation_of, to_rgb, upright
-from imgscan.records import Box, Kind, Source
-from imgscan.report.record import read_record, record_in
+from imgscan.alike.pictures import Known, read, shown
+from imgscan.pixels import as_stored, upright
+from imgscan.records import Box, Kind
 
 NEAR_UNSEEN = 48  # bits of 255 that fingerprints differ in where a picture is gone; see man/alike.md
 HELD = 64  # pictures that are kept in memory while others are held against them
@@ -37,23 +28,8 @@ Tell = Callable[[int, int], None]
 """Is told how many pairs of how many were looked at."""
 
 
-def _untold(done: int, of: int) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a record says of a picture, as far as it matters here."""
-
-    name: str
-    path: str
-    sha256: str
-    fingerprint: str | None
-    width: int
-    height: int
-    orientation: int = 1
-    inside: Box | None = None
-    record: str | None = None  # of an earlier scan that it comes from; None: this one's
+def untold(done: int, of: int) -> None:
+    """Nobody is told."""
 
 
 @dataclass(frozen=True)
@@ -71,49 +47,8 @@ Group = tuple[Member, ...]
 """Pictures of one photograph, the largest first."""
 
 
-def known_of(line: Mapping[str, Any], record: str | None = None) -> Known | None:
-    """What a result line says of a picture; None of one that was skipped."""
-    if "sha256" not in line:
-        return None
-    facts = {name: line[name] for name in ("name", "path", "sha256", "width", "height", "orientation")}
-    inside = tuple(line["inside"]) if line.get("inside") else None
-    return Known(**facts, fingerprint=line.get("fingerprint"), inside=inside, record=record)
-
-
-def earlier_in(records: Sequence[Path]) -> list[Known]:
-    """The pictures of earlier scans, whose records or folders are given; InputError where one is none, or has no fingerprints."""
-    found = []
-    for path in records:
-        try:
-            record = read_record(record_in(path))
-        except InputError as error:
-            raise InputError(f"--earlier: {error}") from error
-        if any("sha256" in line and "fingerprint" not in line for line in record.results):
-            raise InputError(f"--earlier {path}: is of a version without fingerprints; scan again into it, which adds them")
-        found += [one for one in (known_of(line, str(path)) for line in record.results) if one is not None]
-    return found
-
-
-@dataclass
-class Batch:
-    """The pictures of a scan, gathered while it runs."""
-
-    earlier: Sequence[Known] = ()  # of other scans, that they are held against
-    alike: list[dict[str, Any]] | None = None  # for the summary; None: the scan did not come to its end
-    _pictures: list[Known] = field(default_factory=list)
-
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Remember a result line."""
-        self._pictures += [picture for picture in (known_of(line),) if picture is not None]
-
-    def finish(self, sources: Sequence[Source], tell: Tell = _untold) -> None:
-        """Hold all against each other; what is no file is in the sources."""
-        held = {str(source.path): source.content for source in sources if source.content is not None}
-        self.alike = as_lines(alike(self._pictures, self.earlier, held, tell))
-
-
 def alike(
-    pictures: Sequence[Known], earlier: Sequence[Known] = (), held: Mapping[str, bytes] | None = None, tell: Tell = _untold
+    pictures: Sequence[Known], earlier: Sequence[Known] = (), held: Mapping[str, bytes] | None = None, tell: Tell = untold
 ) -> list[Group]:
     """The groups of pictures that are one photograph, in the order of their first pictures.
 
@@ -217,39 +152,13 @@ class _Found:
 
 def _in_pixels(compared: Compared, picture: Known) -> tuple[Box, ...]:
     """Where it differs, as boxes of the picture's own pixels, in the order of the file."""
-    left, top, right, bottom = picture.inside or (0, 0, picture.width, picture.height)
-    across, down = right - left, bottom - top
-    return tuple(
-        (left + round(a * across), top + round(b * down), left + round(c * across), top + round(d * down))
-        for a, b, c, d in boxes(as_stored(compared.differs, "TIFF", picture.orientation))
-    )
+    return tuple(picture.in_pixels(box) for box in boxes(as_stored(compared.differs, "TIFF", picture.orientation)))
 
 
 def _luma_of(picture: Known, content: bytes | None) -> Grey | None:
     """Luma of a picture as it is looked at, without its frame, at most SIDE pixels a side; None where it cannot be read."""
-    if content is None:
-        return None
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=FORMATS) as file:
-            file.draft("RGB", (2 * SIDE, 2 * SIDE))
-            orientation = orientation_of(file)
-            rgb = as_stored(to_rgb(file), file.format, orientation)
-    except Exception:  # decoders raise nearly anything on broken files
-        return None
-    shrunk = rgb.shape[1] / picture.width  # by a draft of a JPEG
-    inside = picture.inside and tuple(round(side * shrunk) for side in picture.inside)
-    return luma(upright(cut(rgb, inside or None), picture.orientation))
-
-
-def read(picture: Known) -> bytes | None:
-    """What the file at a picture's path holds; None: there is none, or one of other content."""
-    try:
-        if not Path(picture.path).is_file():  # a pipe would wait for a writer for ever
-            return None
-        content = Path(picture.path).read_bytes()
-    except (OSError, ValueError):  # a name with a NUL byte
-        return None
-    return content if sha256(content).hexdigest() == picture.sha256 else None
+    rgb = shown(picture, content, 2 * SIDE)
+    return None if rgb is None else luma(upright(rgb, picture.orientation))
 
 
 def as_lines(groups: Sequence[Group]) -> list[dict[str, Any]]:
@@ -258,10 +167,7 @@ def as_lines(groups: Sequence[Group]) -> list[dict[str, Any]]:
 
 
 def _line(member: Member, group: Group) -> dict[str, Any]:
-    line: dict[str, Any] = {"name": member.picture.name, "path": member.picture.path, "sha256": member.picture.sha256}
-    if member.picture.record is not None:
-        sides = {"width": member.picture.width, "height": member.picture.height, "orientation": member.picture.orientation}
-        line |= {"record": member.picture.record, **sides}
+    line = member.picture.as_line()
     if member.like is not None:
         line["like"] = next(number for number, other in enumerate(group) if other.picture is member.like)
         line |= {"kind": member.kind, "mirrored": member.view.mirrored, "turned": member.view.turned}

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from imgscan.alike.groups import Batch, earlier_in
+from imgscan.alike.batch import Batch
+from imgscan.alike.pictures import earlier_in
 from imgscan.baseline import read_baseline
 from imgscan.commands.scan_options import ScanOptions, gates_of, measured_sides
 from imgscan.commands.scan_run import run
@@ -46,7 +47,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
     if printed is not None and (options.only_paths or options.print0):
         raise InputError("--format and -l both say what goes to stdout; wanted one of them")
     baseline = read_baseline(options.baseline)
-    batch = Batch(earlier_in(options.earlier))
+    batch = Batch(earlier_in(options.earlier), options.parts)
     others: list[Path] = []
     files = [*(path for path in options.paths if path != STDIN or dashes), *listed]
     sources = find(files, out, options.chosen, others, set(listed) - set(options.paths))

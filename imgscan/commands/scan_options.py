@@ -37,6 +37,7 @@ class ScanOptions:
     drawn: bool
     baseline: Path | None
     earlier: list[Path]
+    parts: bool
     exit_zero: bool
     allow_unreadable: bool
     max_unreadable: str | None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgscan import __version__
-from imgscan.alike.groups import Batch
+from imgscan.alike.batch import Batch
 from imgscan.commands.scan_options import Gates, ScanOptions, measured_sides
 from imgscan.digests import digest_of
 from imgscan.errors import ExitCode, OutputError, exit_code_of
@@ -31,6 +31,7 @@ from imgscan.report.alike import alike_texts
 from imgscan.report.formats import Format, write_report
 from imgscan.report.human import finding_text, summary_text, timing_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Tally, read_lines, result_line, run_line, summary_line
+from imgscan.report.parts import parts_texts
 from imgscan.report.record import to_record
 from imgscan.unreadable import MostUnreadable
 from imgscan.weights import Model, shape_of
@@ -117,7 +118,7 @@ def run(
                     lines.write(line)
                     _tell(line, quiet=printed is not None, options=options)
                     progress.advance(f"{tally.flagged} flagged")
-                batch.finish(sources, partial(_compared, progress, tally))
+                batch.finish(sources, scanner.jobs, partial(_compared, progress, tally))
                 store.finish()
                 complete = True
                 code = _exit_code(tally, exit_zero=options.exit_zero, most=gates.unreadable)
@@ -126,7 +127,8 @@ def run(
                 raise
             finally:
                 seconds = time.perf_counter() - began
-                lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code), alike=batch.alike))
+                found = {"alike": batch.alike, "parts": batch.parts}
+                lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code), **found))
                 if features is None:
                     retire(out, key, whole=complete)
         if features is not None:
@@ -143,7 +145,7 @@ def run(
     if options.verbose:
         for row in timing_text(scanner.timings, seconds, network_rate(scanner)).split("\n"):
             say(row)
-    for row in alike_texts(record, each=options.verbose):
+    for row in (*alike_texts(record, each=options.verbose), *parts_texts(record, each=options.verbose)):
         say(row)
     say(summary_text(tally, seconds, str(out), len(earlier), least_score(gates.report_from, model.points) <= 1))
     if not gates.unreadable.allows(tally.skipped, tally.pictures):
@@ -205,7 +207,7 @@ def _line(item: Assessed | Skipped | Line, written: Future[dict[str, str]] | Non
 
 def _compared(progress: Bar, tally: Tally, done: int, of: int) -> None:
     """Beside the bar, which is at its end by then."""
-    progress.advance(f"{tally.flagged} flagged; {done} of {of} near pairs compared", by=0)
+    progress.advance(f"{tally.flagged} flagged; {done} of {of} compared", by=0)
 
 
 def _exit_code(tally: Tally, *, exit_zero: bool, most: MostUnreadable) -> ExitCode:

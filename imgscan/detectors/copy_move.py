@@ -114,19 +114,19 @@ def find(rgb: Picture) -> list[Twins]:
     """The parts of a picture, H x W x 3 uint8, that are there twice; a part and its copy may come in either order, or in both."""
     check_picture(rgb)
     factor = math.ceil(math.sqrt(rgb.shape[0] * rgb.shape[1] / MOST_PIXELS))
-    planes = _planes(rgb, factor)
+    planes = planes_of(rgb, factor)
     copies = list(find_copies(planes))
     repeat = patterns(copies, planes.shape[1:])
-    found = _twins([copy for copy, no in zip(copies, repeat, strict=True) if not no], planes.shape[1:], factor, rgb)
+    found = twins_of([copy for copy, no in zip(copies, repeat, strict=True) if not no], planes.shape[1:], factor, rgb)
     if planes[0].size > SMALL_PIXELS:
         planes, factor = np.stack([block_mean(plane, 2) for plane in planes]), 2 * factor
     if min(planes.shape[1:]) >= SMALLEST:
         small = [replace(copy, evidence=copy.evidence * HALF) for copy in find_small(planes)]
-        found += _twins(small, planes.shape[1:], factor, rgb)
+        found += twins_of(small, planes.shape[1:], factor, rgb)
     return found
 
 
-def _twins(copies: Sequence[Copy], shape: tuple[int, ...], factor: int, rgb: Picture) -> list[Twins]:
+def twins_of(copies: Sequence[Copy], shape: tuple[int, ...], factor: int, rgb: Picture) -> list[Twins]:
     """Copies in a picture of h x w that was looked at `factor` times smaller, in its own pixels and with their score."""
     found = []
     for copy in _solid(copies):
@@ -147,7 +147,7 @@ def _solid(copies: Sequence[Copy]) -> list[Copy]:
     return [replace(copy, inside=np.asarray(ndimage.binary_fill_holes(copy.inside))) for copy in copies]
 
 
-def _planes(rgb: Picture, factor: int) -> Array:
+def planes_of(rgb: Picture, factor: int = 1) -> Array:
     """Luma and the two chroma planes of JPEG, 3 x h x w float32, `factor` times smaller."""
     channels = (np.asarray(rgb[..., channel], np.float32) for channel in range(3))
     red, green, blue = (block_mean(channel, factor) if factor > 1 else channel for channel in channels)
@@ -170,10 +170,10 @@ def find_copies(planes: Array) -> Iterator[Copy]:
     ground = ground_of(grey)
     for flipped, pairs in zip((False, True), match(points), strict=True):
         for to, members in group(points, pairs, flipped):
-            yield from _grown(planes, ground, points.places[pairs[members, 0]].astype(np.float64), to)
+            yield from grown(planes, ground, points.places[pairs[members, 0]].astype(np.float64), to)
 
 
-def _grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator[Copy]:
+def grown(planes: Array, ground: Array, places: Floats, to: Affine) -> Iterator[Copy]:
     """The connected parts around matched keypoints (`places`, N x 2) whose pixels look like those they are mapped to."""
     shape = planes.shape[1:]
     box = around(places, max(20.0, float(np.ptp(places, axis=0).max())) * 0.7 + 20, shape)

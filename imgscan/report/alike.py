@@ -14,6 +14,10 @@ SHOWN, MOST = 8, 100  # pictures of a group, and groups, that the page shows; it
 SIDE = 240  # pixels of a thumbnail
 
 Group = Sequence[Line]
+Image = Callable[[Line, int], str]
+"""A picture as the address of an <img>, at most so many pixels a side; "" where it cannot be shown."""
+Boxed = Callable[[Line, Sequence[int]], str]
+"""Where a box of a picture's pixels lies on it, as a style."""
 
 
 def groups_of(record: Record) -> list[Group]:
@@ -32,33 +36,35 @@ def alike_text(groups: Sequence[Group]) -> str:
     """All groups in a sentence that names some of them; "" where there are none."""
     if not groups:
         return ""
-    said = "; ".join(_few([_short(member) for member in group], " = ", "") for group in groups[:NAMED])
+    said = "; ".join(few([_short(member) for member in group], " = ", "") for group in groups[:NAMED])
     more = f"; and {len(groups) - NAMED} more groups" if len(groups) > NAMED + 1 else "; and 1 more group" * (len(groups) > NAMED)
     return f"the same photograph more than once: {said}{more}"
 
 
-def _few(texts: Sequence[str], between: str, what: str) -> str:
+def few(texts: Sequence[str], between: str, what: str) -> str:
+    """The first NAMED texts, and how many there are beyond them."""
     more = [f"{len(texts) - NAMED} more{what}"] if len(texts) > NAMED else []
     return between.join([*texts[:NAMED], *more])
 
 
 def _short(member: Line) -> str:
-    return printable(member["name"]) + _origin(member) + (" (a part differs)" if member.get("kind") == "differs" else "")
+    return printable(member["name"]) + origin(member) + (" (a part differs)" if member.get("kind") == "differs" else "")
 
 
-def _origin(member: Line) -> str:
+def origin(member: Line) -> str:
+    """Of which earlier scan a picture is; "" of this one's."""
     return f" of {printable(member['record'])}" if "record" in member else ""
 
 
 def member_texts(groups: Sequence[Group]) -> list[str]:
     """What every picture but the first of its group is, a line each."""
-    return [f"{printable(one['name'])}{_origin(one)}: {kind_text(one, group)}" for group in groups for one in group[1:]]
+    return [f"{printable(one['name'])}{origin(one)}: {kind_text(one, group)}" for group in groups for one in group[1:]]
 
 
 def kind_text(member: Line, group: Group) -> str:
     """How a picture of a group is like the one that it was held against."""
     other = group[member["like"]]
-    name = printable(other["name"]) + _origin(other)
+    name = printable(other["name"]) + origin(other)
     if member["kind"] == "identical":
         return f"the same bytes as {name}"
     if member["kind"] == "unseen":
@@ -68,7 +74,7 @@ def kind_text(member: Line, group: Group) -> str:
     if member["kind"] == "same":
         return f"the same photograph as {name}{way}"
     places = [f"{right - left} x {bottom - top} pixels at {left}, {top}" for left, top, right, bottom in member["differs"]]
-    return f"the same photograph as {name}{way}, but for {_few(places, '; ', ' places')}"
+    return f"the same photograph as {name}{way}, but for {few(places, '; ', ' places')}"
 
 
 def numbers(record: Record) -> dict[str, int]:
@@ -77,13 +83,12 @@ def numbers(record: Record) -> dict[str, int]:
     return {one["path"]: number for number, group in groups for one in group if "record" not in one}
 
 
-def section(record: Record, image: Callable[[Line, int], str], boxed: Callable[[Line, Sequence[int]], str]) -> str:
+def section(record: Record, image: Image, boxed: Boxed) -> str:
     """The part of the page; "" where no photograph is there twice.
 
     Args:
         record: of the scan.
-        image: a picture as the address of an <img>, at most so many pixels a side; "" where it cannot be shown.
-        boxed: where a box of its pixels lies on it, as a style.
+        image, boxed: see there.
     """
     groups = groups_of(record)
     if not groups:
@@ -103,19 +108,16 @@ def section(record: Record, image: Callable[[Line, int], str], boxed: Callable[[
     )
 
 
-def _cell(
-    member: Line,
-    group: Group,
-    facts: Line,
-    image: Callable[[Line, int], str],
-    boxed: Callable[[Line, Sequence[int]], str],
-    *,
-    shown: bool,
-) -> str:
+def _cell(member: Line, group: Group, facts: Line, image: Image, boxed: Boxed, *, shown: bool) -> str:
     """A picture and what it is."""
-    name = escape(printable(member["name"]) + _origin(member), quote=True)
-    said = escape(kind_text(member, group)) if "kind" in member else "what others are held against"
-    address = image(facts, SIDE) if shown else ""
-    frames = "".join(f"<i style='{boxed(facts, box)}'></i>" for box in member.get("differs", ()))
+    said = kind_text(member, group) if "kind" in member else "what others are held against"
+    return figure(member, said, facts, member.get("differs", ()), image if shown else None, boxed)
+
+
+def figure(member: Line, said: str, facts: Line, boxes: Sequence[Sequence[int]], image: Image | None, boxed: Boxed) -> str:
+    """A picture with boxes framed on it, its name, and what is said of it; None: without the picture."""
+    name = escape(printable(member["name"]) + origin(member), quote=True)
+    address = image(facts, SIDE) if image else ""
+    frames = "".join(f"<i style='{boxed(facts, box)}'></i>" for box in boxes)
     picture = f"<div class='stack'><img alt='{name}' src='{address}'>{frames}</div>" if address else ""
-    return f"<figure>{picture}<figcaption><b>{name}</b><br>{said}</figcaption></figure>"
+    return f"<figure>{picture}<figcaption><b>{name}</b><br>{escape(said)}</figcaption></figure>"

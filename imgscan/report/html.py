@@ -24,7 +24,7 @@ from imgscan.find import FORMATS
 from imgscan.pixels import to_rgb
 from imgscan.printable import name_bytes, printable
 from imgscan.records import Line
-from imgscan.report import alike
+from imgscan.report import alike, parts
 from imgscan.report.choices import bar, choice
 from imgscan.report.human import dismissed_text, evidence_text, inside_text, passed_over_text, twin_number
 from imgscan.report.record import Record
@@ -41,9 +41,9 @@ def render(record: Record) -> str:
     findings = record.findings
     side = next((side for most, side in SIDES if len(findings) <= most), SIDES[-1][1])
     sections = [_finding(number, line, record, side) for number, line in enumerate(findings, 1)]
-    same = alike.section(record, _alone, _place)
-    parts = [_header(record), _table(record, findings), *sections, same, _skipped(record), _footer(record), bar(record)]
-    body = "\n".join(parts)
+    same, shared = (room.section(record, _alone, _place) for room in (alike, parts))
+    all_parts = [_header(record), _table(record, findings), *sections, same, shared, _skipped(record), _footer(record), bar(record)]
+    body = "\n".join(all_parts)
     here = Path(__file__).parent
     style, script, more = ((here / name).read_text("utf-8") for name in ("page.css", "page.js", "review.js"))
     return _PAGE.format(policy=_POLICY, style=style, script=script + more, body=body)

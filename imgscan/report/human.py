@@ -8,6 +8,7 @@ from imgscan.printable import printable
 from imgscan.records import Line, Timings
 from imgscan.report.alike import groups_of, member_texts
 from imgscan.report.jsonl import Tally
+from imgscan.report.parts import part_texts, parts_of
 from imgscan.report.record import Record
 
 UNFINISHED = "the scan did not come to its end"
@@ -83,7 +84,7 @@ def render(record: Record) -> str:
     old = f"{len(record.known)} known from the baseline, " if record.known else ""
     lines.append(f"{record.flagged} of {assessed} pictures flagged, {more}{old}{drawn}{len(record.skipped)} not assessed")
     lines += [passed_over_text(record.passed_over)] if record.passed_over else []
-    lines += member_texts(groups_of(record))
+    lines += member_texts(groups_of(record)) + part_texts(parts_of(record))
     lines += [f"weights {printable(note)}" for note in record.licence_notes]
     if not record.complete:
         lines.append(UNFINISHED)

@@ -109,13 +109,22 @@ def _finding(finding: Finding) -> Line:
     return data
 
 
-def summary_line(tally: Tally, *, complete: bool, seconds: float, exit_code: int, alike: Sequence[Line] | None = None) -> Line:
+def summary_line(
+    tally: Tally,
+    *,
+    complete: bool,
+    seconds: float,
+    exit_code: int,
+    alike: Sequence[Line] | None = None,
+    parts: Sequence[Line] | None = None,
+) -> Line:
     """The last line; a file without one belongs to a scan that was killed.
 
     Args:
         alike: the groups of pictures that are one photograph; None: nobody looked, for the scan did not come to its end.
+        parts: what pictures have in common in part; None: nobody looked.
     """
-    found = {} if alike is None else {"alike": list(alike)}
+    found = {name: list(one) for name, one in (("alike", alike), ("parts", parts)) if one is not None}
     return {
         "type": "summary",
         "complete": complete,

@@ -188,6 +188,14 @@ _ALIKE["properties"] |= {
     "turned": {"enum": [0, 90, 180, 270], "description": "then, degrees clockwise"},
     "differs": {"type": "array", "items": {"type": "array", **_BOX}, "description": "boxes, as in regions, where they differ"},
 }
+_SIDE = _object(name=_TEXT, path=_TEXT, sha256=_SHA256, box={"type": "array", **_BOX}, area=_SHARE)
+_SIDE["properties"] |= {name: _ALIKE["properties"][name] for name in ("record", "width", "height", "orientation")}
+_PART = _object(
+    pictures={"type": "array", "items": _SIDE, "minItems": 2, "maxItems": 2},
+    score=_SHARE | {"description": "how sure it is, as of copies within a picture"},
+    mirrored={"type": "boolean", "description": "left for right, from the first picture to the second"},
+    turned=_COUNT | {"maximum": 359, "description": "then, degrees clockwise"},
+)
 SUMMARY["properties"] |= {
     "withheld": _COUNT | {"description": "assessed and not judged; neither flagged nor clean"},
     "alike": {
@@ -195,6 +203,12 @@ SUMMARY["properties"] |= {
         "items": _object(pictures={"type": "array", "items": _ALIKE, "minItems": 2}),
         "description": "groups of pictures that are one photograph, the largest first in each; missing where a scan did not come "
         "to its end",
+    },
+    "parts": {
+        "type": "array",
+        "items": _PART,
+        "description": "of two pictures that are not one photograph the part, as its box and its share of either, that both have; "
+        "missing where nobody asked for it (--parts)",
     },
 }
 

@@ -76,7 +76,7 @@ def test_a_copy_that_was_lit_otherwise_is_found_with_its_source(gain: float, off
 
 def test_the_tone_is_the_one_that_was_planted() -> None:
     plane, _, _ = pasted(scene(), turned(0), 0.8, 20.0)
-    best = max(find_copies(copy_move._planes(grey(plane), 1)), key=lambda copy: copy.evidence)
+    best = max(find_copies(copy_move.planes_of(grey(plane), 1)), key=lambda copy: copy.evidence)
     gain, offset = (0.8, 20.0) if best.to.shift[0] < 0 else (1 / 0.8, -20 / 0.8)
     assert best.tone.gain == pytest.approx(gain, abs=0.01)
     assert best.tone.offsets == pytest.approx((offset, 0, 0), abs=1.5)
@@ -86,7 +86,7 @@ def test_lit_otherwise_and_stretched_is_rather_a_likeness() -> None:
     """A stretch of 3 % hardly matters to a copy as it is, and speaks against one that is lit otherwise."""
     stretched = np.diag([1.03, 1.0])
     plain, lit = (
-        max(copy.evidence for copy in find_copies(copy_move._planes(grey(pasted(scene(), stretched, 1.0, offset)[0]), 1)))
+        max(copy.evidence for copy in find_copies(copy_move.planes_of(grey(pasted(scene(), stretched, 1.0, offset)[0]), 1)))
         for offset in (0.0, 15.0)
     )
     expected = copy_move.TONED * (1 + (0.03 / copy_move.STRETCHED) ** 2)
@@ -117,7 +117,7 @@ def test_the_map_is_the_one_that_was_planted() -> None:
     matrix = turned(25, 1.15)
     plane, _, _ = pasted(scene(), matrix)
     rgb = jpeg(grey(plane), 90)
-    planes = copy_move._planes(rgb, 1)
+    planes = copy_move.planes_of(rgb, 1)
     best = max(find_copies(planes), key=lambda copy: copy.evidence)
     forth = np.linalg.det(best.to.matrix) > 1
     np.testing.assert_allclose(best.to.matrix, matrix if forth else np.linalg.inv(matrix), atol=0.01)

@@ -54,7 +54,7 @@ def test_a_small_copy_that_was_lit_otherwise_is_found(gain: float, offset: float
 def test_keypoints_alone_miss_it() -> None:
     plane, _ = pasted(0, 1, False, 12)
     rgb = jpeg(grey(plane), 85)
-    assert not [copy for copy in find_copies(copy_move._planes(rgb, 1)) if copy.evidence > copy_move.HALF]
+    assert not [copy for copy in find_copies(copy_move.planes_of(rgb, 1)) if copy.evidence > copy_move.HALF]
     assert score(rgb).max() > 0.8
 
 
