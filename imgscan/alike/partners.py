@@ -49,6 +49,7 @@ def parts_in_common(
     asked = [one for one in (*pictures, *others) if one.fingerprint is not None and one not in spared]
     first = sum(one.record is None for one in asked)
     held = held or {}
+    _small.cache_clear()  # files may be others since
     points: list[Points | None] = []
     for number, one in enumerate(each(asked, partial(_points, held=held), busy(asked, jobs))):
         tell(number, len(asked))

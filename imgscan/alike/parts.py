@@ -9,7 +9,7 @@ light and shade.  Two photographs of one thing do not pass.  The score is that o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ SURE = 0.5  # score
 UNEQUAL = 1.25  # times larger in one of them: it is shrunk, for detail that the other cannot have is no difference
 GAP = 32  # pixels between the two
 SAME = 0.5  # share of a part that a surer one may have: the same one, found twice
+ALIKE = 4.0  # pixels between where two maps take something: one map, whose part was cut in two
 
 Rgb = npt.NDArray[np.uint8]
 Edges = tuple[float, float, float, float]
@@ -95,14 +96,43 @@ def shared_parts(one: Rgb, other: Rgb, larger: float = 1.0) -> list[Shared]:
                 if twins.score >= SURE:  # its parts have no holes; what two pictures have in common may
                     parts = (copy.box, copy.inside), counterpart(copy, planes.shape[1:])
                     here, there = (_whole(*part, planes.shape[1:]) for part in parts)
-                    found.append((twins.score, here[: len(one), : one.shape[1]], there[: len(other), across:], copy.to))
-    kept: list[Shared] = []
-    taken = np.zeros(one.shape[:2], bool)
-    for score, here, there, to in sorted(found, key=lambda part: -part[0]):
-        if here.any() and there.any() and taken[here].mean() <= SAME:
-            taken |= here
-            areas = float(here.mean()), float(there.mean())
-            kept.append(Shared(score, (_edges(here), _edges(there)), areas, *_view(to)))
+                    found.append(_Piece(twins.score, here[: len(one), : one.shape[1]], there[: len(other), across:], copy.to))
+    return [one.told() for one in _joined(sorted(found, key=lambda part: -part.score))]
+
+
+@dataclass
+class _Piece:
+    """What one map explains, while it is put together."""
+
+    score: float
+    here: Bools  # of all of the first picture
+    there: Bools  # of all of the second
+    to: Affine
+
+    def told(self) -> Shared:
+        areas = float(self.here.mean()), float(self.there.mean())
+        return Shared(self.score, (_edges(self.here), _edges(self.there)), areas, *_view(self.to))
+
+    def continues(self, other: _Piece) -> bool:
+        """Whether the other's map takes its pixels where its own takes them."""
+        places = np.argwhere(self.here)[:, ::-1].astype(np.float64)
+        return bool(np.median(np.linalg.norm(self.to(places) - other.to(places), axis=1)) < ALIKE)
+
+
+def _joined(found: Sequence[_Piece]) -> list[_Piece]:
+    """The surest first, without those found twice, and in one what is only cut in two by what was put upon it."""
+    kept: list[_Piece] = []
+    for piece in found:
+        if not (piece.here.any() and piece.there.any()):
+            continue
+        if any(one.here[piece.here].mean() > SAME for one in kept):
+            continue
+        whole = next((one for one in kept if piece.continues(one)), None)
+        if whole is None:
+            kept.append(piece)
+        else:
+            whole.here |= piece.here
+            whole.there |= piece.there
     return kept
 
 

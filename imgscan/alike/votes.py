@@ -30,6 +30,7 @@ PROBED = 4  # words in which a descriptor is looked up
 OF_WORD = 256  # descriptors of a word, on average, ...
 MOST_WORDS = 4096  # ... as long as there are no more than so many words
 TAUGHT = 32  # descriptors of each word that the vocabulary is learned from
+ROUNDING = 1e-3  # of a product of two unit vectors: what many have to the bit must not be nearer than itself
 SCALE = 510.0  # descriptors as whole numbers: their elements are below 1/2 but for a few
 TURN = math.pi / 6  # radians: what the directions of votes that agree differ by, at most; their scales by a factor of 2
 AT_ONCE = 1 << 15  # descriptors that are held against a word's, or against the vocabulary, at once
@@ -161,7 +162,7 @@ def _near_pairs(
             which[asked, :most] = there[columns]
         best, which = best.reshape(len(some), -1), which.reshape(len(some), -1)
         usual = 1 - np.partition(best, -COMMON, axis=1)[:, [-COMMON]]
-        row, column = np.nonzero(1 - best < np.minimum(CLEAR * CLEAR * usual, NEAR * NEAR / 2))
+        row, column = np.nonzero(1 - best + ROUNDING < np.minimum(CLEAR * CLEAR * usual, NEAR * NEAR / 2))
         found.append(np.stack([some[row], which[row, column]], 1))
         alike.append(best[row, column])
     return _nearest_only(np.concatenate(found), np.concatenate(alike), whose)

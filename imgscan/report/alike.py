@@ -117,7 +117,7 @@ def _cell(member: Line, group: Group, facts: Line, image: Image, boxed: Boxed, *
 def figure(member: Line, said: str, facts: Line, boxes: Sequence[Sequence[int]], image: Image | None, boxed: Boxed) -> str:
     """A picture with boxes framed on it, its name, and what is said of it; None: without the picture."""
     name = escape(printable(member["name"]) + origin(member), quote=True)
-    address = image(facts, SIDE) if image else ""
-    frames = "".join(f"<i style='{boxed(facts, box)}'></i>" for box in boxes)
+    address = image(facts, SIDE) if image and "orientation" in facts else ""  # or nobody knows where a box lies
+    frames = "".join(f"<i style='{boxed(facts, box)}'></i>" for box in boxes if address)
     picture = f"<div class='stack'><img alt='{name}' src='{address}'>{frames}</div>" if address else ""
     return f"<figure>{picture}<figcaption><b>{name}</b><br>{escape(said)}</figcaption></figure>"

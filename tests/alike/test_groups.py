@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgscan.alike.groups import Batch, Group, alike, as_lines, earlier_in, known_of
+from imgscan.alike.batch import Batch
+from imgscan.alike.groups import Group, alike, as_lines
 from imgscan.alike.match import View
+from imgscan.alike.pictures import earlier_in, known_of
 from imgscan.decode import decode
 from imgscan.errors import InputError
 from imgscan.records import Picture, Source
