@@ -23,7 +23,7 @@ from imgscan.detectors.keypoint_matches import Affine, group
 from imgscan.detectors.keypoints import Keypoints, find_keypoints, mirrored
 
 SIDE = 768  # pixels of the longer side at which pictures are looked at, at most
-FEW, MANY = 700, 3000  # keypoints that pictures are chosen by, and by which two that were chosen are compared
+FEW, MANY = 1400, 3000  # keypoints that pictures are chosen by, and by which two that were chosen are compared
 NEAR = 0.6  # distance of the descriptors of a match
 FIRM = 5  # matches that one map explains, before pixels are looked at
 SURE = 0.5  # score

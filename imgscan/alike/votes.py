@@ -29,11 +29,12 @@ LEAST = 3
 PROBED = 4  # words in which a descriptor is looked up
 OF_WORD = 256  # descriptors of a word, on average, ...
 MOST_WORDS = 4096  # ... as long as there are no more than so many words
+STOPPED = 16  # times as many as on average: a word of edges that are everywhere, which is left out
 TAUGHT = 32  # descriptors of each word that the vocabulary is learned from
 ROUNDING = 1e-3  # of a product of two unit vectors: what many have to the bit must not be nearer than itself
 SCALE = 510.0  # descriptors as whole numbers: their elements are below 1/2 but for a few
 TURN = math.pi / 6  # radians: what the directions of votes that agree differ by, at most; their scales by a factor of 2
-AT_ONCE = 1 << 15  # descriptors that are held against a word's, or against the vocabulary, at once
+AT_ONCE, MOST_PRODUCTS = 1 << 14, 1 << 22  # descriptors that are looked up at once, and products of two in memory
 
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -140,6 +141,7 @@ def _near_pairs(
     """
     order = np.argsort(home, kind="stable")
     ends = np.searchsorted(home[order], np.arange(len(words) + 1))
+    stop = STOPPED * len(told) / len(words)
     found = [np.zeros((0, 2), np.intp)]
     alike = [np.zeros(0, np.float32)]
     for some in _blocks(asking):
@@ -152,14 +154,18 @@ def _near_pairs(
         by_word = np.argsort(probed.ravel(), kind="stable")
         begins = np.searchsorted(probed.ravel()[by_word], np.arange(len(words) + 1))
         for word in np.unique(probed):
-            asked, there = by_word[begins[word] : begins[word + 1]], order[ends[word] : ends[word + 1]]
-            here = asked // probed.shape[1]
-            like = vectors[here] @ _unit(told[there]).T
-            like[whose[some[here]][:, None] == whose[there]] = -1
-            most = min(COMMON, len(there))
-            columns = np.argpartition(like, -most, axis=1)[:, -most:] if len(there) else np.zeros((len(here), 0), np.intp)
-            best[asked, :most] = np.take_along_axis(like, columns, 1)
-            which[asked, :most] = there[columns]
+            there = order[ends[word] : ends[word + 1]]
+            if not 0 < len(there) <= stop:
+                continue
+            most, every = min(COMMON, len(there)), max(1, MOST_PRODUCTS // len(there))
+            for start in range(begins[word], begins[word + 1], every):
+                asked = by_word[start : min(start + every, begins[word + 1])]
+                here = asked // probed.shape[1]
+                like = vectors[here] @ _unit(told[there]).T
+                like[whose[some[here]][:, None] == whose[there]] = -1
+                columns = np.argpartition(like, -most, axis=1)[:, -most:]
+                best[asked, :most] = np.take_along_axis(like, columns, 1)
+                which[asked, :most] = there[columns]
         best, which = best.reshape(len(some), -1), which.reshape(len(some), -1)
         usual = 1 - np.partition(best, -COMMON, axis=1)[:, [-COMMON]]
         row, column = np.nonzero(1 - best + ROUNDING < np.minimum(CLEAR * CLEAR * usual, NEAR * NEAR / 2))
