@@ -121,7 +121,8 @@ def scan(
         typer.Option("--drawn", help="Judge screenshots and other drawn or typeset pictures too, as if they were photographs."),
     ] = False,
     files_from: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Also scan the paths in this file, one a line; - reads them from stdin.")
+        str | None,
+        typer.Option(metavar="FILE", help="Also scan the paths in this file, one a line; - reads them from stdin, as they come."),
     ] = None,
     zero: Annotated[bool, typer.Option("-0", "--null", help="--files-from has paths ended by NUL bytes.")] = False,
     include: Annotated[

@@ -1,4 +1,4 @@
-"""The commands `imgscan data list|check|synth|hard`: their flags.  No torch here."""
+"""The commands `imgscan data list|check|export|synth|hard`: their flags.  No torch here."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from imgscan.completion import KINDS, among, data_sets
+from imgscan.completion import KINDS, LISTS, SPLITS, among, data_sets
 from imgscan.errors import ExitCode
 from imgscan.exits import exits
-from imgscan.flags import AcceptLicence, Device, Jobs, Model
+from imgscan.flags import AcceptLicence, Device, Jobs, Model, Roots
 
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -44,6 +44,55 @@ def data_check(
     from imgscan.commands.data import check_command
 
     return check_command(name, root)
+
+
+@data_app.command("export")
+@exits
+def data_export(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            help="A data set by name (its test split), a folder with images/ and masks/, one of untouched pictures, or a list; "
+            "with --split what train --data takes. Several go into one list.",
+            autocompletion=data_sets,
+        ),
+    ],
+    list_format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="Whose list: cat-net (TruFor and SAFIRE, too), cfl-net, csv (imgscan's own), focal, forensichub, imdlbenco or "
+            "mvss-net.",
+            autocompletion=among(LISTS),
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The list: .npy of focal, .json of forensichub and imdlbenco, .csv, else .txt.")],
+    roots: Roots = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="train, val, test or all, as in training; by default the pictures that evaluate --data measures.",
+            autocompletion=among(SPLITS),
+        ),
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write the masks into as well, 0 and 255 alone, white forged; the list then names these."),
+    ] = None,
+    relative_to: Annotated[
+        Path | None, typer.Option(help="Folder that names in the list are relative to; by default they are absolute.")
+    ] = None,
+) -> ExitCode:
+    """Write a data set as the list of another tool, so that both are measured on the same pictures.
+
+    Every picture and mask is read: a list says nothing of polarity, so masks that the tool would take otherwise than imgscan are
+    refused without --masks. Pictures that cannot be read, and those that the format cannot hold, are named and left out.
+
+    Exit status: 0 the list has every picture; 2 some were left out, or nothing was written.
+    """
+    from imgscan.commands.lists import export_command
+
+    return export_command(data, name=list_format, out=out, roots=roots or [], split=split, masks=masks, relative_to=relative_to)
 
 
 @data_app.command("synth")

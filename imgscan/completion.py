@@ -18,6 +18,8 @@ BEYOND = ("tile", "shrink", "both")
 PARTS = ("clusterings", "scan", "bf16", "official", "training", "memory")
 KINDS = ("splicing", "copy-move", "removal", "enhancement")
 RELEASES = ("focal-hrnet", "focal-vit", "cfl-net", "sam-vit-l", "resnet50", "resnet101")
+LISTS = ("cat-net", "cfl-net", "csv", "focal", "forensichub", "imdlbenco", "mvss-net")
+SPLITS = ("train", "val", "test", "all")
 EXPORTS = ("safetensors", "onnx", "torchscript")
 
 if "_IMGSCAN_COMPLETE" in os.environ:  # a shell asks: Rich must not fold the help texts, for fish takes every line for an offer

@@ -178,39 +178,64 @@ def find(
     Raises:
         InputError: another path does not exist, or two pictures would write the same output files.
     """
-    found: dict[Path, Source] = {}
-    names: dict[str, Path] = {}
-    avoid = real(out) if out else None
-    chosen = chosen or Filter()
-    for path in paths:
-        gone = path in listed and path.suffix.lower() in PICTURE_SUFFIXES
-        if not gone and not os.path.lexists(path):
-            raise InputError(f"{path}: no such file or folder; wanted a picture or a folder of pictures")
-        whole = os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where it may not look
-        passed: list[Source] = []
-        here = chosen.below(path) if whole else chosen
-        for source in _walk(path, avoid, passed) if whole else [Source(path, _name(path, path.parent))]:
-            # A folder among them is one that cannot be read: nobody knows whether what is to be included is in there.
-            sealed = whole and os.path.isdir(source.path)  # noqa: PTH112
-            if chosen.refuses(source.path):
+    return Finder(out, chosen).take(paths, others, listed)
+
+
+class Finder:
+    """Finds in several calls what `find` would in one: a picture once, under a name that no other has."""
+
+    def __init__(self, out: Path | None = None, chosen: Filter | None = None) -> None:
+        self.avoid = real(out) if out else None
+        self.chosen = chosen or Filter()
+        self._found: set[Path] = set()
+        self._names: dict[str, Path] = {}
+
+    def take(
+        self, paths: Iterable[Path], others: list[Path] | None = None, listed: Collection[Path] = (), late: bool = False
+    ) -> list[Source]:
+        """Every picture at and below the paths that no call before has found; see find.
+
+        Args:
+            paths, others, listed: as there.
+            late: whether the scan runs already and the paths come from what happens on the disk: whatever is gone by now cannot be
+                read, and what a scan writes into the output folder is none of its pictures, though it is named.
+        """
+        made: list[Source] = []
+        chosen, names = self.chosen, self._names
+        for path in paths:
+            if late and self.avoid is not None and real(path).is_relative_to(self.avoid):
                 continue
-            if here.excludes(source.name) if sealed else not here.takes(source.name, named=not whole):
-                continue
-            file = real(source.path)
-            if file in found:
-                continue
-            if source.name in names:
-                # Two scanned folders with the same file name below: tell them apart by their own folders' names.
-                typed, whole_name = source.path.as_posix(), _name(file, Path(file.anchor))
-                climbs = source.path.is_absolute() or ".." in source.path.parts
-                source = Source(source.path, whole_name if climbs or typed in names else typed)
+            gone = late or (path in listed and path.suffix.lower() in PICTURE_SUFFIXES)
+            if not gone and not os.path.lexists(path):
+                raise InputError(f"{path}: no such file or folder; wanted a picture or a folder of pictures")
+            whole = os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where it may not look
+            passed: list[Source] = []
+            here = chosen.below(path) if whole else chosen
+            for source in _walk(path, self.avoid, passed) if whole else [Source(path, _name(path, path.parent))]:
+                # A folder among them is one that cannot be read: nobody knows whether what is to be included is in there.
+                sealed = whole and os.path.isdir(source.path)  # noqa: PTH112
+                if chosen.refuses(source.path):
+                    continue
+                if here.excludes(source.name) if sealed else not here.takes(source.name, named=not whole):
+                    continue
+                file = real(source.path)
+                if file in self._found:
+                    continue
                 if source.name in names:
-                    raise InputError(f"{source.path} and {names[source.name]} would write the same output files; scan them apart")
-            found[file] = source
-            names[source.name] = source.path
-        if others is not None:
-            others += [source.path for source in passed if here.takes(source.name)]
-    return list(found.values())
+                    # Two scanned folders with the same file name below: tell them apart by their own folders' names.
+                    typed, whole_name = source.path.as_posix(), _name(file, Path(file.anchor))
+                    climbs = source.path.is_absolute() or ".." in source.path.parts
+                    source = Source(source.path, whole_name if climbs or typed in names else typed)
+                    if source.name in names:
+                        raise InputError(
+                            f"{source.path} and {names[source.name]} would write the same output files; scan them apart"
+                        )
+                self._found.add(file)
+                names[source.name] = source.path
+                made.append(source)
+            if others is not None:
+                others += [source.path for source in passed if here.takes(source.name)]
+        return made
 
 
 def find_all(pictures: Iterable[str | os.PathLike[str] | bytes | bytearray | memoryview]) -> list[Source]:

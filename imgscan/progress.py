@@ -17,19 +17,29 @@ class Bar(Protocol):
     def advance(self, note: str = "", by: int = 1) -> None:
         """`by` units further; `note` is shown behind the bar."""
 
+    def expect(self, more: int) -> None:
+        """So many units more than was said."""
+
 
 class _Silent:
     def advance(self, note: str = "", by: int = 1) -> None:
+        pass
+
+    def expect(self, more: int) -> None:
         pass
 
 
 class _Rich:
     def __init__(self, progress: Progress, total: int, title: str) -> None:
         self._progress = progress
-        self._task = progress.add_task(title, total=total, note="")
+        self._task, self._total = progress.add_task(title, total=total, note=""), total
 
     def advance(self, note: str = "", by: int = 1) -> None:
         self._progress.update(self._task, advance=by, note=note)
+
+    def expect(self, more: int) -> None:
+        self._total += more
+        self._progress.update(self._task, total=self._total)
 
 
 @contextmanager

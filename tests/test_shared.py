@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from imgscan import pipeline, stages
+from imgscan.datasets.sets import read_set
 from imgscan.decode import decode
 from imgscan.evaluation.contestants import Contestant, ModelOptions, of_model
-from imgscan.evaluation.measure import UNATTACKED, Question, Task, measure, read_set
+from imgscan.evaluation.measure import UNATTACKED, Question, Task, measure
 from imgscan.evaluation.protocols import find_protocol
 from imgscan.prepare import InputPlan
 from imgscan.records import Assessed, Picture, Source

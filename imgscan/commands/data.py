@@ -27,7 +27,8 @@ def list_command() -> ExitCode:
         f"synth\tforgeries made on the fly from your own photographs: {', '.join(KINDS)}\n\tendless\n\tlicence: your photographs'"
     )
     print("\tfrom: --data-root DIR; to disk: imgscan data synth")
-    print("\nAlso: a folder with images/ and masks/ (or Tp/ and Gt/); lists of IMDLBenCo, ForensicHub, CAT-Net, MVSS-Net, FOCAL.")
+    print("\nAlso: a folder with images/ and masks/ (or Tp/ and Gt/); lists of IMDLBenCo, ForensicHub, CAT-Net, MVSS-Net, FOCAL,")
+    print("CFLNet; imgscan data export writes such lists.")
     return ExitCode.CLEAN
 
 

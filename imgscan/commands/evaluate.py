@@ -17,6 +17,7 @@ from imgscan.datasets import DATASETS
 from imgscan.datasets.doctor import check
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.resolve import Wanted
+from imgscan.datasets.sets import names_below, read_set
 from imgscan.datasets.trees import is_generic
 from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError
@@ -31,8 +32,6 @@ from imgscan.evaluation.measure import (
     Task,
     entry_sha256,
     measure,
-    names_below,
-    read_set,
     set_sha256,
 )
 from imgscan.evaluation.protocols import Protocol, find_protocol

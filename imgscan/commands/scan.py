@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from imgscan.alike.batch import Batch
 from imgscan.alike.pictures import earlier_in
+from imgscan.arrivals import Arrivals
 from imgscan.baseline import read_baseline
 from imgscan.commands.scan_options import ScanOptions, gates_of, measured_sides
 from imgscan.commands.scan_run import run
 from imgscan.errors import ExitCode, InputError
-from imgscan.find import FROM_STDIN, Filter, can_be_made, find, holds_scan, read_list, real
+from imgscan.find import FROM_STDIN, Filter, Finder, can_be_made, find, holds_scan, read_list, real
 from imgscan.judge import least_score
 from imgscan.licences import check_usable, licence_facts
 from imgscan.printable import say
@@ -29,9 +30,13 @@ STDIN = Path("-")  # one picture on standard input
 def scan_command(options: ScanOptions) -> ExitCode:
     """Everything the flags ask for, checked before torch is loaded and before anything is written."""
     out = options.out
-    listed = _listed(options)
     dashes = sum(Path(word) == STDIN for word in sys.argv if word != "-")  # ./- is a file of that name; as Paths they are the same
     from_stdin = options.paths.count(STDIN) > dashes
+    if from_stdin and options.files_from == "-":
+        raise InputError("- and --files-from - both read standard input; wanted one of them")
+    arrivals = Arrivals(options.zero) if options.files_from == "-" else None
+    listed = _listed(options) if arrivals is None else arrivals.at_once()
+    late = arrivals is not None and not arrivals.ended
     paths = [*options.paths, *listed]
     if not paths and options.files_from is None:
         raise InputError("nothing to scan: give pictures, folders, or --files-from FILE")
@@ -50,14 +55,15 @@ def scan_command(options: ScanOptions) -> ExitCode:
     batch = Batch(earlier_in(options.earlier), options.parts)
     others: list[Path] = []
     files = [*(path for path in options.paths if path != STDIN or dashes), *listed]
-    sources = find(files, out, options.chosen, others, set(listed) - set(options.paths))
+    finder = Finder(out, options.chosen)
+    if late:  # they come from what happens on the disk: see Finder
+        sources = finder.take(files[: len(files) - len(listed)], others) + finder.take(listed, others, late=True)
+    else:
+        sources = finder.take(files, others, set(listed) - set(options.paths))
     _refuse_hidden(out, paths, options.chosen)
     if from_stdin:
-        sources.append(_from_stdin(options, sources))
-    taken = {real(source.path) for source in sources}
-    for path in options.outputs:
-        if real(path) in taken:
-            raise InputError(f"-o {path}: is one of the scanned pictures; wanted another file")
+        sources.append(_from_stdin(sources))
+    _keep_pictures(options.outputs, sources)
     chosen = find_model(options.model, options.compat)
     check_usable(chosen.cards, options.accept_licence)
     check_side(chosen, options.side)
@@ -88,7 +94,7 @@ def scan_command(options: ScanOptions) -> ExitCode:
     passed_over = [str(path) for path in others]
     if passed_over:
         say(f"imgscan: {passed_over_text(passed_over)}")
-    if not sources:
+    if not sources and not late:
         say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths)) or options.files_from}")
     if not chosen.points:
         say(f"imgscan: {chosen.name} has no measured operating points: scores only, and no findings without --fail-on SCORE")
@@ -104,7 +110,31 @@ def scan_command(options: ScanOptions) -> ExitCode:
             say(f"imgscan: weights {name}: no commercial use ({facts['licence']}); accepted by you")
     for remark in baseline.remarks:
         say(f"imgscan: {options.baseline}: {remark}")
-    return run(options, sources, passed_over, chosen, scanner, gates, batch, printed)
+    later = _later(arrivals, finder, options) if arrivals is not None and late else ()
+    return run(options, sources, later, passed_over, chosen, scanner, gates, batch, printed)
+
+
+def _later(arrivals: Arrivals, finder: Finder, options: ScanOptions) -> Iterator[list[Source]]:
+    """The pictures that come while the scan runs, round by round."""
+    from imgscan.store import check_out
+
+    for paths in arrivals.rounds():
+        others: list[Path] = []
+        sources = finder.take(paths, others, late=True)
+        _keep_pictures(options.outputs, sources)
+        check_out(options.out, sources)
+        if others:
+            say(f"imgscan: {passed_over_text([str(path) for path in others])}")
+        if sources:
+            yield sources
+
+
+def _keep_pictures(outputs: Sequence[Path], sources: Sequence[Source]) -> None:
+    """Refuse a report that would be written over a picture."""
+    taken = {real(source.path) for source in sources}
+    for path in outputs:
+        if real(path) in taken:
+            raise InputError(f"-o {path}: is one of the scanned pictures; wanted another file")
 
 
 def _refuse_hidden(out: Path, paths: Sequence[Path], chosen: Filter) -> None:
@@ -121,21 +151,17 @@ def _refuse_hidden(out: Path, paths: Sequence[Path], chosen: Filter) -> None:
         )
 
 
-def _from_stdin(options: ScanOptions, others: Sequence[Source]) -> Source:
+def _from_stdin(others: Sequence[Source]) -> Source:
     """The picture on standard input."""
-    if options.files_from == "-":
-        raise InputError("- and --files-from - both read standard input; wanted one of them")
     if any(source.name == "stdin" for source in others):
         raise InputError("- is called stdin in the output, as a scanned picture is; scan them apart")
     return Source(Path(FROM_STDIN), "stdin", sys.stdin.buffer.read())
 
 
 def _listed(options: ScanOptions) -> list[Path]:
-    """The paths of --files-from."""
+    """The paths of a file of --files-from."""
     if options.files_from is None:
         return []
-    if options.files_from == "-":
-        return read_list(sys.stdin.buffer.read(), options.zero)
     try:
         return read_list(Path(options.files_from).read_bytes(), options.zero)
     except OSError as error:

@@ -6,12 +6,13 @@ import os
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ BACKLOG = 8  # results whose files are still being written, before the scan has 
 def run(
     options: ScanOptions,
     sources: Sequence[Source],
+    later: Iterable[Sequence[Source]],
     passed_over: Sequence[str],
     model: Model,
     scanner: Scanner,
@@ -54,7 +56,13 @@ def run(
     batch: Batch,
     printed: Format | None,
 ) -> ExitCode:
-    """Scan, write, tell: what was found before is taken from there."""
+    """Scan, write, tell: what was found before is taken from there.
+
+    Args:
+        options, passed_over, model, scanner, gates, batch, printed: what was asked for, and what is ready for it.
+        sources: the pictures that are known.
+        later: those that come while the scan runs, round by round; the next is asked for when everything before is told.
+    """
     from imgscan.features_file import FeaturesFile, retire
     from imgscan.pipeline import network_rate
     from imgscan.resume import Journal
@@ -86,6 +94,7 @@ def run(
         digests = "+".join(weights.values())
         features = FeaturesFile(out, key=key, model=model.name, weights=digests) if options.features else None
         earlier = journal.find(sources, features, scanner.jobs)
+        gone_through = _Rounds(list(sources), len(earlier))
         with (
             Store(out, features=features) as store,
             JsonLines(out / "results.jsonl") as lines,
@@ -109,7 +118,9 @@ def run(
             complete = False
             code = ExitCode.INCOMPLETE
             try:
-                for made in results(sources, earlier, scanner, store):
+                first = results(sources, earlier, scanner, store)
+                find_earlier = partial(journal.find, features=features, threads=scanner.jobs)
+                for made in chain(first, gone_through.results(later, find_earlier, scanner, store, progress)):
                     line = tally.add(made, gates.fail_on, gates.report_from, gates.baseline.known, gates.baseline.reviews)
                     batch.add(line)
                     journal.append(line)
@@ -118,7 +129,7 @@ def run(
                     lines.write(line)
                     _tell(line, quiet=printed is not None, options=options)
                     progress.advance(f"{tally.flagged} flagged")
-                batch.finish(sources, scanner.jobs, partial(_compared, progress, tally))
+                batch.finish(gone_through.sources, scanner.jobs, partial(_compared, progress, tally))
                 store.finish()
                 complete = True
                 code = _exit_code(tally, exit_zero=options.exit_zero, most=gates.unreadable)
@@ -147,7 +158,7 @@ def run(
             say(row)
     for row in (*alike_texts(record, each=options.verbose), *parts_texts(record, each=options.verbose)):
         say(row)
-    say(summary_text(tally, seconds, str(out), len(earlier), least_score(gates.report_from, model.points) <= 1))
+    say(summary_text(tally, seconds, str(out), gone_through.reused, least_score(gates.report_from, model.points) <= 1))
     if not gates.unreadable.allows(tally.skipped, tally.pictures):
         many = f"{tally.skipped} of {tally.pictures} pictures could not be assessed"
         say(f"imgscan: {many}, more than --max-unreadable {gates.unreadable.said}: the scan is not complete")
@@ -180,12 +191,24 @@ def _drop_reports(options: ScanOptions) -> None:
                 path.unlink()
 
 
-def results(sources: Sequence[Source], earlier: Mapping[int, Line], scanner: Scanner, store: Store) -> Iterator[Line]:
-    """A result line per source, in their order, each when its files are on disk."""
+def results(
+    sources: Sequence[Source],
+    earlier: Mapping[int, Line],
+    scanner: Scanner,
+    store: Store,
+    names: Mapping[str, int] | None = None,
+) -> Iterator[Line]:
+    """A result line per source, in their order, each when its files are on disk.
+
+    Args:
+        sources, scanner, store: what is scanned, by whom, and where its files go.
+        earlier: number of a source -> its line of an earlier scan.
+        names: how many pictures of the scan so far have a name, in lower case; None: these are all.
+    """
     from imgscan.pipeline import scan
 
     computed = scan([source for number, source in enumerate(sources) if number not in earlier], scanner)
-    alike = Counter(source.name.casefold() for source in sources)
+    alike = Counter(source.name.casefold() for source in sources) if names is None else names
     waiting: deque[tuple[Assessed | Skipped | Line, Future[dict[str, str]] | None]] = deque()
     for number in range(len(sources)):
         item = earlier[number] if number in earlier else next(computed)
@@ -197,6 +220,37 @@ def results(sources: Sequence[Source], earlier: Mapping[int, Line], scanner: Sca
             yield _line(*waiting.popleft())
     while waiting:
         yield _line(*waiting.popleft())
+
+
+@dataclass
+class _Rounds:
+    """The pictures that a scan has come to, while further ones come."""
+
+    sources: list[Source]
+    reused: int  # of them, whose results are those of an earlier scan
+
+    def results(
+        self,
+        later: Iterable[Sequence[Source]],
+        find_earlier: Callable[[Sequence[Source]], dict[int, Line]],
+        scanner: Scanner,
+        store: Store,
+        progress: Bar,
+    ) -> Iterator[Line]:
+        """The result lines of each round that comes, all of them before the next one is asked for."""
+        names = Counter(source.name.casefold() for source in self.sources)
+        for sources in later:
+            progress.expect(len(sources))
+            earlier = find_earlier(sources)
+            names.update(source.name.casefold() for source in sources)
+            self.sources += sources
+            self.reused += len(earlier)
+            yield from results(sources, earlier, _for_few(scanner, len(sources) - len(earlier)), store, names)
+
+
+def _for_few(scanner: Scanner, pictures: int) -> Scanner:
+    """Beside a GPU every round starts processes anew: no more than it has pictures.  On the CPU `busy` sees to that."""
+    return scanner if scanner.device.type == "cpu" else replace(scanner, jobs=min(scanner.jobs, pictures))
 
 
 def _line(item: Assessed | Skipped | Line, written: Future[dict[str, str]] | None) -> Line:

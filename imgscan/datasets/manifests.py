@@ -33,7 +33,7 @@ from imgscan.errors import InputError, unknown
 from imgscan.find import PICTURE_SUFFIXES
 
 Row = tuple[str, str]  # image, mask ("": untouched)
-_UNTOUCHED = frozenset({"", "none", "negative"})
+UNTOUCHED = frozenset({"", "none", "negative"})  # what stands in place of a mask, in lower case
 _SUFFIXES = "|".join(sorted(suffix[1:] for suffix in PICTURE_SUFFIXES))
 _SPACED = re.compile(rf"(.+?\.(?:{_SUFFIXES}))\s+(None|.+?)(?:\s+(-?\d+))?", re.IGNORECASE)
 _MASKED = ("_0", "_fake")  # ends of stems that say forged, in lists without masks
@@ -82,7 +82,7 @@ def read_manifest(path: Path, roots: Sequence[Path] = (), source: str = "", with
 
 def _entry(row: Row, rule: MaskRule, places: Sequence[Path], source: str) -> Entry:
     image, mask = (text.strip() for text in row)
-    return Entry(_found(image, places), None if mask.lower() in _UNTOUCHED else _found(mask, places), rule, source)
+    return Entry(_found(image, places), None if mask.lower() in UNTOUCHED else _found(mask, places), rule, source)
 
 
 def _found(name: str, places: Sequence[Path]) -> Path:
@@ -130,7 +130,7 @@ def _forensichub_mask(path: Path, number: int, item: dict[str, Any]) -> str:
 
 def _check_mask(path: Path, where: str, image: str, mask: str, label: str) -> None:
     """A picture that is forged by its label must not pass for an untouched one."""
-    if mask.strip().lower() in _UNTOUCHED:
+    if mask.strip().lower() in UNTOUCHED:
         raise InputError(
             f"{path}: {where}, {image}, has label {label} and no mask; a picture forged as a whole is no localization: remove it"
         )

@@ -56,6 +56,8 @@ def test_a_fusion_is_completed_part_by_part() -> None:
         ("imgscan models export ncl --format t", ["torchscript"]),
         ("imgscan models import focal-h", ["focal-hrnet"]),
         ("imgscan data synth --kind r", ["removal"]),
+        ("imgscan data export --format f", ["focal", "forensichub"]),
+        ("imgscan data export --split t", ["train", "test"]),
         ("imgscan bench cl", ["clusterings"]),
         ("imgscan evaluate --compat o", ["official"]),
         ("imgscan evaluate --beyond sh", ["shrink"]),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from imgscan.commands.calibrate import AS_IS, DECIDED, LEVEL_RATES, _show, threshold, threshold_of_forms, thresholds
 from imgscan.datasets.entries import Entry
+from imgscan.datasets.sets import names_below, read_set
 from imgscan.decode import decode
 from imgscan.detectors import DETECTORS
 from imgscan.errors import InputError
@@ -27,7 +28,7 @@ from imgscan.evaluation.contestants import (
     of_model,
     of_scanner,
 )
-from imgscan.evaluation.measure import UNATTACKED, PictureScores, Question, Task, measure, names_below, read_set, region_means
+from imgscan.evaluation.measure import UNATTACKED, PictureScores, Question, Task, measure, region_means
 from imgscan.evaluation.protocols import PROTOCOLS, Protocol
 from imgscan.evaluation.summary import summarise
 from imgscan.evaluation.tables import localization_table

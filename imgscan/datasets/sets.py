@@ -1,0 +1,80 @@
+"""What `--data` of `imgscan evaluate` names, into entries: what is measured, as against what is trained on (resolve.py)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from imgscan.datasets import DATASETS, data_set
+from imgscan.datasets.entries import Entry
+from imgscan.datasets.resolve import Wanted, parse, resolve
+from imgscan.datasets.trees import any_stem, is_generic, subfolders
+from imgscan.errors import InputError
+from imgscan.find import find, real
+
+HALVES = ("images", "masks", "mask", "tp", "gt", "groundtruth", "ground_truth", "ground truth")
+"""Folders, in lower case, beside which others belong: of pictures that were forged, or of their masks."""
+
+
+def read_set(text: str, roots: Sequence[Path] = (), split: Wanted | None = None) -> list[Entry]:
+    """What --data names: a data set's test split, a folder with images/ and masks/, a folder of untouched pictures, or a list.
+
+    A name of DATASETS is that set, as in training, though a folder be called so; ./name is the folder.
+
+    Args:
+        text: what --data says.
+        roots: where named sets are.
+        split: of a folder or list; None: all of it.  Of a named set that zero-shot tests use all of, too; None: its test split.
+
+    Raises:
+        InputError: nothing of that name, half a layout, or no pictures.
+    """
+    root = Path(text)
+    if text in DATASETS or not root.is_dir():
+        if len(parse(text)) > 1 or (text not in DATASETS and not root.is_file() and "*" in text):
+            raise InputError(f"--data {text}: + and * are for training; wanted one --data for each set that is measured")
+        is_list = text not in DATASETS and root.is_file()
+        usual: Wanted = "all" if is_list else "test"
+        may_choose = is_list or (text in DATASETS and data_set(text).INFO.whole)
+        return resolve(text, roots, split or usual if may_choose else usual)
+    if is_generic(root):
+        entries = resolve(text, roots, split or "all")
+        missing = [(entry.image, entry.mask) for entry in entries if entry.mask is not None and not entry.mask.exists()]
+        if missing:
+            image, mask = missing[0]
+            raise InputError(f"{image}: no mask with this stem in {mask.parent} ({len(missing)} such pictures)")
+        return entries
+    sources = find([root])
+    if not sources:
+        raise InputError(f"{root}: no pictures; wanted images/ and masks/, or a folder of untouched pictures")
+    half = _half_of_a_set(root, [source.path for source in sources])
+    if half is not None:  # its masks would be measured as pictures that nobody touched, and its forgeries too
+        raise InputError(
+            f"{root}: {half}, but no pictures in images/ with masks/ beside, nor in Tp/ with Gt/; wanted these, a --data for each "
+            "set, the name of a data set (imgscan data list) with --data-root, or a folder of untouched pictures"
+        )
+    return [Entry(source.path, None) for source in sources]
+
+
+def _half_of_a_set(root: Path, pictures: Sequence[Path]) -> str | None:
+    """What tells that pictures below a folder are forgeries or masks, and not untouched; None: nothing."""
+    if root.name.lower() in HALVES and any(is_generic(one) for one in (root.parent, real(root).parent)):
+        return "is itself a half of the set in the folder above"
+    for folder in (root, *sorted({folder for one in pictures for folder in one.parents if root in folder.parents})):
+        if (half := next((one for one in subfolders(folder) if one.name.lower() in HALVES), None)) is not None:
+            return f"has {half.relative_to(root)}/"
+    there = {one.with_suffix("") for one in pictures}
+    for one in sorted(there):
+        for stem in any_stem(one.name)[1:]:
+            if one.with_name(stem) in there:
+                return f"has {one.with_name(stem).relative_to(root)}, a mask beside its picture"
+    return None
+
+
+def names_below(entries: Sequence[Entry]) -> list[str]:
+    """What each picture is called below the folder that holds them all."""
+    if len(entries) < 2:
+        return [entry.image.name for entry in entries]
+    root = Path(os.path.commonpath([entry.image.absolute().parent for entry in entries]))
+    return [entry.image.absolute().relative_to(root).as_posix() for entry in entries]
