@@ -29,9 +29,13 @@ _Pixels = npt.NDArray[np.uint8]
 
 
 def _tall(small: Mapping[str, _Pixels]) -> _Pixels:
-    """832 x 160: a splice above three views of one photograph, none of which is a copy of another that is looked for."""
+    """832 x 160: a splice between views of one photograph, of which one is a copy of another.
+
+    Tiles of 448 pixels, as most cards want them, meet in the middle of the splice.
+    """
     photograph = small["untouched.jpg"]
-    return np.concatenate([small["spliced.jpg"], photograph, photograph[::-1], photograph[:, ::-1]])[:, :160]
+    views = np.concatenate([small["spliced.jpg"], photograph, photograph[::-1], photograph[:, ::-1]])
+    return np.roll(views, 312, 0)[:, :160]
 
 
 def _framed(small: Mapping[str, _Pixels]) -> _Pixels:

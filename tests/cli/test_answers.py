@@ -126,7 +126,7 @@ def test_another_way_of_tiling_of_cutting_frames_and_of_clustering_is_noticed(mo
     (tiled,) = named(extract, "_ramp", torch.ones)  # tiles count the same up to their border
     assert "float32: tall: " in tiled
     (framed,) = named(frame, "BLURRED", 10)
-    assert "float32: framed: 24 32 134 139 of 171 x 176 pixels, judged, recorded 16 24 139 147 of 171 x 176 pixels" in framed
+    assert "float32: framed: 24 32 131 139 of 171 x 176 pixels, judged, recorded 16 24 139 147 of 171 x 176 pixels" in framed
     clustered = named(CLUSTERINGS, "hdbscan", CLUSTERINGS["kmeans"])
     assert clustered
     assert all(re.search(r"float32: [a-z.]+ --cluster hdbscan: ", line) for line in clustered)
