@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from imgscan.answers import EXACT, ROUNDED, Answer, Answers, Distance, _log_odds, decided_otherwise, distance
+from imgscan import extract, frame
+from imgscan.answers import EXACT, ROUNDED, Answer, Answers, Distance, _log_odds, ask, decided_otherwise, distance
 from imgscan.answers_file import NAME, Recorded, read_answers, write_answers
 from imgscan.answers_pictures import CLUSTERED, pictures
+from imgscan.cluster import CLUSTERINGS
 from imgscan.errors import InputError
 from imgscan.judge import DEFAULT
+from imgscan.weights import find_model
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "answers"
 
@@ -163,6 +167,31 @@ def test_what_is_asked_goes_through_tiles_frames_and_clusters() -> None:
         asked = {picture for picture in one.pictures if "--cluster" in picture}
         wanted = any("--cluster hdbscan" in level for level in one.thresholds)
         assert asked == ({f"{picture} --cluster hdbscan" for picture in CLUSTERED} if wanted else set()), name
+
+
+def test_another_way_of_tiling_of_cutting_frames_and_of_clustering_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the small pictures went through them: only what does is named."""
+    model = find_model("focal-vit@open")
+    recorded = read_answers(SHIPPED / NAME).models[model.name]
+
+    def drifted(picture: str) -> tuple[str, ...]:
+        shown = [one for one in pictures() if one.source.name == picture]
+        now = ask(model, shown, torch.device("cpu"), exactly=True)["float32"]
+        was = replace(recorded, pictures={name: recorded.pictures[name] for name in now.pictures})
+        return distance(was, now, EXACT).drifted
+
+    with monkeypatch.context() as patched:
+        patched.setattr(extract, "_ramp", torch.ones)  # tiles count as much at their border as in their middle
+        (said,) = drifted("tall")
+        assert said.startswith("tall: ")
+    with monkeypatch.context() as patched:
+        patched.setattr(frame, "BLURRED", 10)
+        (said,) = drifted("framed")
+        assert said == "framed: 24 32 131 139 of 171 x 176 pixels, judged, recorded 16 24 139 147 of 171 x 176 pixels, judged"
+    with monkeypatch.context() as patched:
+        patched.setitem(CLUSTERINGS, "hdbscan", CLUSTERINGS["kmeans"])
+        (said,) = drifted("lossless.webp")
+        assert said.startswith("lossless.webp --cluster hdbscan: ")
 
 
 def test_what_ships_is_small_and_is_what_was_recorded() -> None:

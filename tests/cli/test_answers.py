@@ -8,16 +8,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from imgscan import extract, frame
 from imgscan.answers_file import Recorded, read_answers, write_answers
 from imgscan.cli import app
-from imgscan.cluster import CLUSTERINGS
 from imgscan.detectors import adq, copy_move, double_quantisation, small_copies
 from imgscan.errors import ExitCode
 from imgscan.networks import load_state, save_state
@@ -108,28 +105,6 @@ def test_another_constant_of_a_detector_is_noticed(
     assert done.exit_code == ExitCode.FINDINGS
     assert re.search(f"{name}, float32: .*recorded", done.stderr)
     assert "the code, a package or the device computes otherwise" in done.stderr
-
-
-def test_another_way_of_tiling_of_cutting_frames_and_of_clustering_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of the small pictures went through them: only what does is named."""
-
-    def named(place: Any, name: str, value: object) -> list[str]:
-        with monkeypatch.context() as patched:
-            if isinstance(place, dict):
-                patched.setitem(place, name, value)
-            else:
-                patched.setattr(place, name, value)
-            done = verify("focal-vit@open")
-        assert done.exit_code == ExitCode.FINDINGS, done.output
-        return [line for line in done.stderr.splitlines() if "focal-vit@open, float32: " in line]
-
-    (tiled,) = named(extract, "_ramp", torch.ones)  # tiles count the same up to their border
-    assert "float32: tall: " in tiled
-    (framed,) = named(frame, "BLURRED", 10)
-    assert "float32: framed: 24 32 131 139 of 171 x 176 pixels, judged, recorded 16 24 139 147 of 171 x 176 pixels" in framed
-    clustered = named(CLUSTERINGS, "hdbscan", CLUSTERINGS["kmeans"])
-    assert clustered
-    assert all(re.search(r"float32: [a-z.]+ --cluster hdbscan: ", line) for line in clustered)
 
 
 def test_answers_about_fewer_pictures_are_compared_as_far_as_they_go(tmp_path: Path) -> None:
