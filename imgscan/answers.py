@@ -1,7 +1,8 @@
 """Answers: what a model says of the small pictures that ship, and how far that is from what was recorded; the drift check.
 
-weights/answers/ holds the pictures, and in answers.json what the models that ship say of them.  Where weights, thresholds,
-settings, code, packages or arithmetic are others than they were, answers are.
+weights/answers/ holds the pictures, and in answers.json what the models that ship say of them, of two more that are made of them,
+and of some once more with --cluster hdbscan.  Where weights, thresholds, settings, code, packages or arithmetic are others than
+they were, answers are.
 """
 
 from __future__ import annotations
@@ -19,17 +20,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from imgscan.decode import decode
-from imgscan.errors import WeightsError, WorkerError
-from imgscan.find import find
+from imgscan.answers_pictures import CLUSTERED
+from imgscan.errors import WorkerError
 from imgscan.pipeline import examine
-from imgscan.places import weights_folder
-from imgscan.records import Assessed, Picture
+from imgscan.records import Assessed, Box, Picture
 from imgscan.scanner import Scanner, build_scanner
 from imgscan.shared import Shared
 from imgscan.weights import Model
 
-FOLDER = "answers"  # of the weights that ship
+CLUSTERING = "hdbscan"  # the one that cards have thresholds for, beside those of mask heads
 CELL = 32  # pixels a side of the cells of a map
 SURE = 1e-3  # what is nearer to 0 or 1 counts as that far from it: there rounding is large in odds
 DIGITS = 1.01e-4  # scores have four digits
@@ -46,6 +45,7 @@ class Answer:
     size: tuple[int, int]  # height, width, pixels
     mask: str  # what is marked, eight pixels a byte; compressed, in base64
     map: str  # mean probability of every CELL x CELL pixels, in 65535ths as two bytes, the lower first; likewise
+    inside: Box | None = None  # what was looked at, within a frame; None: all
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Answers:
     weights: dict[str, str]  # name -> SHA-256
     thresholds: dict[str, float]  # level, or "level with --cluster NAME" -> score
     settings: dict[str, Any]  # "localize.peak" -> value
-    pictures: dict[str, Answer]
+    pictures: dict[str, Answer]  # by its name, or "name --cluster METHOD"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class Tolerance:
 
 # Measured against float32 on AVX-512, on most of these pictures and eight like them.  In float32 on AVX2 no number differs by 1e-4.
 # In bf16, with AMX or with AVX-512 alone, the strength of a weak region differs by 0.117 nats at most, a score by 0.054, the
-# probability of a cell of 16 pixels by 0.008, and the IoU of masks is 0.995 or more.  Of 80 tensors of focal-vit, focal-hrnet and
+# probability of a cell of 16 pixels by 0.008, and the IoU of masks is 0.995 or more; of what is tiled, framed or clustered 0.023
+# nats, 0.006 of a cell of 32 pixels, and 0.989 (clusters; with AMX).  Of 80 tensors of focal-vit, focal-hrnet and
 # ncl, each times 1.1 by itself, float32's bounds notice 70; many of these change less than bf16 rounds, hence both.
 EXACT = Tolerance(odds=0.02, map=0.001, iou=0.99)
 ROUNDED = Tolerance(odds=0.25, map=0.02, iou=0.97)
@@ -83,16 +84,6 @@ class Distance:
     score: float  # the largest difference of two scores
     iou: float  # the least of two masks
     drifted: tuple[str, ...]  # a sentence per picture that is farther off than may be
-
-
-def pictures() -> list[Picture]:
-    """The small pictures that ship, decoded; WeightsError where they are not there, or broken."""
-    folder = weights_folder() / FOLDER
-    decoded = [decode(source) for source in find([folder])] if folder.is_dir() else []
-    whole = [one for one in decoded if isinstance(one, Picture)]
-    if len(whole) < max(1, len(decoded)):
-        raise WeightsError(f"{folder}: the pictures that ship with imgscan are not there, or broken; reinstall imgscan")
-    return whole
 
 
 def pixels_sha256(picture: Picture) -> str:
@@ -117,36 +108,55 @@ def ask(model: Model, shown: Sequence[Picture], device: torch.device, *, exactly
     scanners = {"float32": build(amp=False)}
     if not exactly and model.cards and (usual := build()).amp:
         scanners["bf16"] = usual
+    clustered: dict[str, Scanner] = {}
+    if any(point.cluster == CLUSTERING for point in model.measured):
+        other = model.with_clustering(CLUSTERING, None)
+        again = partial(build_scanner, other, device=device, jobs=0, spares=True, shared=scanners["float32"].shared)
+        clustered = {precision: again(amp=scanner.amp) for precision, scanner in scanners.items()}
     said: dict[str, dict[str, Answer]] = {precision: {} for precision in scanners}
     for picture in shown:  # one after the other: what finders say of it is shared
+        name = picture.source.name
         for precision, scanner in scanners.items():
-            for item in examine([picture], scanner):
-                if not isinstance(item, Assessed):
-                    raise WorkerError(f"{item.source.name}: {item.reason}")
-                said[precision][picture.source.name] = _answer(item)
-    return {precision: _answers(model, scanner, said[precision]) for precision, scanner in scanners.items()}
+            said[precision][name] = _answer(picture, scanner)
+            if clustered and name in CLUSTERED:
+                said[precision][f"{name} --cluster {CLUSTERING}"] = _answer(picture, clustered[precision])
+    return {
+        precision: _answers(model, scanner, clustered.get(precision), said[precision]) for precision, scanner in scanners.items()
+    }
 
 
-def _answers(model: Model, scanner: Scanner, said: dict[str, Answer]) -> Answers:
-    parts = {"clustering": asdict(scanner.clustering), "localize": asdict(scanner.localizing), "fuse": asdict(scanner.fusing)}
-    parts |= {f"{card.full_name} input": asdict(plan) for card, plan in zip(model.cards, scanner.plans, strict=True)}
-    for threshold in ("strength", "beside"):
-        del parts["localize"][threshold]
+def _answers(model: Model, scanner: Scanner, clustered: Scanner | None, said: dict[str, Answer]) -> Answers:
+    settings = _settings(model, scanner)
+    if clustered is not None:
+        others = {name: value for name, value in _settings(model, clustered).items() if value != settings[name]}
+        settings |= {f"{name} with --cluster {CLUSTERING}": value for name, value in others.items()}
     return Answers(
         weights={card.full_name: card.sha256 for card in model.cards},
         thresholds={
             point.level + (f" with --cluster {point.cluster}" if point.cluster else ""): point.score for point in model.measured
         },
-        settings={
-            f"{part}.{key}": list(value) if isinstance(value, tuple) else value  # as JSON has it
-            for part, table in parts.items()
-            for key, value in table.items()
-        },
+        settings=settings,
         pictures=said,
     )
 
 
-def _answer(item: Assessed) -> Answer:
+def _settings(model: Model, scanner: Scanner) -> dict[str, Any]:
+    """Everything that decides an answer but weights and thresholds, by its name."""
+    parts = {"clustering": asdict(scanner.clustering), "localize": asdict(scanner.localizing), "fuse": asdict(scanner.fusing)}
+    parts |= {f"{card.full_name} input": asdict(plan) for card, plan in zip(model.cards, scanner.plans, strict=True)}
+    for threshold in ("strength", "beside"):
+        del parts["localize"][threshold]
+    return {
+        f"{part}.{key}": list(value) if isinstance(value, tuple) else value  # as JSON has it
+        for part, table in parts.items()
+        for key, value in table.items()
+    }
+
+
+def _answer(picture: Picture, scanner: Scanner) -> Answer:
+    (item,) = examine([picture], scanner)
+    if not isinstance(item, Assessed):
+        raise WorkerError(f"{item.source.name}: {item.reason}")
     height, width = item.mask.forged.shape
     rows, columns = -(-height // CELL), -(-width // CELL)
     padded = np.pad(item.mask.probability, ((0, rows * CELL - height), (0, columns * CELL - width)), mode="edge")
@@ -159,6 +169,7 @@ def _answer(item: Assessed) -> Answer:
         size=(height, width),
         mask=_packed(np.packbits(item.mask.forged)),
         map=_packed(np.rint(65535 * cells).astype("<u2")),
+        inside=item.finding.inside,
     )
 
 
@@ -214,9 +225,10 @@ def _short(value: Any) -> str:
 
 
 def distance(recorded: Answers, now: Answers, most: Tolerance) -> Distance:
-    """How far answers are from the recorded ones; both are of the same pictures."""
-    pairs = {name: (one, now.pictures[name]) for name, one in recorded.pictures.items()}
+    """How far answers are from the recorded ones; of what was not recorded none is."""
+    pairs = {name: (one, now.pictures[name]) for name, one in recorded.pictures.items() if name in now.pictures}
     drifted = {name: list(_drifts(*pair, most)) for name, pair in pairs.items()}
+    drifted |= {name: ["not asked, for there are no thresholds"] for name in recorded.pictures if name not in pairs}
     return Distance(
         score=max(abs(was.score - one.score) for was, one in pairs.values()),
         iou=min(_iou(*pair) for pair in pairs.values()),
@@ -226,7 +238,7 @@ def distance(recorded: Answers, now: Answers, most: Tolerance) -> Distance:
 
 def _drifts(was: Answer, now: Answer, most: Tolerance) -> Iterator[str]:
     """A clause for everything that is farther off than may be."""
-    if (was.withheld, was.size) != (now.withheld, now.size):
+    if (was.withheld, was.size, was.inside) != (now.withheld, now.size, now.inside):
         yield f"{_seen(now)}, recorded {_seen(was)}"
         return
     if now.level != was.level:
@@ -242,7 +254,10 @@ def _drifts(was: Answer, now: Answer, most: Tolerance) -> Iterator[str]:
 
 
 def _seen(answer: Answer) -> str:
-    return f"{answer.size[1]} x {answer.size[0]} pixels, " + ("not judged, for it looks drawn" if answer.withheld else "judged")
+    part = "" if answer.inside is None else f"{' '.join(map(str, answer.inside))} of "  # left top right bottom
+    return f"{part}{answer.size[1]} x {answer.size[0]} pixels, " + (
+        "not judged, for it looks drawn" if answer.withheld else "judged"
+    )
 
 
 def _near(was: float, now: float, odds: float) -> bool:

@@ -79,7 +79,7 @@ def read_answers(path: Path) -> Recorded:
     try:
         shown = {name: Shown(**one) for name, one in data["shown"].items()}
         models = {name: _answers(one) for name, one in data["models"].items()}
-        if any(one.pictures.keys() != shown.keys() for one in models.values()):
+        if any({name.split(" --cluster ")[0] for name in one.pictures} != shown.keys() for one in models.values()):
             raise ValueError("answers about other pictures than were shown")
         return Recorded(data["made"], shown, models)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
@@ -92,7 +92,8 @@ def _answers(table: dict[str, Any]) -> Answers:
 
 
 def _answer(table: dict[str, Any]) -> Answer:
-    one = Answer(**{**table, "size": tuple(table["size"])})
+    inside = table.get("inside")
+    one = Answer(**{**table, "size": tuple(table["size"]), "inside": None if inside is None else tuple(inside)})
     for name, kind in (("level", str), ("score", float), ("strongest", float), ("withheld", bool)):
         if problem := misfit(name, getattr(one, name), kind):
             raise ValueError(problem)

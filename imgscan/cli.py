@@ -131,7 +131,9 @@ def scan(
     exclude: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN", help="In folders, leave out what is like this, also folders; goes before --include; repeatable."
+            metavar="PATTERN",
+            help="In folders, leave out files and folders of which the name below the scanned folder is like this (old, "
+            "'old/*.jpg'); goes before --include; repeatable.",
         ),
     ] = None,
     force_exclude: Annotated[

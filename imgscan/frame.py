@@ -8,6 +8,7 @@ straight line: the sky over a roof and the white behind a thing that is for sale
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -29,15 +30,26 @@ BLURRED = 2  # pixels of what is within that scaling or saving mixed with the bo
 SMALLEST = 64  # pixels a side that are left
 LAYERS = 3  # borders within borders
 SAMPLED = 1_000  # pixels of a longer line, evenly spread, that are looked at
+AT_ONCE = 16_384  # pixels: of a strip as long as a tape each line by itself takes far longer, and more do not fit into a cache
 
 
 def plain_lines(lines: _Pixels) -> int:
     """How many of the first lines, L x N x 3, have the colour of the very first pixel."""
     colour = lines[0, 0].astype(np.int16)
-    for number, line in enumerate(lines):
-        if (np.abs(line - colour) > ALIKE).any():
-            return number
+    for first, some in _blocks(lines, 0):
+        differs = (np.abs(some - colour) > ALIKE).any((1, 2))
+        if differs.any():
+            return first + int(differs.argmax())
     return len(lines)
+
+
+def _blocks(lines: _Pixels, first: int) -> Iterator[tuple[int, npt.NDArray[np.int16]]]:
+    """The lines from one on, in blocks of more and more up to AT_ONCE, for most borders end soon: the number of each block's first
+    line, and the block."""
+    count, most = 1, max(1, AT_ONCE // lines.shape[1])
+    while first < len(lines):
+        yield first, lines[first : first + count].astype(np.int16)
+        first, count = first + count, min(2 * count, most)
 
 
 def within_frame(rgb: _Pixels) -> Box | None:
@@ -112,21 +124,34 @@ def _border(lines: _Pixels, plain: int, tall: float) -> int:
     """How many lines are border, of which so many at least are plain; 0: it ends in no straight line, or holds something large."""
     if not plain:
         return 0
-    unlike, faint = ([0.0] * 2 * RINGING for _ in range(2))  # shares of pixels far from the border's colour, and of those not of it
-    busy = 0  # lines in a row with much of another colour
-    for number in range(plain, len(lines)):
-        apart = np.abs(lines[number].astype(np.int16) - lines[0, 0]).max(-1)
-        unlike.append(float((apart > STEP).mean()))
-        faint.append(float((apart > ALIKE).mean()))
-        if unlike[-1] >= MOST:
-            return number if unlike[-1 - SLOPE] < UNEVEN else 0
-        busy = busy + 1 if unlike[-1] >= BUSY and faint[-1] <= MOST else 0
-        if busy > tall:
-            return 0
-        if min(faint[-RINGING:]) > MOST:  # something as light or as dark as the border, as a sky beside white
-            first = number + 1 - RINGING
-            return _faint_end(lines, first) if faint[-2 * RINGING] < UNEVEN else 0
+    before = 2 * RINGING  # lines of which the shares are kept; those of what is plain are 0
+    unlike, faint = np.zeros(before), np.zeros(before)  # shares of pixels far from the border's colour, and of those not of it
+    busy = near = 0  # lines in a row with much of another colour, and with little of the border's
+    for first, some in _blocks(lines, plain):
+        apart = np.abs(some - lines[0, 0]).max(-1)
+        unlike = np.concatenate([unlike[-before:], (apart > STEP).mean(1)])
+        faint = np.concatenate([faint[-before:], (apart > ALIKE).mean(1)])
+        ends = unlike[before:] >= MOST
+        much = _in_a_row((unlike[before:] >= BUSY) & (faint[before:] <= MOST), busy)
+        little = _in_a_row(faint[before:] > MOST, near)
+        found = ends | (much > tall) | (little >= RINGING)
+        if found.any():
+            at = int(found.argmax())
+            number, last = first + at, before + at
+            if ends[at]:
+                return number if unlike[last - SLOPE] < UNEVEN else 0
+            if much[at] > tall:
+                return 0
+            # Something as light or as dark as the border, as a sky beside white.
+            return _faint_end(lines, number + 1 - RINGING) if faint[last + 1 - before] < UNEVEN else 0
+        busy, near = int(much[-1]), int(little[-1])
     return 0
+
+
+def _in_a_row(flags: npt.NDArray[np.bool_], before: int) -> npt.NDArray[np.int64]:
+    """How many flags up to each are set in a row, of which so many are before the first."""
+    numbers = np.arange(len(flags))
+    return numbers - np.maximum.accumulate(np.where(flags, -1 - before, numbers))
 
 
 def _faint_end(lines: _Pixels, first: int) -> int:

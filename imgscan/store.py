@@ -24,6 +24,7 @@ from imgscan.features_file import FeaturesFile, is_complete
 from imgscan.find import holds_scan, real
 from imgscan.frame import cut
 from imgscan.jpeg import MOST_SIDE
+from imgscan.printable import as_cell
 from imgscan.records import Assessed, Box, Mask, Picture, Source
 
 _PALE = 112  # of 255; half of what there is comes on top
@@ -57,11 +58,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A CSV file that begins with the names of its columns; OutputError where it cannot be written."""
+    """A CSV file that begins with the names of its columns; OutputError where it cannot be written.
+
+    Names and other texts that a spreadsheet would take for a formula get an apostrophe in front (of_cell); numbers stay numbers.
+    """
     with replacing(path) as new, new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file)
         table.writerow(columns)
-        table.writerows(rows)
+        table.writerows([as_cell(str(one)) if isinstance(one, str | Path) else one for one in row] for row in rows)
 
 
 def settle(new: Path, path: Path, *, whole: bool, is_complete: Callable[[Path], bool]) -> None:

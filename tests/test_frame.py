@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
+from imgscan import frame
 from imgscan.decode import decode
 from imgscan.drawn import DRAWN, drawn
 from imgscan.extract import luma_of
-from imgscan.frame import cut, unframed, within_frame
+from imgscan.frame import AT_ONCE, cut, plain_lines, unframed, within_frame
 from imgscan.records import Picture, Source
 from tests.conftest import PHOTOS
 
@@ -188,3 +189,27 @@ def test_a_file_is_decoded_with_what_lies_within(tmp_path: Path) -> None:
     assert whole is not None
     assert np.array_equal(luma.values, whole.values[40:288, 40:328])
     assert np.array_equal(luma.table, whole.table)
+
+
+@pytest.mark.parametrize("most", [96, 5 * 96, AT_ONCE])
+def test_a_border_ends_where_it_does_however_many_lines_are_looked_at_at_once(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dot in every line but the first; then noise, 2 pixels from which and to the next block the picture begins."""
+    monkeypatch.setattr(frame, "AT_ONCE", most)
+    noise = np.random.default_rng(4).integers(0, 256, (100, 96, 3), np.uint8)
+    for lines in (*range(26, 66, 3), 1000):
+        border = np.full((lines, 96, 3), 200, np.uint8)
+        assert plain_lines(np.concatenate([border, noise])) == lines
+        border[1:, 20] = 0
+        top = -(-(lines + 2) // 8) * 8
+        assert within_frame(np.concatenate([border, noise])) == (0, top, 96, lines + 100)
+    assert plain_lines(np.full((700, 96, 3), 7, np.uint8)) == 700
+
+
+@pytest.mark.parametrize("most", [96, 7 * 96, AT_ONCE])
+def test_something_faint_counts_from_where_it_began(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """24 lines of nearly the border's colour, begun in one block and told in another, end it where they begin."""
+    monkeypatch.setattr(frame, "AT_ONCE", most)
+    noise = np.random.default_rng(5).integers(195, 206, (100, 96, 3), np.uint8)
+    for lines in range(50, 66):
+        border = np.full((lines, 96, 3), 190, np.uint8)
+        assert within_frame(np.concatenate([border, noise])) == (0, -(-(lines + 2) // 8) * 8, 96, lines + 100)

@@ -1,3 +1,4 @@
+import csv
 import hashlib
 import os
 import shutil
@@ -14,9 +15,10 @@ from PIL import Image
 from imgscan.errors import InputError, OutputError
 from imgscan.features_file import FeaturesFile
 from imgscan.judge import judge
+from imgscan.printable import as_cell, of_cell
 from imgscan.records import Assessed, Clusters, Features, Mask, Picture, Region, Source
 from imgscan.report.jsonl import result_line
-from imgscan.store import STRIP, Store, output_name, output_path, overlay, replacing, settle
+from imgscan.store import STRIP, Store, output_name, output_path, overlay, replacing, settle, write_rows
 
 
 def assessed(name: str = "a/b.jpg", orientation: int = 1) -> Assessed:
@@ -303,3 +305,16 @@ def test_folders_below_folders_are_cut(tmp_path: Path) -> None:
     assert all(path.parent == tmp_path / "masks" / "~deep" for path in paths)
     assert paths[0].name.startswith("a.jpg")
     assert paths[0] != output_path(tmp_path, "masks", deep[0].replace("d/", "e/", 1)), "the folders still tell them apart"
+
+
+def test_in_a_table_names_are_no_formulas_and_numbers_stay_numbers(tmp_path: Path) -> None:
+    """A file called =1+1|cmd.png was computed by whatever opened --csv of evaluate or calibrate."""
+    write_rows(tmp_path / "t.csv", ("picture", "score"), [("=1+1|cmd.png", -0.5), (Path("@a.png"), 1), ("b=c.png", None)])
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["picture", "score"], ["'=1+1|cmd.png", "-0.5"], ["'@a.png", "1"], ["b=c.png", ""]]
+
+
+@pytest.mark.parametrize("name", ["a.png", "=a.png", "'=a.png", "''-a", "'a.png", "'", "", "\ta", "a=b", "\uff1da"])
+def test_what_is_guarded_is_known_again(name: str) -> None:
+    assert of_cell(as_cell(name)) == name
+    assert not as_cell(name).startswith(("=", "-", "\t", "\uff1d"))

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from imgscan import DEFAULT_MODEL
-from imgscan.answers import FOLDER, TOLERANCES, Answers, ask, decided_otherwise, distance, pictures, pixels_sha256
+from imgscan.answers import TOLERANCES, Answers, ask, decided_otherwise, distance, pixels_sha256
 from imgscan.answers_file import NAME, Recorded, Shown, made_here, read_answers, write_answers
+from imgscan.answers_pictures import FOLDER, pictures
 from imgscan.card_keys import INITIAL
 from imgscan.detectors import DETECTORS
 from imgscan.devices import choose_device
@@ -31,6 +32,7 @@ def check_command(names: Sequence[str], device: str, against: Path | None) -> Ex
     file = against or weights_folder() / FOLDER / NAME
     recorded = read_answers(file)
     _same_pictures(recorded, shown, file)
+    shown = [one for one in shown if one.source.name in recorded.shown]
     code = ExitCode.CLEAN
     causes: set[str] = set()
     for name in names or _usual():
@@ -85,14 +87,15 @@ def _all_that_ships() -> list[str]:
 
 
 def _same_pictures(recorded: Recorded, shown: Sequence[Picture], file: Path) -> None:
-    """InputError where the answers are about other files."""
+    """InputError where the answers are about other pictures; about fewer they may be."""
     here = {one.source.name: one.sha256 for one in shown}
     was = {name: one.sha256 for name, one in recorded.shown.items()}
-    if here != was:
-        other = ", ".join(name for name in sorted(here | was) if here.get(name) != was.get(name))
+    other = ", ".join(name for name in sorted(was) if here.get(name) != was[name])
+    if other or not was:
         raise InputError(
-            f"{file}: recorded by imgscan {recorded.made.get('imgscan')} about other pictures than ship with this one ({other}); "
-            f"record anew with the imgscan that answers as it should: imgscan models verify --answers --record FILE"
+            f"{file}: recorded by imgscan {recorded.made.get('imgscan')} about other pictures than ship with this one "
+            f"({other or 'none'}); record anew with the imgscan that answers as it should: "
+            "imgscan models verify --answers --record FILE"
         )
 
 

@@ -95,7 +95,8 @@ def scan_command(options: ScanOptions) -> ExitCode:
     if passed_over:
         say(f"imgscan: {passed_over_text(passed_over)}")
     if not sources and not late:
-        say(f"imgscan: nothing to scan: no pictures in {', '.join(map(str, paths)) or options.files_from}")
+        where = ", ".join(map(str, paths)) or options.files_from
+        say(f"imgscan: nothing to scan: {_left_out(options.chosen, files, out, listed) or 'no pictures'} in {where}")
     if not chosen.points:
         say(f"imgscan: {chosen.name} has no measured operating points: scores only, and no findings without --fail-on SCORE")
     measured = measured_sides(options, chosen)
@@ -135,6 +136,18 @@ def _keep_pictures(outputs: Sequence[Path], sources: Sequence[Source]) -> None:
     for path in outputs:
         if real(path) in taken:
             raise InputError(f"-o {path}: is one of the scanned pictures; wanted another file")
+
+
+def _left_out(chosen: Filter, files: Sequence[Path], out: Path, listed: Sequence[Path]) -> str:
+    """What patterns leave out where nothing is left; "": there is nothing without them either."""
+    patterns = [f"--exclude {one}" for one in chosen.exclude] + [f"--include {one}" for one in chosen.include]
+    if not patterns:
+        return ""
+    try:
+        count = len(find(files, out, None, None, listed))
+    except InputError:  # without patterns, two would write the same files
+        return f"{', '.join(patterns)} leave nothing"
+    return f"{', '.join(patterns)} leave none of {count} picture{'s' * (count != 1)}" if count else ""
 
 
 def _refuse_hidden(out: Path, paths: Sequence[Path], chosen: Filter) -> None:

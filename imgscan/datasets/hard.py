@@ -25,6 +25,7 @@ from imgscan.datasets.entries import read_rgb
 from imgscan.datasets.families import Families
 from imgscan.datasets.synth import draw_untouched
 from imgscan.errors import InputError, OutputError
+from imgscan.printable import of_cell
 from imgscan.store import write_rows
 
 _COLUMNS = ["photo", "score"]
@@ -121,7 +122,7 @@ def read_hard(path: Path, photos: Sequence[Path]) -> list[Path]:
             table = csv.reader(file)
             if next(table, None) != _COLUMNS:
                 raise InputError(f"data.hard: {path} is no list of hard photographs; wanted one that imgscan data hard wrote")
-            listed = [Path(row[0]) for row in table if row]
+            listed = [Path(of_cell(row[0])) for row in table if row]
     except (OSError, csv.Error) as error:
         raise InputError(f"data.hard: {path}: {getattr(error, 'strerror', None) or error}") from error
     by_name: defaultdict[str, list[Path]] = defaultdict(list)

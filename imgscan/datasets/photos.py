@@ -11,8 +11,10 @@ from imgscan.datasets.entries import Rgb, read_rgb
 from imgscan.datasets.trees import is_picture
 from imgscan.errors import InputError
 from imgscan.find import find
+from imgscan.memory import memory_bytes
 
 CACHE_BYTES = 1_500_000_000  # of decoded photographs that a process keeps: by their number they would fill any memory
+CACHE_SHARE = 0.25  # of the memory there is, that all processes together keep of them
 
 _cache: OrderedDict[Path, Rgb] = OrderedDict()  # one per process, oldest first
 
@@ -33,12 +35,13 @@ def pictures_below(roots: Sequence[Path]) -> list[Path]:
 def read_photo(path: Path, processes: int = 1) -> Rgb:
     """A decoded photograph, H x W x 3 uint8, from the cache where it is; InputError names a file that is broken.
 
-    Each of `processes` that keep one has its share of CACHE_BYTES.
+    Each of `processes` that keep one has CACHE_BYTES at most, and its part of CACHE_SHARE.
     """
     if path in _cache:
         _cache.move_to_end(path)
         return _cache[path]
     photo = _cache[path] = read_rgb(path)
-    while sum(one.nbytes for one in _cache.values()) > CACHE_BYTES // processes and len(_cache) > 1:
+    most = min(CACHE_BYTES, CACHE_SHARE * memory_bytes() / processes)
+    while sum(one.nbytes for one in _cache.values()) > most and len(_cache) > 1:
         _cache.popitem(last=False)
     return photo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from imgscan.datasets.families import Families, forge_as, parse_families, untouched_as
 from imgscan.datasets.forge import Photo, Rgb, forge, untouched
@@ -88,6 +89,14 @@ def draw_untouched(photo: Photo, side: int, rng: np.random.Generator, families: 
     return untouched_as(photo, side, rng, families) if families else untouched(photo, side, rng)
 
 
+def _processes() -> int:
+    """How many processes like this one keep photographs on this machine: loaders, and the run that they work for, of which torchrun
+    starts several."""
+    info = get_worker_info()
+    runs = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return (1 if info is None else 1 + info.num_workers) * (int(runs) if runs.isdecimal() and int(runs) else 1)
+
+
 Sample = tuple[Tensor, Tensor, str]  # rgb 3 x side x side uint8; labels side x side uint8, 0 pristine, k the k-th part; remarks
 
 
@@ -148,7 +157,7 @@ class SynthDataset(Dataset[Sample]):
         def photo(drawn: Callable[[], Path] = any_photo) -> Rgb:
             for _ in range(_TRIES):
                 try:
-                    return read_photo(drawn())
+                    return read_photo(drawn(), _processes())
                 except InputError as error:
                     remarks.append(str(error))
             raise InputError(f"{_TRIES} photographs in a row cannot be decoded; the last: {remarks[-1]}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from imgscan.printable import as_utf8
+from imgscan.printable import as_cell, as_utf8
 from imgscan.report.alike import numbers
 from imgscan.report.record import Record
 
@@ -39,8 +39,6 @@ COLUMNS = (
     "decision_note",
     "decision_time",
 )
-# What spreadsheets take for a formula, the full-width signs too (OWASP, CSV Injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def render(record: Record) -> str:
@@ -82,6 +80,5 @@ def _cell(value: object) -> object:
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, str):
-        shown = as_utf8(value)
-        return f"'{shown}" if shown.startswith(_FORMULA) else shown
+        return as_cell(as_utf8(value))
     return value

@@ -6,13 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from imgscan.answers_file import read_answers
+from imgscan.answers_file import Recorded, read_answers, write_answers
 from imgscan.cli import app
 from imgscan.detectors import adq, copy_move, double_quantisation, small_copies
 from imgscan.errors import ExitCode
@@ -104,6 +105,20 @@ def test_another_constant_of_a_detector_is_noticed(
     assert done.exit_code == ExitCode.FINDINGS
     assert re.search(f"{name}, float32: .*recorded", done.stderr)
     assert "the code, a package or the device computes otherwise" in done.stderr
+
+
+def test_answers_about_fewer_pictures_are_compared_as_far_as_they_go(tmp_path: Path) -> None:
+    """What an imgscan recorded that asked about fewer."""
+    recorded = read_answers(WEIGHTS / "answers" / "answers.json")
+    one = recorded.models["adq"]
+    few = Recorded(
+        recorded.made,
+        {name: recorded.shown[name] for name in ("copied.jpg", "spliced.jpg")},
+        {"adq": replace(one, pictures={name: one.pictures[name] for name in ("copied.jpg", "spliced.jpg")})},
+    )
+    write_answers(tmp_path / "few.json", few)
+    done = verify("adq", "--against", tmp_path / "few.json")
+    assert (done.exit_code, done.stderr) == (ExitCode.CLEAN, "")
 
 
 def test_what_nobody_recorded_is_not_checked_and_says_how_to_record_it(tiny_model: str, tmp_path: Path) -> None:

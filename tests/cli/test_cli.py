@@ -266,7 +266,17 @@ def test_nothing_to_scan_is_0_with_a_warning(tiny_model: str, tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     done = run("scan", tmp_path / "empty", "-m", tiny_model, "--out", tmp_path / "o")
     assert done.returncode == ExitCode.CLEAN
-    assert "nothing to scan" in done.stderr
+    assert "nothing to scan: no pictures in" in done.stderr
+
+
+def test_patterns_that_leave_nothing_are_named(tiny_model: str, tmp_path: Path) -> None:
+    """'photos/*' of photos is everything below it: that was "no pictures in photos"."""
+    (tmp_path / "photos" / "2019").mkdir(parents=True)
+    for name in ("a.png", "2019/b.png"):
+        Image.new("RGB", (64, 64)).save(tmp_path / "photos" / name)
+    done = run("scan", "photos", "--exclude", "photos/*", "-m", tiny_model, "--out", tmp_path / "o", cwd=tmp_path)
+    assert done.returncode == ExitCode.CLEAN
+    assert "nothing to scan: --exclude photos/* leave none of 2 pictures in photos" in done.stderr
 
 
 @pytest.mark.parametrize(

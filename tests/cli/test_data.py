@@ -384,12 +384,14 @@ def test_synth_keeps_as_many_photographs_as_bytes_allow(tmp_path: Path, monkeypa
     photographs._cache.clear()
     _synth(tmp_path / "made", kinds=["splicing"])
     assert len(photographs._cache) == 1
-    monkeypatch.setattr(photographs, "CACHE_BYTES", 4 * 768 * 768 * 3)
-    for processes, kept in ((1, 4), (2, 2), (4, 1)):
+    size = 768 * 768 * 3
+    monkeypatch.setattr(photographs, "CACHE_BYTES", 3 * size)
+    monkeypatch.setattr(photographs, "memory_bytes", lambda: 4 * 4 * size)
+    for processes, kept in ((1, 3), (2, 2), (4, 1), (16, 1)):
         photographs._cache.clear()
         for path in sorted(PHOTOS.glob("*.jpg")):
             photographs.read_photo(path, processes)
-        assert len(photographs._cache) == kept, "all processes together keep no more"
+        assert len(photographs._cache) == kept, "all processes together keep a quarter of the memory"
 
 
 def test_synth_takes_no_forgeries_for_photographs(tmp_path: Path) -> None:

@@ -39,6 +39,13 @@ def test_a_list_is_read_by_file_names_whatever_the_folder(tmp_path: Path) -> Non
         read_hard(tmp_path / "hard.csv", photos[:1])
 
 
+def test_names_that_a_spreadsheet_would_compute_are_found_again(tmp_path: Path) -> None:
+    photos = [Path("=1+1.jpg"), Path("'=1+1.jpg"), Path("-2.jpg"), Path("z.jpg")]
+    write_hard(tmp_path / "hard.csv", [(photo, 0.9) for photo in photos[:3]])
+    assert not any(line.startswith(("=", "-")) for line in (tmp_path / "hard.csv").read_text().splitlines())
+    assert read_hard(tmp_path / "hard.csv", photos) == photos[:3]
+
+
 def test_of_photographs_of_one_name_those_in_the_like_folders_are_meant(tmp_path: Path) -> None:
     """Cameras count from 1 in every folder: all of a name were taken for hard."""
     photos = [Path("/new") / name for name in ("100/IMG_1.jpg", "101/IMG_1.jpg", "101/IMG_2.jpg", "x/100/IMG_1.jpg")]

@@ -1,5 +1,6 @@
 import errno
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from imgscan.datasets import synth
 from imgscan.datasets.forge import KINDS, common_history, forge, from_camera, jpeg, untouched
 from imgscan.datasets.photos import read_photo
 from imgscan.datasets.synth import SynthDataset, cell_labels, find_photos, keep_aside
 from imgscan.errors import InputError
+from imgscan.training.recipe import TrainSection
+from imgscan.training.sequence import batches
 from tests.conftest import PHOTOS
 
 
@@ -206,3 +210,25 @@ def test_labels_are_scaled_as_the_picture_is(monkeypatch: pytest.MonkeyPatch) ->
         one = module.forge(lambda: np.zeros((300, 300, 3), np.uint8), 160, np.random.default_rng(seed), "splicing")
         assert ((one.rgb[..., 0] > 127) != (one.labels > 0)).sum() < 0.1 * (one.labels > 0).sum(), seed
     assert min(made) < 160 < max(made)
+
+
+def test_loaders_share_what_is_kept_of_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen loaders kept 1.5 GB each. Here one works for each of two runs: four processes keep some."""
+    asked: list[int] = []
+
+    def read(path: Path, processes: int = 1) -> np.ndarray:
+        asked.append(processes)
+        if len(asked) % 2:
+            raise InputError(f"one of {processes}")  # what a loader can say to the run
+        return np.zeros((96, 96, 3), np.uint8)
+
+    monkeypatch.setattr(synth, "read_photo", read)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    samples = dataset_of(sorted(PHOTOS.glob("*.jpg")))
+    settings = TrainSection(batch=2, steps=3)
+    with closing(batches(samples, settings, workers=1, rank=0, size=1, first=0, pin=False)) as given:
+        said = {one for _, _, remarks in given for remark in remarks for one in remark.splitlines()}
+    assert said == {"one of 4"}
+    assert samples[0][2] == "one of 2", "without loaders, each of the runs"
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    assert samples[1][2].splitlines()[0] == "one of 1"
