@@ -135,6 +135,8 @@ def test_csv_text_and_annotations_name_the_decision() -> None:
     assert "1 of 3 pictures flagged, 1 more reported, 1 of these a false alarm by decision, 0 not assessed" in text
     assert FORMATS["github"].render(found).startswith("::notice file=photos/a/b%2C 50%25.jpg")
     assert FORMATS["github"].render(record()).startswith("::warning ")
+    both = FORMATS["human"].render(reviewed(record(), made_of(decided("a"), decided("b"))))
+    assert "1 more reported, 2 of these false alarms by decision, " in both
 
 
 @pytest.mark.parametrize("name", FORMATS)

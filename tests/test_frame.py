@@ -138,6 +138,15 @@ def test_what_is_as_large_as_a_picture_is_not_cut_off_with_the_border(quality: i
 def test_a_border_within_a_border() -> None:
     picture = ImageOps.expand(ImageOps.expand(photograph(PATHS[0]), 24, "white"), 16, "black")
     assert within_frame(np.asarray(picture)) == (48, 48, 338, 298)
+    assert within_frame(np.asarray(ImageOps.expand(picture, 16, (120, 30, 60)))) == (64, 64, 354, 314)
+
+
+@pytest.mark.parametrize(("side", "inside"), [(74, (48, 48, 112, 112)), (73, None)])
+def test_what_is_left_can_be_judged(side: int, inside: tuple[int, int, int, int] | None) -> None:
+    """Noise from pixel 40 on; two pixels are taken for mixed on either side, and it begins with a block, at 48."""
+    picture = np.full((200, 200, 3), 255, np.uint8)
+    picture[40 : 40 + side, 40 : 40 + side] = np.random.default_rng(0).integers(0, 200, (side, side, 3))
+    assert within_frame(picture) == inside
 
 
 def test_whatever_the_picture_the_box_is_in_it_and_on_the_grid() -> None:
