@@ -212,7 +212,7 @@ def test_sarif_points_to_the_picture_at_one_one_with_the_truth_in_properties(rec
 def test_what_a_baseline_has_opens_no_alert_and_is_counted() -> None:
     known = {**FOUND, "flagged": False, "reported": False, "known": True}
     record = to_record([RUN, known, SUMMARY])
-    assert record.findings == []
+    assert (record.findings, record.reached) == ([], [known]), "as a baseline it has what its own one had"
     (run,) = json.loads(FORMATS["sarif"].render(record))["runs"]
     assert (run["results"], run["properties"]["known"]) == ([], 1), "code scanning would open an alert, suppressed or not"
     assert "in the baseline" in FORMATS["html"].render(record)
@@ -231,7 +231,18 @@ def test_a_scan_that_was_cut_short_is_no_green_report(record: Record) -> None:
         assert (suite.get("tests"), suite.get("errors")) == ("5", "1")
         assert suite[-1].find("error") is not None
         assert "::error title=imgscan not complete::" in FORMATS["github"].render(cut)
+        assert "This scan did not come to its end" in FORMATS["html"].render(cut)
+        assert FORMATS["human"].render(cut).endswith("the scan did not come to its end\n")
     assert "::error" not in FORMATS["github"].render(whole)
+    assert "come to its end" not in FORMATS["html"].render(whole) + FORMATS["human"].render(whole)
+
+
+def test_only_of_weights_that_forbid_it_commercial_use_is_noted() -> None:
+    """Of a licence that somebody else wrote nobody may know."""
+    licences = {str(commercial): {"licence": "L", "commercial": commercial} for commercial in (True, False, None)}
+    record = to_record([RUN | {"licences": licences, "weights": dict.fromkeys(licences, "45" * 32)}, SUMMARY])
+    assert record.licence_notes == ["False: no commercial use (L); accepted by the user"]
+    assert FORMATS["html"].render(record).count("no commercial use") == 1
 
 
 def test_junit_counts_are_those_of_its_cases(record: Record) -> None:
