@@ -82,9 +82,7 @@ def test_what_is_no_decision_is_refused(line: Any, message: str) -> None:
 
 
 def test_a_record_says_what_was_decided_about_its_pictures(tmp_path: Path) -> None:
-    made = made_of(
-        decided("a"), decided("c", "confirmed"), " ", decided("d", run="another"), decided("b", "unsure", run="another")
-    )
+    made = made_of(decided("a"), decided("c", "confirmed"), " ", decided("d", run="another"), decided("b", "unsure", run="another"))
     found = reviewed(record(), made)
     assert [line["review"]["decision"] for line in found.results] == ["false alarm", "unsure", "confirmed"]
     assert [line["name"] for line in found.dismissed] == [FOUND["name"]]

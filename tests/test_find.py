@@ -192,7 +192,9 @@ def test_pictures_of_other_formats_are_told(tmp_path: Path) -> None:
 BITMAP = b"BM" + bytes([0, 9, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0, 40, 0, 0, 0])
 
 
-@pytest.mark.parametrize("start", [b"\xff\xd8\xff\xe1", b"RIFF\0\0\0\0WEBP", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", BITMAP, b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize(
+    "start", [b"\xff\xd8\xff\xe1", b"RIFF\0\0\0\0WEBP", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", BITMAP, b"\x89PNG\r\n\x1a\n"]
+)
 def test_signatures(tmp_path: Path, start: bytes) -> None:
     (tmp_path / "x").write_bytes(start)
     assert looks_like_picture(tmp_path / "x")

@@ -39,6 +39,14 @@ def test_other_seeds_of_the_same_training() -> None:
 
 
 def test_of_a_kind_are_those_with_seeds_of_their_own() -> None:
-    trained = [("k", (1,), "a"), ("k", (2,), "b"), ("k", (2,), "b again"), ("k", (), "untrained"), ("m", (1,), "alone"), ("", (3,), "?"), ("", (4,), "?")]
+    trained = [
+        ("k", (1,), "a"),
+        ("k", (2,), "b"),
+        ("k", (2,), "b again"),
+        ("k", (), "untrained"),
+        ("m", (1,), "alone"),
+        ("", (3,), "?"),
+        ("", (4,), "?"),
+    ]
     assert by_kind(trained) == [["a", "b"]]
     assert by_kind([("ela", (), "ela"), ("ela", (), "ela")]) == [], "what was never trained"

@@ -427,7 +427,10 @@ def test_the_page_says_what_counted_as_a_finding() -> None:
     """Rates are named only for what was measured: of a score between two thresholds nobody knows one."""
     share = "which 5 % of 60 untouched pictures (95 % interval: 1.0 to 13.9 %) reached when it was measured"
     for gate, said in (
-        ({"level": "possible", "area": 0.02}, f"0.4178 or more (level possible), {share}, with at least 2 % of the picture marked."),
+        (
+            {"level": "possible", "area": 0.02},
+            f"0.4178 or more (level possible), {share}, with at least 2 % of the picture marked.",
+        ),
         ({"score": 0.4178}, f"A finding is a score of 0.4178 or more (level possible), {share}."),
         ({"score": 0.5}, "A finding is a score of 0.5 or more."),
         ({"level": "certain"}, "A finding is of level certain or above."),
