@@ -106,6 +106,10 @@ def test_a_false_alarm_is_no_failure_of_junit() -> None:
     held = ElementTree.fromstring(FORMATS["junit"].render(reviewed(record(), made_of(decided("a", "confirmed")))))[0]
     assert held.get("failures") == "1"
     assert "decided by a reviewer: confirmed" in (held.findtext("testcase/failure") or "")
+    weak = ElementTree.fromstring(FORMATS["junit"].render(reviewed(record(), made_of(decided("b")))))[0]
+    assert (weak.get("failures"), weak.get("skipped")) == ("1", "0"), "what is only reported was no failure"
+    assert len(weak.findall("testcase/failure")) == 1
+    assert weak.find("testcase/skipped") is None
 
 
 @pytest.mark.filterwarnings("ignore")  # the schema package's dependencies'

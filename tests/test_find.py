@@ -288,7 +288,7 @@ def test_lists_of_paths() -> None:
     assert read_list(b"a b.jpg\r\n\n./c.jpg", zero=False) == [Path("a b.jpg"), Path("c.jpg")]
     assert read_list(b"new\nline.jpg\0\xff.jpg\0", zero=True) == [Path("new\nline.jpg"), Path(os.fsdecode(b"\xff.jpg"))]
     assert read_list(b"", zero=False) == []
-    with pytest.raises(InputError, match="has NUL bytes, .* wanted -0 for such a list"):
+    with pytest.raises(InputError, match=r"has NUL bytes, .* wanted -0 for such a list"):
         read_list(b"a.jpg\0b.jpg\0", zero=False)
 
 

@@ -221,6 +221,10 @@ def test_a_page_that_is_not_there_costs_no_other_remark(rgb: np.ndarray, tmp_pat
     assert kinds["broken"] == "its further pages cannot be counted"
 
 
+def test_of_a_long_name_of_software_the_beginning_is_told(rgb: np.ndarray) -> None:
+    assert told(tagged(rgb, {SOFTWARE: "GIMP " + "x" * 200}))["software"] == "was saved by GIMP " + "x" * 95
+
+
 def test_software_as_png_s_text(rgb: np.ndarray, tmp_path: Path) -> None:
     info = PngInfo()
     info.add_text("Software", "paint.net 5.0")

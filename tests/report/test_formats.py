@@ -587,6 +587,7 @@ def test_a_path_in_an_annotation_is_decoded_to_itself() -> None:
     said = re.match(r"::warning file=([^,]*),line=1,", text)
     assert said is not None
     decoded = said[1]
+    assert decoded.isprintable()
     for code, one in (("%2C", ","), ("%3A", ":"), ("%0A", "\n"), ("%0D", "\r"), ("%25", "%")):
         decoded = decoded.replace(code, one)
     assert decoded == path
