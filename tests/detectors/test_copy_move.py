@@ -278,7 +278,9 @@ def test_matches_on_a_line_make_no_group() -> None:
     assert not list(group(points(places, np.ones((16, 128))), np.column_stack([np.arange(8), np.arange(8, 16)]), False))
 
 
-@pytest.mark.parametrize(("matrix", "plausible"), [(turned(40, 3.9), True), (turned(0, 4.2), False), (turned(0, 0.2), False)])
+@pytest.mark.parametrize(
+    ("matrix", "plausible"), [(turned(10), True), (turned(40, 3.9), True), (turned(0, 4.2), False), (turned(0, 0.2), False)]
+)
 def test_plausible_maps(matrix: np.ndarray, plausible: bool) -> None:
     assert Affine(matrix, np.zeros(2)).plausible() is plausible
     assert not Affine(matrix @ np.diag([2.1, 1]), np.zeros(2)).plausible()
