@@ -131,7 +131,7 @@ class Filter:
         def inner(patterns: tuple[str, ...]) -> tuple[str, ...]:
             plain = [pattern.removeprefix("./") for pattern in patterns]
             rests = (one[len(path) + 1 :] for one in plain for path in paths if one.startswith(f"{path}/"))
-            return (*patterns, *(f"{_ROOT}{rest}" for rest in rests if rest.strip("/")))
+            return (*patterns, *(f"{_ROOT}{rest}" for rest in rests))
 
         return replace(self, include=inner(self.include), exclude=inner(self.exclude))
 

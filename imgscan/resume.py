@@ -59,7 +59,7 @@ class Journal:
         except OSError as error:
             unlock(self._lock)
             raise OutputError(f"--out {out}: cannot be written: {error.strerror or error}") from error
-        before = {} if force else dict(self._read_journal())
+        before = dict(self._read_journal())
         self._journalled = set(before)
         self._earlier = {} if force else {**dict(self._read_results()), **before}
         self._file: IO[str] | None = None

@@ -15,7 +15,7 @@ from PIL import Image
 from imgscan.baseline import Baseline, read_baseline
 from imgscan.commands.calibrate import calibrate_command
 from imgscan.commands.report import report_command
-from imgscan.decisions import DECISIONS, Decisions, decisions_of, read_decisions, remarks, reviewed
+from imgscan.decisions import DECISIONS, Decisions, are_decisions, decisions_of, read_decisions, remarks, reviewed
 from imgscan.errors import InputError
 from imgscan.judge import FailOn
 from imgscan.report.formats import FORMATS
@@ -68,6 +68,7 @@ def test_the_latest_decision_about_a_picture_counts() -> None:
         (decided(note=None), "note is None; wanted a text"),
         (decided(note="\ud83d"), "note is .*; wanted a text"),
         (decided(sha256="AB" * 32), "sha256 is 'ABAB.*; wanted 64 hexadecimal digits"),
+        (decided(sha256="a" * 65), "sha256 is 'aaaa.*; wanted 64 hexadecimal digits"),
         (decided(time="yesterday"), "time is 'yesterday'; wanted one with its zone"),
         (decided(time="2026-11-30T15:00:00"), "wanted one with its zone"),
     ],
@@ -81,13 +82,15 @@ def test_what_is_no_decision_is_refused(line: Any, message: str) -> None:
 
 
 def test_a_record_says_what_was_decided_about_its_pictures(tmp_path: Path) -> None:
-    made = made_of(decided("a"), decided("c", "confirmed"), decided("d"), decided("b", "unsure", run="another"))
+    made = made_of(decided("a"), decided("c", "confirmed"), " ", decided("d", run="another"), decided("b", "unsure", run="another"))
     found = reviewed(record(), made)
     assert [line["review"]["decision"] for line in found.results] == ["false alarm", "unsure", "confirmed"]
     assert [line["name"] for line in found.dismissed] == [FOUND["name"]]
     elsewhere, other = remarks(made, found)
     assert elsewhere == "1 decision is about a picture that this record does not have: p/d.jpg"
     assert other.startswith("1 decision is made on the page of a scan with other weights or settings")
+    again = reviewed(found, made_of(decided("a", "confirmed"))).results[0]["review"]["decision"]
+    assert again == "confirmed", "of equal times the one that is added"
     older = made_of(decided("a", "confirmed", time="2026-01-01T00:00:00Z"))
     assert reviewed(found, older) == found, "the later one is there already"
     for line in found.results:
@@ -103,6 +106,10 @@ def test_a_false_alarm_is_no_failure_of_junit() -> None:
     held = ElementTree.fromstring(FORMATS["junit"].render(reviewed(record(), made_of(decided("a", "confirmed")))))[0]
     assert held.get("failures") == "1"
     assert "decided by a reviewer: confirmed" in (held.findtext("testcase/failure") or "")
+    weak = ElementTree.fromstring(FORMATS["junit"].render(reviewed(record(), made_of(decided("b")))))[0]
+    assert (weak.get("failures"), weak.get("skipped")) == ("1", "0"), "what is only reported was no failure"
+    assert len(weak.findall("testcase/failure")) == 1
+    assert weak.find("testcase/skipped") is None
 
 
 @pytest.mark.filterwarnings("ignore")  # the schema package's dependencies'
@@ -130,6 +137,8 @@ def test_csv_text_and_annotations_name_the_decision() -> None:
     assert "1 of 3 pictures flagged, 1 more reported, 1 of these a false alarm by decision, 0 not assessed" in text
     assert FORMATS["github"].render(found).startswith("::notice file=photos/a/b%2C 50%25.jpg")
     assert FORMATS["github"].render(record()).startswith("::warning ")
+    both = FORMATS["human"].render(reviewed(record(), made_of(decided("a"), decided("b"))))
+    assert "1 more reported, 2 of these false alarms by decision, " in both
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -168,7 +177,17 @@ def test_false_alarms_are_a_baseline_and_what_was_confirmed_is_not(tmp_path: Pat
         read_baseline(file)
     file.write_text(FORMATS["jsonl"].render(record()))
     assert read_baseline(file).known == {"a" * 64, "b" * 64}, "a record still is one"
+    file.rename(tmp_path / "results.jsonl")
+    assert read_baseline(tmp_path).known == {"a" * 64, "b" * 64}, "in the folder of a scan"
     assert read_baseline(None) == Baseline()
+
+
+def test_what_a_file_is_its_first_line_says() -> None:
+    decision, run = json.dumps(decided()), json.dumps(RUN)
+    assert are_decisions(decision)
+    assert are_decisions(f"\nwhat is this\n[]\n{{}}\n{decision}\n{run}")
+    assert not are_decisions(f"{run}\n{decision}")
+    assert not are_decisions("")
 
 
 def test_report_takes_decisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_git_and_the_output_folder_are_not_entered(tmp_path: Path) -> None:
 def test_the_same_file_twice_is_one_picture(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg")
     (tmp_path / "link.jpg").symlink_to(tmp_path / "a.jpg")
-    assert len(find([tmp_path, tmp_path / "a.jpg"])) == 1
+    assert [source.name for source in find([tmp_path, tmp_path / "a.jpg"])] == ["a.jpg"]
 
 
 @pytest.mark.parametrize("record", ["results.jsonl", "results.jsonl.new", "journal.jsonl"])
@@ -47,6 +48,10 @@ def test_what_an_earlier_scan_wrote_is_not_scanned(tmp_path: Path, record: str) 
     wanted = ["a.jpg", "set/masks/m.png", "set/overlays/o.png"]
     assert [source.name for source in find([tmp_path], tmp_path / "new")] == wanted
     assert [source.name for source in find([tmp_path / "old" / "overlays"])] == ["a.jpg.jpg"], "who names it wants it"
+    (tmp_path / "set" / record).write_text("{}")
+    (tmp_path / "set" / "overlays" / "o.png").rename(tmp_path / "set" / "o.png")
+    (tmp_path / "set" / "overlays").rmdir()
+    assert [source.name for source in find([tmp_path / "set"])] == ["o.png", "masks/m.png"], "a scan makes both"
 
 
 def test_equal_names_in_two_folders_get_different_outputs(tmp_path: Path) -> None:
@@ -54,6 +59,15 @@ def test_equal_names_in_two_folders_get_different_outputs(tmp_path: Path) -> Non
     names = [source.name for source in find([tmp_path / "x", tmp_path / "y"])]
     assert len(set(names)) == 2
     assert not any(name.startswith("/") or ".." in name for name in names)
+
+
+def test_two_pictures_do_not_write_the_same_files(tmp_path: Path) -> None:
+    """The second a.jpg would be called after its whole path, and that is what a file below the first folder is called."""
+    make(tmp_path, "x/a.jpg", "y/a.jpg")
+    below = (tmp_path / "y" / "a.jpg").as_posix().lstrip("/")
+    make(tmp_path / "root", below)
+    with pytest.raises(InputError, match=f"y/a.jpg and .*root/{below} would write the same output files; scan them apart"):
+        find([tmp_path / "root", tmp_path / "x", tmp_path / "y"])
 
 
 def test_equal_names_are_told_apart_by_what_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +93,20 @@ def test_what_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
     assert [source.name for source in find([tmp_path])] == ["gone.jpg"]
+
+
+def test_a_file_that_may_not_be_read_is_reported_whatever_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "a.jpg", "closed")
+    opened = Path.open
+
+    def refuse(path: Path, *args: Any, **more: Any) -> Any:
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert [source.name for source in find([tmp_path])] == ["a.jpg", "closed"]
+    assert looks_like_picture(tmp_path / "closed")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -140,7 +168,9 @@ def test_pictures_of_other_formats_are_told(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg")
     files = {
         "b.gif": b"GIF89a",
+        "b2.gif": b"GIF87a",
         "c": b"\0\0\0\x1cftypavif",
+        "c2": b"\0\0\0\x1cmoovavif",
         "d.mp4": b"\0\0\0\x1cftypisom",
         "e.txt": b"BMW is",
         "f.cr3": b"\0\0\0\x18ftypcrx ",
@@ -153,7 +183,7 @@ def test_pictures_of_other_formats_are_told(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(start + bytes(8))
     others: list[Path] = []
     assert [source.name for source in find([tmp_path], others=others)] == ["a.jpg"]
-    assert [path.name for path in others] == ["b.gif", "c", "f.cr3", "g.rw2", "h.orf", "i.raf", "j.psd"]
+    assert [path.name for path in others] == ["b.gif", "b2.gif", "c", "f.cr3", "g.rw2", "h.orf", "i.raf", "j.psd"]
     others.clear()
     find([tmp_path], chosen=Filter(exclude=("*.gif",)), others=others)
     assert [path.name for path in others] == ["c", "f.cr3", "g.rw2", "h.orf", "i.raf", "j.psd"]
@@ -162,11 +192,20 @@ def test_pictures_of_other_formats_are_told(tmp_path: Path) -> None:
 BITMAP = b"BM" + bytes([0, 9, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0, 40, 0, 0, 0])
 
 
-@pytest.mark.parametrize("start", [b"RIFF\0\0\0\0WEBP", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", BITMAP, b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize(
+    "start", [b"\xff\xd8\xff\xe1", b"RIFF\0\0\0\0WEBP", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", BITMAP, b"\x89PNG\r\n\x1a\n"]
+)
 def test_signatures(tmp_path: Path, start: bytes) -> None:
     (tmp_path / "x").write_bytes(start)
     assert looks_like_picture(tmp_path / "x")
     (tmp_path / "x").write_bytes(b" " + start)
+    assert not looks_like_picture(tmp_path / "x")
+
+
+@pytest.mark.parametrize("start", [b"RIFF\0\0\0\0WAVE", BITMAP[:6] + b"lish" + BITMAP[10:], BITMAP[:14] + b"\x29" + BITMAP[15:]])
+def test_what_begins_like_a_picture_and_is_none(tmp_path: Path, start: bytes) -> None:
+    """A sound, and texts that begin with BM: without the zeros, without the size of a header."""
+    (tmp_path / "x").write_bytes(start)
     assert not looks_like_picture(tmp_path / "x")
 
 
@@ -249,6 +288,8 @@ def test_lists_of_paths() -> None:
     assert read_list(b"a b.jpg\r\n\n./c.jpg", zero=False) == [Path("a b.jpg"), Path("c.jpg")]
     assert read_list(b"new\nline.jpg\0\xff.jpg\0", zero=True) == [Path("new\nline.jpg"), Path(os.fsdecode(b"\xff.jpg"))]
     assert read_list(b"", zero=False) == []
+    with pytest.raises(InputError, match=r"has NUL bytes, .* wanted -0 for such a list"):
+        read_list(b"a.jpg\0b.jpg\0", zero=False)
 
 
 def test_excluded_by_force_is_what_lies_in_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,23 @@ def test_what_does_not_end_in_a_straight_line_is_no_border(quality: int | None) 
 
 
 @pytest.mark.parametrize("quality", [None, 90])
+def test_nor_does_a_faint_one(quality: int | None) -> None:
+    """A roof of nearly the colour of the sky over it."""
+    where = Image.new("L", (200, 200))
+    ImageDraw.Draw(where).polygon([(0, 200), (0, 110), (100, 30), (200, 110), (200, 200)], 255)
+    roof = Image.fromarray(np.random.default_rng(0).integers(241, 248, (200, 200, 1), np.uint8).repeat(3, 2))
+    assert within_frame(stored(Image.composite(roof, Image.new("RGB", (200, 200), "white"), where), quality)) is None
+
+
+def test_a_border_ends_where_more_than_half_of_a_line_is_something_else() -> None:
+    """Of every row of the photograph 61 % are unlike the border; a light wall in it is the border's colour."""
+    picture = np.full((200, 200, 3), 255, np.uint8)
+    picture[40:160, 40:160] = np.random.default_rng(0).integers(0, 200, (120, 120, 3))
+    picture[40:160, 112:158] = 255
+    assert within_frame(picture) == (48, 48, 158, 158)
+
+
+@pytest.mark.parametrize("quality", [None, 90])
 @pytest.mark.parametrize("colour", ["white", "black"])
 def test_a_border_ends_where_something_nearly_as_light_or_dark_begins(quality: int | None, colour: str) -> None:
     sky = np.random.default_rng(0).normal(6, 1.5, (200, 300, 1)).clip(3, 12).repeat(3, 2)
@@ -136,9 +153,31 @@ def test_what_is_as_large_as_a_picture_is_not_cut_off_with_the_border(quality: i
         assert inside is None or (inside[1] <= corner[0] and inside[0] <= corner[1])
 
 
+def test_what_is_large_beside_a_picture_is_so_however_tall_the_page() -> None:
+    """50 columns with a picture are more than a tenth of the 200 rows that have anything, though not of the page's 800."""
+    page = np.full((800, 600, 3), 255, np.uint8)
+    rng = np.random.default_rng(0)
+    page[300:500, 150:580] = rng.integers(0, 200, (200, 430, 3))
+    page[300:360, 20:70] = rng.integers(0, 200, (60, 50, 3))
+    inside = within_frame(page)
+    assert inside is not None
+    assert inside[0] == 0
+    page[300:360, 35:70] = 255  # an icon of 15 columns
+    assert within_frame(page) == (152, 304, 578, 498)
+
+
 def test_a_border_within_a_border() -> None:
     picture = ImageOps.expand(ImageOps.expand(photograph(PATHS[0]), 24, "white"), 16, "black")
     assert within_frame(np.asarray(picture)) == (48, 48, 338, 298)
+    assert within_frame(np.asarray(ImageOps.expand(picture, 16, (120, 30, 60)))) == (64, 64, 354, 314)
+
+
+@pytest.mark.parametrize(("side", "inside"), [(74, (48, 48, 112, 112)), (73, None)])
+def test_what_is_left_can_be_judged(side: int, inside: tuple[int, int, int, int] | None) -> None:
+    """Noise from pixel 40 on; two pixels are taken for mixed on either side, and it begins with a block, at 48."""
+    picture = np.full((200, 200, 3), 255, np.uint8)
+    picture[40 : 40 + side, 40 : 40 + side] = np.random.default_rng(0).integers(0, 200, (side, side, 3))
+    assert within_frame(picture) == inside
 
 
 def test_whatever_the_picture_the_box_is_in_it_and_on_the_grid() -> None:

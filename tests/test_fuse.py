@@ -42,6 +42,13 @@ def test_the_grid_is_limited_and_covers_the_same_picture() -> None:
     assert fused.cell == (400 / 64, 200 / 32)
 
 
+def test_parts_that_reach_over_the_edge_are_covered_whole() -> None:
+    """The first network padded 32 pixels to 36."""
+    fused = fuse([features(4, 9, 9, 4.0), features(3, 4, 4, 8.0)], 64)
+    assert fused.vectors.shape == (7, 4, 4)
+    assert fused.cell == (9.0, 9.0)
+
+
 def test_controls_come_to_the_grid_of_the_features_where_all_have_one() -> None:
     first, second = features(4, 8, 8, 4.0), features(3, 4, 4, 8.0)
     controls = features(4, 4, 4, 8.0, 2).vectors, features(3, 2, 2, 16.0, 3).vectors

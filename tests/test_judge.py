@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ import torch
 from imgscan.errors import InputError
 from imgscan.judge import FailOn, judge, least_score, level_of, parse_fail_on, parse_report_from, usual_score
 from imgscan.operating_points import OperatingPoint
-from imgscan.records import Clusters, Features, Finding, Level, Map, Mask, Picture, Region, Source
+from imgscan.records import Clusters, Features, Finding, Level, Map, Mask, Picture, PictureFacts, Region, Remark, Source
 from imgscan.segment import segment
 
 POINTS = (OperatingPoint("possible", 0.3, 0.05, 100), OperatingPoint("likely", 0.6, 0.01, 100))
@@ -39,6 +41,15 @@ def test_fail_on(text: str | None, wanted: FailOn) -> None:
 
 def test_fail_on_without_measured_points_is_never() -> None:
     assert parse_fail_on(None, (), "m") == FailOn()
+
+
+def test_a_level_that_was_not_measured_is_reached_through_a_higher_one() -> None:
+    likely = POINTS[1:]
+    gate = parse_fail_on("possible", likely, "m")
+    assert gate == FailOn("possible")
+    assert least_score(gate, likely) == 0.6
+    assert gate.reached(level_of(0.6, likely), 0.6, 0.1)
+    assert not gate.reached(level_of(0.5, likely), 0.5, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +112,17 @@ def test_clusters_are_those_that_have_cells(probabilities: list[float], there: i
     cells = Map(torch.tensor([probabilities]), (8.0, 8.0))
     clusters = segment(Features(torch.ones(1, 1, 2), (8.0, 8.0), cells))
     assert finding([], clusters=clusters).clusters == there
+
+
+def test_a_verdict_has_the_facts_of_its_picture_and_what_of_it_was_looked_at() -> None:
+    rgb = np.zeros((64, 96, 3), np.uint8)
+    source = Source(Path("p/x.jpg"), "x.jpg")
+    picture = Picture(source, rgb, "ab", 5, "JPEG", 6, 90, (Remark("dates", "was"),), fingerprint="cd")
+    labels = np.zeros((8, 12), np.int32)
+    mask = Mask(np.ones((64, 96), np.float32), np.zeros((64, 96), bool), ())
+    verdict = judge(picture, mask, Clusters(labels, labels > 0, (1.0,), "hdbscan"), POINTS, inside=(8, 0, 96, 64))
+    facts = PictureFacts("x.jpg", str(source.path), "ab", 5, "JPEG", 96, 64, 6, 90, (Remark("dates", "was"),), "cd")
+    assert (verdict.picture, verdict.grid, verdict.inside, verdict.area) == (facts, (8, 12), (8, 0, 96, 64), 0.0)
 
 
 def test_why_nothing_was_judged_is_told() -> None:

@@ -134,7 +134,8 @@ def test_in_a_drawn_picture_nothing_is_marked_and_it_says_why() -> None:
         assert (withheld.forged.any(), withheld.regions, withheld.strongest) == (False, (), 0.0)
         assert "drawn" in (withheld.withheld or "")
         np.testing.assert_array_equal(judged.probability, withheld.probability)
-    assert localize(features, clusters, 96, 128, LocalizeSettings(), drawn=0.99).forged.any()  # cards that do not ask for it
+    for sure in (0.99, 1.0):  # cards that do not ask for it
+        assert localize(features, clusters, 96, 128, LocalizeSettings(), drawn=sure).forged.any()
 
 
 def test_one_cluster_is_nothing_forged() -> None:
@@ -183,6 +184,12 @@ def test_a_mask_head_marks_from_its_threshold_on() -> None:
         mask = localize(features, clusters, 20, 20, LocalizeSettings(threshold=threshold))
         assert [region.area for region in mask.regions] == areas
         assert segment(features, threshold).labels.any()
+
+
+def test_what_just_has_the_threshold_is_not_marked() -> None:
+    features, clusters = suspecting(20, 20, (0.75, (2, 2, 6, 6)))
+    assert not localize(features, clusters, 20, 20, LocalizeSettings(threshold=0.75)).forged.any()
+    assert localize(features, clusters, 20, 20, LocalizeSettings(threshold=0.74)).forged.sum() == 36
 
 
 def test_weaker_regions_go_or_stay_together_with_a_strong_one() -> None:
@@ -236,6 +243,8 @@ def test_the_peak_of_a_region_is_a_share_of_the_picture() -> None:
     features, clusters = headed()
     mask = localize(features, clusters, 20, 20, LocalizeSettings(peak=0.1))
     assert [region.strength for region in mask.regions] == pytest.approx([0.9, 0.6 * 30 / 40])
+    few = localize(*suspecting(10, 10, (0.9, (1, 1, 7, 8))), 10, 10, LocalizeSettings(peak=0.57))  # as floats 56.999... pixels
+    assert [region.strength for region in few.regions] == pytest.approx([0.9 * 56 / 57])
 
 
 def suspecting(
@@ -274,6 +283,9 @@ def test_what_was_found_only_adds() -> None:
     unsure = localize(features, clusters, 40, 60, settings, Sought((twins(0.79, (30, 10, 4, 4), (30, 40, 4, 4)),)))
     assert unsure.regions == plain.regions
     assert unsure.probability[31, 41] == pytest.approx(0.79)
+    pairs = Sought((twins(0.95, (30, 10, 4, 4), (30, 40, 4, 4)), twins(0.7, (20, 10, 4, 4), (20, 40, 4, 4))))
+    both = localize(features, clusters, 40, 60, replace(settings, together=True), pairs)
+    assert {region.box[1] for region in both.regions} == {5, 30}, "nor does one copy vouch for another"
 
 
 @pytest.mark.parametrize(("strongest", "score", "seen"), [(0.9, 0.85, False), (0.9, 0.79, True), (0.96, 0.85, True)])
@@ -294,6 +306,13 @@ def test_what_touches_is_one_region() -> None:
         features, clusters, 40, 60, LocalizeSettings(strength=0.8), Sought((twins(0.95, (10, 10, 10, 10), (30, 40, 9, 9)),))
     )
     assert [(region.area, region.strength) for region in mask.regions] == [(175, pytest.approx(0.95)), (81, pytest.approx(0.95))]
+
+
+def test_what_a_weaker_copy_covers_stays_as_strong_as_it_is() -> None:
+    features, clusters = suspecting(40, 60, (0.95, (11, 11, 8, 8)))
+    found = Sought((twins(0.85, (10, 10, 10, 10), (25, 40, 10, 10)),))
+    mask = localize(features, clusters, 40, 60, LocalizeSettings(strength=0.8), found)
+    assert [region.strength for region in mask.regions if region.box == (10, 10, 20, 20)] == pytest.approx([0.95])
 
 
 @pytest.mark.parametrize(("suspected", "source_too"), [(0.1, True), (0.35, True), (0.365, False), (0.9, False)])
@@ -329,6 +348,16 @@ def test_a_region_says_what_it_equals() -> None:
     assert mask.sources is not None
     assert mask.sources.sum() == 100
     assert mask.sources[5:15, 40:50].all()
+
+
+@pytest.mark.parametrize(("width", "shown"), [(5, True), (6, False)])
+def test_a_source_is_shown_unless_most_of_it_is_marked_itself(width: int, shown: bool) -> None:
+    """The networks tell the copy; a region of theirs covers so many of the ten columns of its source, where they are less sure."""
+    features, clusters = suspecting(40, 60, (0.99, (5, 5, 10, 10)), (0.9, (5, 40, 10, width)), ground=0.05)
+    found = Sought((twins(0.9, (5, 5, 10, 10), (5, 40, 10, 10)),))
+    mask = localize(features, clusters, 40, 60, LocalizeSettings(strength=0.8), found)
+    assert mask.forged[5:15, 40:50].sum() == 10 * width
+    assert (mask.sources is not None) == shown
 
 
 def test_specks_do_not_move_what_a_region_equals() -> None:
@@ -390,6 +419,14 @@ def test_log_odds_are_added_to_those_of_a_mask_head() -> None:
     assert silent.probability == pytest.approx(0.2)
 
 
+def test_a_head_that_is_all_but_sure_can_be_talked_out_of_it() -> None:
+    """999 : 1 and -ln 999 are 1 : 1; whoever is surer than 9,999 : 1 counts as that sure."""
+    for said, against, left in ((0.999, 999, 0.5), (0.99999, 9_999, 0.5), (0.00001, 1 / 9_999, 0.5)):
+        features, clusters = flat(np.full((40, 64), said, np.float32))
+        mask = localize(features, clusters, 40, 64, LocalizeSettings(), odds(np.full((5, 8), -math.log(against))))
+        assert mask.probability == pytest.approx(left, abs=1e-3)
+
+
 def test_blocks_may_start_late() -> None:
     """A picture cropped by 5 rows and 2 columns: the block that says something lies at rows 3 to 10, columns 6 to 13."""
     features, clusters = flat(np.full((40, 64), 0.2, np.float32))
@@ -419,6 +456,7 @@ def test_log_odds_beside_clusters_only_add() -> None:
     mask = localize(features, clusters, 96, 128, LocalizeSettings(), odds(blocks))
     assert mask.probability[76, 16] == pytest.approx(1 / (1 + math.exp(-6)), abs=1e-4)
     assert (mask.probability >= plain.probability).all()
+    np.testing.assert_array_equal(mask.probability[:64], plain.probability[:64], "what speaks against it takes and adds nothing")
     assert mask.forged[plain.forged].all()
     assert mask.forged[76, 16]
     added = {region.box for region in mask.regions} - {region.box for region in plain.regions}
@@ -435,11 +473,16 @@ def test_a_region_of_just_the_smallest_size_is_marked() -> None:
     assert [one.area for one in localize(features, clusters, 20, 20, LocalizeSettings(smallest=31 / 400)).regions] == [40]
 
 
-@pytest.mark.parametrize(("blocks", "said"), [(1, ("pixels",)), (2, ("pixels", "jpeg"))])
-def test_the_jpeg_history_of_a_tenth_of_a_region_speaks_for_it(blocks: int, said: tuple[str, ...]) -> None:
-    """Of 25 blocks one has gained some nats, or two: with what lies half-way to their neighbours 6 % of the pixels, or 12 %."""
+@pytest.mark.parametrize(
+    ("blocks", "others", "said"), [(1, 0.0, ("pixels",)), (2, 0.0, ("pixels", "jpeg")), (3, -0.8, ("pixels",))]
+)
+def test_the_jpeg_history_of_a_tenth_of_a_region_speaks_for_it(blocks: int, others: float, said: tuple[str, ...]) -> None:
+    """Of 25 blocks one has gained some nats, or two: with what lies half-way to their neighbours 6 % of the pixels, or 12 %.
+
+    It does not where the region has lost more than it gained.
+    """
     features, clusters = suspecting(56, 64, (0.9, (8, 8, 40, 40)), ground=0.05)
-    values = np.zeros((7, 8))
+    values = np.full((7, 8), others)
     values[3, 3 : 3 + blocks] = 4.0
     mask = localize(features, clusters, 56, 64, LocalizeSettings(strength=0.5), odds(values))
     assert [region.evidence for region in mask.regions] == [said]

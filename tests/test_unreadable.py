@@ -25,10 +25,16 @@ from imgscan.unreadable import parse_most_unreadable
         ("29%", 29, 100, True),  # 0.29 * 100 is 28.999999999999996
         ("0%", 1, 100, False),
         ("100%", 5, 5, True),
+        ("10000000", 10_000_000, 10_000_000, True),
     ],
 )
 def test_a_number_or_a_share_of_all_pictures(text: str | None, skipped: int, pictures: int, allowed: bool) -> None:
     assert parse_most_unreadable(text, allow=False).allows(skipped, pictures) is allowed
+
+
+@pytest.mark.parametrize(("text", "said"), [(None, "0"), ("003", "3"), ("0.50%", "0.50%")])
+def test_the_record_says_what_was_allowed(text: str | None, said: str) -> None:
+    assert parse_most_unreadable(text, allow=False).said == said
 
 
 def test_allow_unreadable_has_no_limit() -> None:

@@ -36,14 +36,15 @@ def alike_text(groups: Sequence[Group]) -> str:
     """All groups in a sentence that names some of them; "" where there are none."""
     if not groups:
         return ""
-    said = "; ".join(few([_short(member) for member in group], " = ", "") for group in groups[:NAMED])
+    said = "; ".join(few([_short(member) for member in group], " = ") for group in groups[:NAMED])
     more = f"; and {len(groups) - NAMED} more groups" if len(groups) > NAMED + 1 else "; and 1 more group" * (len(groups) > NAMED)
     return f"the same photograph more than once: {said}{more}"
 
 
-def few(texts: Sequence[str], between: str, what: str) -> str:
-    """The first NAMED texts, and how many there are beyond them."""
-    more = [f"{len(texts) - NAMED} more{what}"] if len(texts) > NAMED else []
+def few(texts: Sequence[str], between: str, what: str = "") -> str:
+    """Some of them, and how many more there are, of `what`."""
+    left = len(texts) - NAMED
+    more = [f"{left} more" + (f" {what}{'s' if left > 1 else ''}" if what else "")] if left > 0 else []
     return between.join([*texts[:NAMED], *more])
 
 
@@ -74,7 +75,7 @@ def kind_text(member: Line, group: Group) -> str:
     if member["kind"] == "same":
         return f"the same photograph as {name}{way}"
     places = [f"{right - left} x {bottom - top} pixels at {left}, {top}" for left, top, right, bottom in member["differs"]]
-    return f"the same photograph as {name}{way}, but for {few(places, '; ', ' places')}"
+    return f"the same photograph as {name}{way}, but for {few(places, '; ', 'place')}"
 
 
 def numbers(record: Record) -> dict[str, int]:

@@ -126,7 +126,7 @@ def _table(record: Record, findings: Sequence[Line]) -> str:
     # Where nothing was decided yet only JavaScript fills the last column.
     scripted = "" if any("review" in line for line in assessed) else " class='js'"
     rows = []
-    for line in sorted(assessed, key=lambda line: (-line["score"], line["name"])):
+    for line in assessed:
         name = escape(printable(line["name"]))
         number = places.get(id(line))
         decision = escape(line.get("review", {}).get("decision", ""), quote=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgscan.alike.compare import boxes, compare
+from imgscan.alike.compare import _proven, boxes, compare
 from tests.conftest import PHOTOS
 
 NAMES = sorted(path.name for path in PHOTOS.glob("*.jpg"))
@@ -69,8 +69,21 @@ def test_nor_is_the_same_one_seen_in_a_mirror_or_one_of_a_single_colour() -> Non
     assert compare(np.zeros((1, 1), np.float32), np.zeros((3, 2), np.float32)) is None
 
 
+def test_what_differs_is_proven_by_cells_that_touch() -> None:
+    """Together 2.0 above 1, of cells that exceed 1.5."""
+    ratio = np.zeros((9, 9), np.float32)
+    ratio[0, 0], ratio[1, 1], ratio[2, 1] = 1.75, 1.75, 1.5  # 1.5, for the third is no more than noise
+    ratio[5, 5], ratio[6, 6] = 2.0, 2.0  # 2.0, by a corner
+    ratio[0, 8] = 3.0
+    ratio[8, 0] = 2.75
+    assert {tuple(map(int, one)) for one in np.argwhere(_proven(ratio))} == {(5, 5), (6, 6), (0, 8)}
+
+
 def test_boxes_are_shares_of_the_sides_the_largest_first() -> None:
     differs = np.zeros((10, 20), bool)
     differs[0, 0] = differs[1, 1] = True  # these touch
     differs[4:8, 10:18] = True
     assert boxes(differs) == [(0.5, 0.4, 0.9, 0.8), (0.0, 0.0, 0.1, 0.2)]
+    differs[:] = False
+    differs[::2, ::2] = True
+    assert len(boxes(differs)) == 8, "of fifty"

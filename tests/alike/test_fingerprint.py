@@ -53,6 +53,13 @@ def test_it_says_nothing_of_one_colour_noise_or_a_gradient() -> None:
         assert fingerprint(picture.clip(0, 255).astype(np.uint8)) is None
 
 
+@pytest.mark.parametrize(("standing_out", "told"), [(95, False), (96, True)])
+def test_it_takes_96_coefficients_that_stand_out(standing_out: int, told: bool) -> None:
+    signs = np.zeros(256)
+    signs[1 : 1 + standing_out] = np.random.default_rng(6).choice([-1, 1], standing_out)
+    assert (fingerprint(waves(signs.reshape(16, 16))) is not None) == told
+
+
 def test_pages_of_text_have_none_and_photographs_do(tmp_path: Path) -> None:
     path = tmp_path / "page.png"
     page = Image.new("RGB", (600, 800), "white")

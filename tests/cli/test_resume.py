@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -182,31 +183,137 @@ def found(out: Path, name: str = "p.png") -> tuple[Source, dict[str, Any]]:
     return Source(picture, name), line
 
 
-def taken(out: Path, key: str, *sources: Source) -> dict[int, dict[str, Any]]:
+def taken(out: Path, key: str, *sources: Source, features: Any = None, force: bool = False) -> dict[int, dict[str, Any]]:
     """What a scan takes from there; interrupted, so that the journal stays."""
-    with pytest.raises(KeyboardInterrupt), Journal(out, key) as journal:  # noqa: PT012
-        lines = journal.find(sources, None, 1)
+    with pytest.raises(KeyboardInterrupt), Journal(out, key, force=force) as journal:  # noqa: PT012
+        lines = journal.find(sources, features, 1)
         raise KeyboardInterrupt
     return lines
 
 
+def interrupted(out: Path, key: str, *lines: dict[str, Any], force: bool = False) -> None:
+    """A scan that found so much."""
+    with pytest.raises(KeyboardInterrupt), Journal(out, key, force=force) as journal:  # noqa: PT012
+        for line in lines:
+            journal.append(line)
+        raise KeyboardInterrupt
+
+
+def completed(out: Path, key: str, *lines: dict[str, Any]) -> None:
+    """The record of a scan that came to its end."""
+    run = run_line(key=key, model="m", started="", weights={}, operating_points=[], fail_on={})
+    (out / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (run, *lines)))
+
+
 A, B = "a" * 64, "b" * 64  # keys of scans
+REVIEW = {"decision": "unsure", "note": "", "time": "2026-11-30T15:04:05Z", "version": "1", "run": A}
+SAID = {"flagged": True, "reported": True, "known": False, "review": REVIEW}  # by the scan before
 
 
 def test_what_other_settings_found_is_not_taken(tmp_path: Path) -> None:
     """Neither out of the journal of a scan that was interrupted nor out of the record of a complete one, without features too."""
     out = tmp_path / "out"
     source, line = found(out)
-    with pytest.raises(KeyboardInterrupt), Journal(out, A) as journal:  # noqa: PT012
-        journal.append(line)
-        raise KeyboardInterrupt
-    assert taken(out, B, source) == {}
-    assert taken(out, A, source) == {0: line}
-    (out / FILE).unlink()
-    run = run_line(key=A, model="m", started="", weights={}, operating_points=[], fail_on={})
-    (out / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (run, {**line, "flagged": True})))
+    interrupted(out, A, line | SAID)
     assert taken(out, B, source) == {}
     assert taken(out, A, source) == {0: line}, "what fails is decided anew"
+    (out / FILE).unlink()
+    completed(out, A, line | SAID)
+    assert taken(out, B, source) == {}
+    assert taken(out, A, source) == {0: line}
+
+
+def test_what_was_taken_from_a_record_stays_when_that_is_replaced(tmp_path: Path) -> None:
+    """Whoever interrupts a scan has a record of what it had so far in place of the complete one."""
+    out = tmp_path / "out"
+    source, line = found(out)
+    completed(out, A, line | SAID)
+    assert taken(out, A, source) == {0: line}
+    (out / "results.jsonl").unlink()
+    assert taken(out, A, source) == {0: line}
+
+
+def test_by_force_nothing_is_taken_neither_now_nor_later(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (p, of_p), (q, of_q) = found(out), found(out, "q.png")
+    interrupted(out, A, of_p)
+    completed(out, A, of_p | SAID, of_q | SAID)
+    assert taken(out, A, p, q, force=True) == {}
+    (out / "results.jsonl").unlink()
+    interrupted(out, A, of_p)
+    interrupted(out, A, of_q, force=True)
+    assert taken(out, A, p, q) == {1: of_q}, "before it came to p.png it was interrupted"
+
+
+def test_the_journal_has_each_picture_once_no_skipped_ones_and_goes_with_a_complete_scan(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    source, line = found(out)
+    skipped = {"type": "result", "status": "skipped", "name": "s.png", "path": "s.png", "reason": "broken"}
+    interrupted(out, A, skipped, line, line)
+    interrupted(out, A, line)
+    assert [json.loads(row) for row in (out / FILE).read_text().splitlines()] == [{"key": A, **line}]
+    with Journal(out, A) as journal:
+        assert journal.find([source], None, 1) == {0: line}
+    assert not (out / FILE).exists()
+
+
+class Without:
+    """Features of no picture."""
+
+    def has(self, line: dict[str, Any]) -> bool:
+        return False
+
+
+def test_features_are_missed_but_those_of_what_was_not_judged(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    pairs = [found(out, name) for name in ("p.png", "q.png")]
+    (p, of_p), (q, of_q) = pairs[0], (pairs[1][0], {**pairs[1][1], "withheld": "looks drawn"})
+    interrupted(out, A, of_p, of_q)
+    assert taken(out, A, p, q, features=Without()) == {1: of_q}
+    assert taken(out, A, p, q) == {0: of_p, 1: of_q}
+
+
+def test_what_moved_takes_its_files_along(tmp_path: Path) -> None:
+    """Two pictures change names: the first is given the files of the other, whose own are gone then and have to be made."""
+    out = tmp_path / "out"
+    (p, of_p), (q, of_q) = found(out), found(out, "q.png")
+    interrupted(out, A, of_p, of_q)
+    moved = Source(tmp_path / "sub" / "r.png", "sub/r.png")
+    moved.path.parent.mkdir()
+    moved.path.write_bytes(p.path.read_bytes())
+    files = {"mask": "masks/sub/r.png.png", "overlay": "overlays/sub/r.png.jpg"}
+    assert taken(out, A, moved) == {0: {**of_p, "name": "sub/r.png", "path": str(moved.path), **files}}
+    assert [(out / path).read_bytes() for path in files.values()] == [b"mask of p.png", b"overlay of p.png"]
+    p.path.write_bytes(b"q.png")
+    q.path.write_bytes(b"p.png")
+    own = {name: of_p[name] for name in ("name", "path", "mask", "overlay")}
+    assert taken(out, A, p, q) == {0: {**of_q, **own}}
+    assert (out / of_p["mask"]).read_bytes() == b"mask of q.png"
+
+
+@pytest.mark.parametrize("kind", ["mask", "overlay"])
+def test_files_that_are_gone_or_altered_are_made_again(tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "out"
+    source, line = found(out)
+    interrupted(out, A, line)
+    (out / line[kind]).write_bytes(b"somebody painted on it")
+    assert taken(out, A, source) == {}
+    (out / line[kind]).unlink()
+    assert taken(out, A, source) == {}
+
+
+def test_a_result_of_before_there_were_fingerprints_is_given_one(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    source, line = found(out)
+    picture = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(picture, "PNG")
+    source.path.write_bytes(picture.getvalue())
+    line = {**line, "sha256": hashlib.sha256(picture.getvalue()).hexdigest()}
+    del line["fingerprint"]
+    interrupted(out, A, line)
+    (again,) = taken(out, A, source).values()
+    assert len(again.pop("fingerprint")) == 64
+    assert again == line
 
 
 def test_a_line_that_a_kill_cut_off_costs_no_other(tmp_path: Path) -> None:

@@ -113,6 +113,47 @@ def test_tones_by_hand() -> None:
     assert copied_parts.clear_tone(1.2 * other + noise, other).gain == pytest.approx(1.2, abs=0.01)
 
 
+@pytest.mark.parametrize(("gain", "offset", "clear"), [(1, 1.4, False), (1, 1.7, True), (1.02, 0, False), (1.05, 0, True)])
+def test_slight_differences_are_no_tone(gain: float, offset: float, clear: bool) -> None:
+    """A grey level and a half between means, and 3 % of contrast, that saving explains."""
+    other = np.random.default_rng(4).normal(0, 30, (3, 400))
+    other -= other.mean(1, keepdims=True)
+    tone = copied_parts.clear_tone(gain * other + offset, other)
+    assert (tone != copied_parts.PLAIN) == clear
+    if clear:
+        assert (tone.gain, tone.offsets) == (pytest.approx(gain), pytest.approx((offset,) * 3))
+
+
+def shifted(top: int, left: int, right: float, side: int = 10) -> Copy:
+    """A square and the same farther to the right."""
+    return Copy(
+        (slice(top, top + side), slice(left, left + side)),
+        np.ones((side, side), bool),
+        Affine(np.eye(2), np.array([right, 0.0])),
+        1.0,
+    )
+
+
+def test_what_overlaps_itself_is_a_pattern_and_so_is_what_lies_in_one() -> None:
+    """A square of 10 columns: its copy may cover one of them.  The pattern is columns 20 to 37 then, of rows 10 to 19."""
+    assert copied_parts.patterns([shifted(10, 20, 9)], (100, 100)) == [False]
+    within = [shifted(12, left, 50, side=4) for left in (21, 33, 36, 37, 40)]  # with 4, 4, 2, 1 and 0 columns in it
+    assert copied_parts.patterns([*within, shifted(10, 20, 8)], (100, 100)) == [True, True, False, False, False, True]
+
+
+def test_rows_and_columns_of_a_box_in_the_picture() -> None:
+    assert copied_parts.box_within((slice(10, 20), slice(5, 30)), (slice(2, 8), slice(3, 40))) == (slice(12, 18), slice(8, 30))
+
+
+def test_what_is_seen_through_a_map_may_lie_outside_the_picture() -> None:
+    """6 x 9 pixels; the box is mapped 2 up and 4 to the right."""
+    planes = np.zeros((3, 6, 9), np.float32)
+    _, within = copied_parts.seen_through(planes, (slice(0, 6), slice(0, 9)), Affine(np.eye(2), np.array([4.0, -2.0])))
+    wanted = np.zeros((6, 9), bool)
+    wanted[2:, :5] = True
+    np.testing.assert_array_equal(within, wanted)
+
+
 def test_the_map_is_the_one_that_was_planted() -> None:
     matrix = turned(25, 1.15)
     plane, _, _ = pasted(scene(), matrix)
@@ -193,6 +234,30 @@ def test_matching_by_hand() -> None:
     assert all(names[one] == names[other] and one != other for one, other in found)
 
 
+@pytest.mark.parametrize(
+    ("apart", "matched"),
+    [((0.37, 0.5, 0.55), [1]), ((0.38, 0.5, 0.55), []), ((0.37, 0.37, 0.5), [1, 2]), ((0.38, 0.38, 0.5), [])],
+    ids=str,
+)
+def test_a_match_is_clear_at_three_quarters_of_the_next(apart: tuple[float, ...], matched: list[int]) -> None:
+    """A point whose descriptor has these distances to three others: 2 sin(angle / 2)."""
+    told = np.zeros((4, 128))
+    told[0, 0] = 1
+    for number, distance in enumerate(apart, 1):
+        angle = 2 * math.asin(distance / 2)
+        told[number, [0, 8 * number]] = math.cos(angle), math.sin(angle)
+    found, _ = match(points([(100.0 * number, 0.0) for number in range(4)], told))
+    assert sorted(int(other) for one, other in found if one == 0) == matched
+
+
+@pytest.mark.parametrize(("apart", "matches"), [(15.0, 0), (17.0, 2)])
+def test_what_lies_within_sixteen_pixels_is_one_and_the_same(apart: float, matches: int) -> None:
+    told = np.zeros((3, 128))
+    told[:2, 0] = told[2, 8] = 1
+    found, _ = match(points([(0.0, 0.0), (apart, 0.0), (100.0, 0.0)], told))
+    assert sum({int(one), int(other)} == {0, 1} for one, other in found) == matches
+
+
 def test_groups_by_hand() -> None:
     """Eight matches of one shift and two strays: one group of the eight."""
     here = [(10, 10), (40, 12), (20, 45), (50, 50), (30, 30), (60, 20), (15, 60), (45, 35)]
@@ -213,7 +278,9 @@ def test_matches_on_a_line_make_no_group() -> None:
     assert not list(group(points(places, np.ones((16, 128))), np.column_stack([np.arange(8), np.arange(8, 16)]), False))
 
 
-@pytest.mark.parametrize(("matrix", "plausible"), [(turned(40, 3.9), True), (turned(0, 4.2), False), (turned(0, 0.2), False)])
+@pytest.mark.parametrize(
+    ("matrix", "plausible"), [(turned(10), True), (turned(40, 3.9), True), (turned(0, 4.2), False), (turned(0, 0.2), False)]
+)
 def test_plausible_maps(matrix: np.ndarray, plausible: bool) -> None:
     assert Affine(matrix, np.zeros(2)).plausible() is plausible
     assert not Affine(matrix @ np.diag([2.1, 1]), np.zeros(2)).plausible()

@@ -39,10 +39,41 @@ def test_blocks_that_do_not_tell_do_not_count() -> None:
     assert not fades(ODDS, agreement, ALL * columns(*[1] * 4, 0, *[1] * 15), (1, 2), 0.9)
 
 
+def test_eight_blocks_away_is_far() -> None:
+    """Of nine columns from there on the first agrees to 1/10: (0.1 + 8) / 9 = 0.9, as much as just outside."""
+    agreement = columns(*[0] * 4, 0.9, 0.9, *[1] * 5, 0.1, *[1] * 8)
+    assert fades(ODDS, agreement, ALL, (1, 2), 1.01)
+    assert not fades(ODDS, agreement, ALL, (1, 2), 0.99)
+
+
+def test_what_touches_by_a_corner_is_just_outside() -> None:
+    """Of the 16 blocks around 9 the four at the corners do not agree: a step of 12 / 16."""
+    odds = np.full((25, 25), -6.0)
+    odds[11:14, 11:14] = 6
+    agreement = np.ones_like(odds)
+    agreement[11:14, 11:14] = 0
+    agreement[np.ix_([10, 14], [10, 14])] = 0
+    assert fades(odds, agreement, np.ones_like(odds), (1, 1), 0.76)
+    assert not fades(odds, agreement, np.ones_like(odds), (1, 1), 0.74)
+
+
 def test_where_all_that_is_outside_is_near_all_beyond_counts_as_far() -> None:
     odds, agreement = columns(*[6] * 4, *[-6] * 4), columns(*[0] * 4, 0.4, 0.4, 0.8, 0.8)
     assert fades(odds, agreement, np.ones_like(odds), (1, 2), 0.51)
     assert not fades(odds, agreement, np.ones_like(odds), (1, 2), 0.49)
+
+
+@pytest.mark.parametrize(("odds", "deviates"), [(3.0, False), (3.1, True)])
+def test_what_exceeds_three_nats_deviates(odds: float, deviates: bool) -> None:
+    """The agreement is the same everywhere, a step of nothing."""
+    assert fades(columns(*[odds] * 4, *[-6] * 16), ALL / 2, ALL, (1, 2), 0.9) == deviates
+
+
+@pytest.mark.parametrize(("blocks", "tells"), [(4, False), (5, True)])
+def test_five_blocks_are_a_mean(blocks: int, tells: bool) -> None:
+    weight = columns(*[0] * 4, *[1] * 16)
+    weight[:blocks, 0] = 1
+    assert fades(ODDS, ALL / 2, weight, (1, 2), 0.9) == tells
 
 
 def test_too_few_blocks_tell_nothing() -> None:

@@ -97,7 +97,8 @@ def test_the_similarity_of_pairs_by_hand(flipped: bool) -> None:
     assert to is not None
     np.testing.assert_allclose(to.matrix, [[0, 2], [2, 0]] if flipped else [[0, -2], [2, 0]], atol=1e-9)
     np.testing.assert_allclose(to.shift, [5, 7], atol=1e-9)
-    assert small_copies._similarity(here, 3 * here, False) is None  # larger than STRETCH
+    for scale, kept in ((2.4, True), (2.6, False), (1 / 2.4, True), (1 / 2.6, False)):
+        assert (small_copies._similarity(here, scale * here, False) is not None) == kept
 
 
 def test_the_nearest_rival_is_what_comparing_everywhere_finds() -> None:

@@ -22,14 +22,14 @@ def test_mean_and_deviation() -> None:
 
 def test_other_seeds_of_the_same_training() -> None:
     first = card("first", 7)
-    alike = [card("c", 9, log_every=3, save_minutes=1.0, previews=0), card("b", 8)]
+    alike = [card("b", 8, log_every=3, save_minutes=1.0, previews=0), card("c", 9)]
     others = [
         card("steps", 10, steps=11),
         card("data", 11, data="casia"),
         card("pictures", 12, pictures=8),
         card("size", 13, size=8),
     ]
-    again = [card("again", 8), card("first again", 7)]
+    again = [card("again", 9), card("first again", 7)]
     found = with_other_seeds(first, [*others, first, *alike, *again])
     assert [one.tag for one in found] == ["first", "b", "c"], "by seed, one of each, the first ahead"
     assert [seed_of(one) for one in found] == [7, 8, 9]
@@ -39,6 +39,14 @@ def test_other_seeds_of_the_same_training() -> None:
 
 
 def test_of_a_kind_are_those_with_seeds_of_their_own() -> None:
-    trained = [("k", (1,), "a"), ("k", (2,), "b"), ("k", (2,), "b again"), ("m", (1,), "alone"), ("", (3,), "?"), ("", (4,), "?")]
+    trained = [
+        ("k", (1,), "a"),
+        ("k", (2,), "b"),
+        ("k", (2,), "b again"),
+        ("k", (), "untrained"),
+        ("m", (1,), "alone"),
+        ("", (3,), "?"),
+        ("", (4,), "?"),
+    ]
     assert by_kind(trained) == [["a", "b"]]
     assert by_kind([("ela", (), "ela"), ("ela", (), "ela")]) == [], "what was never trained"

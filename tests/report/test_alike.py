@@ -45,10 +45,9 @@ def test_what_a_picture_is_in_words() -> None:
         "the same photograph as c.jpg, but for 100 x 40 pixels at 10, 20",
         "by its fingerprint the same photograph as a.jpg; one of them could not be read to look closer",
     ]
-    many = member("e.jpg", "differs", differs=[[0, 0, 5, 5]] * 5)
-    assert kind_text(many, GROUP).endswith(
-        "but for 5 x 5 pixels at 0, 0; 5 x 5 pixels at 0, 0; 5 x 5 pixels at 0, 0; 2 more places"
-    )
+    for count, more in ((3, ""), (4, "; 1 more place"), (5, "; 2 more places")):
+        many = member("e.jpg", "differs", differs=[[0, 0, 5, 5]] * count)
+        assert kind_text(many, GROUP).endswith(f"but for {'; '.join(['5 x 5 pixels at 0, 0'] * 3)}{more}")
 
 
 def test_the_sentence_names_some_and_counts_the_others() -> None:
@@ -56,7 +55,9 @@ def test_the_sentence_names_some_and_counts_the_others() -> None:
     pair = [member("x.png"), member("y.png", "differs", differs=[[0, 0, 5, 5]])]
     assert alike_text([pair]) == "the same photograph more than once: x.png = y.png (a part differs)"
     assert alike_text([GROUP, pair]).startswith("the same photograph more than once: a.jpg = b.jpg = c.jpg = 2 more; x.png = y.png")
+    assert alike_text([pair] * 3).endswith("; x.png = y.png (a part differs)")
     assert alike_text([pair] * 4).endswith("; and 1 more group")
+    assert alike_text([pair] * 5).endswith("; and 2 more groups")
     assert alike_text([pair] * 9).endswith("; and 6 more groups")
     assert alike_texts(of(pair), each=False) == [f"imgscan: {alike_text([pair])}"]
     assert len(alike_texts(of(GROUP, pair), each=True)) == 1 + 4 + 1

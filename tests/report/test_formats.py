@@ -191,6 +191,10 @@ def test_sarif_points_to_the_picture_at_one_one_with_the_truth_in_properties(rec
     (run,) = json.loads(FORMATS["sarif"].render(record))["runs"]
     result, weak = run["results"]
     assert (result["level"], weak["level"]) == ("warning", "note"), "what is only reported fails nothing"
+    levels = {"certain": "error", "likely": "error", "possible": "warning", "none": "warning"}
+    for level, wanted in levels.items():
+        (one,) = json.loads(FORMATS["sarif"].render(to_record([RUN, FOUND | {"level": level}])))["runs"][0]["results"]
+        assert one["level"] == wanted
     place = result["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "photos/a/b,%2050%25.jpg"
     assert place["region"] == {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
@@ -208,7 +212,7 @@ def test_sarif_points_to_the_picture_at_one_one_with_the_truth_in_properties(rec
 def test_what_a_baseline_has_opens_no_alert_and_is_counted() -> None:
     known = {**FOUND, "flagged": False, "reported": False, "known": True}
     record = to_record([RUN, known, SUMMARY])
-    assert record.findings == []
+    assert (record.findings, record.reached) == ([], [known]), "as a baseline it has what its own one had"
     (run,) = json.loads(FORMATS["sarif"].render(record))["runs"]
     assert (run["results"], run["properties"]["known"]) == ([], 1), "code scanning would open an alert, suppressed or not"
     assert "in the baseline" in FORMATS["html"].render(record)
@@ -227,7 +231,18 @@ def test_a_scan_that_was_cut_short_is_no_green_report(record: Record) -> None:
         assert (suite.get("tests"), suite.get("errors")) == ("5", "1")
         assert suite[-1].find("error") is not None
         assert "::error title=imgscan not complete::" in FORMATS["github"].render(cut)
+        assert "This scan did not come to its end" in FORMATS["html"].render(cut)
+        assert FORMATS["human"].render(cut).endswith("the scan did not come to its end\n")
     assert "::error" not in FORMATS["github"].render(whole)
+    assert "come to its end" not in FORMATS["html"].render(whole) + FORMATS["human"].render(whole)
+
+
+def test_only_of_weights_that_forbid_it_commercial_use_is_noted() -> None:
+    """Of a licence that somebody else wrote nobody may know."""
+    licences = {str(commercial): {"licence": "L", "commercial": commercial} for commercial in (True, False, None)}
+    record = to_record([RUN | {"licences": licences, "weights": dict.fromkeys(licences, "45" * 32)}, SUMMARY])
+    assert record.licence_notes == ["False: no commercial use (L); accepted by the user"]
+    assert FORMATS["html"].render(record).count("no commercial use") == 1
 
 
 def test_junit_counts_are_those_of_its_cases(record: Record) -> None:
@@ -408,6 +423,47 @@ def test_thumbnails_shrink_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "href='file:" not in other, "nor a link to it, or to nothing"
 
 
+def test_the_page_says_what_counted_as_a_finding() -> None:
+    """Rates are named only for what was measured: of a score between two thresholds nobody knows one."""
+    share = "which 5 % of 60 untouched pictures (95 % interval: 1.0 to 13.9 %) reached when it was measured"
+    for gate, said in (
+        (
+            {"level": "possible", "area": 0.02},
+            f"0.4178 or more (level possible), {share}, with at least 2 % of the picture marked.",
+        ),
+        ({"score": 0.4178}, f"A finding is a score of 0.4178 or more (level possible), {share}."),
+        ({"score": 0.5}, "A finding is a score of 0.5 or more."),
+        ({"level": "certain"}, "A finding is of level certain or above."),
+        ({}, "Nothing fails the scan, whatever its score."),
+    ):
+        run = RUN | {"fail_on": {"level": None, "score": None, "area": 0.0} | gate}
+        assert said in html.render(to_record([run, SUMMARY])), gate
+    page = html.render(to_record([RUN | {"report_from": RUN["fail_on"]}, SUMMARY]))
+    assert "reported from" not in page
+    assert "Weaker ones are reported from a score of 0.3 on." in html.render(to_record([RUN, SUMMARY]))
+
+
+def test_the_page_shows_pictures_upright() -> None:
+    """Stored 40 x 20, white on the left; to be turned by 90 degrees clockwise: white is above then."""
+    stored = Image.new("RGB", (40, 20))
+    stored.paste("white", (0, 0, 20, 20))
+    exif = stored.getexif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    stored.save(file, "PNG", exif=exif)
+    shown = html._thumbnail(file.getvalue(), 100)
+    assert shown is not None
+    with Image.open(io.BytesIO(base64.b64decode(shown.partition(",")[2]))) as picture:
+        pixels = np.asarray(picture.convert("L"))
+    assert pixels.shape == (40, 20)
+    assert pixels[:18].min() > 200
+    assert pixels[22:].max() < 50
+    small = html._thumbnail(file.getvalue(), 10)
+    assert small is not None
+    with Image.open(io.BytesIO(base64.b64decode(small.partition(",")[2]))) as picture:
+        assert picture.size == (5, 10)
+
+
 def test_the_page_says_what_photographs_and_what_copies_of_them_reached() -> None:
     point = {"level": "possible", "score": 0.4178, "false_alarms": 0.0142, "pictures": 1408, "as_is": 0.0170, "photographs": 176}
     run = {**RUN, "operating_points": [point]}
@@ -526,11 +582,12 @@ def test_names_in_sarif_messages_are_neither_links_nor_placeholders() -> None:
 
 def test_a_path_in_an_annotation_is_decoded_to_itself() -> None:
     """As actions/toolkit undoes it."""
-    path = "50%, a:b\n%0A.jpg"
+    path = "50%, a:b\n\r%0A.jpg"
     text = FORMATS["github"].render(to_record([RUN, {**FOUND, "path": path}, SUMMARY])).split("\n")[0]
     said = re.match(r"::warning file=([^,]*),line=1,", text)
     assert said is not None
     decoded = said[1]
+    assert decoded.isprintable()
     for code, one in (("%2C", ","), ("%3A", ":"), ("%0A", "\n"), ("%0D", "\r"), ("%25", "%")):
         decoded = decoded.replace(code, one)
     assert decoded == path

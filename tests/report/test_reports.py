@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from imgscan.exits import exits
 from imgscan.judge import FailOn
 from imgscan.printable import printable
 from imgscan.records import Skipped, Source
-from imgscan.report.human import evidence_text, finding_text, summary_text
+from imgscan.report.human import evidence_text, finding_text, passed_over_text, summary_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Tally, read_lines, result_line, run_line, summary_line
 from tests.test_store import assessed
 
@@ -54,6 +55,17 @@ def test_an_interrupted_file_keeps_its_lines(tmp_path: Path) -> None:
         lines.write({"a": 1})
         raise KeyboardInterrupt
     assert read_lines(tmp_path / "r.jsonl") == [{"a": 1}]
+
+
+def test_what_an_interrupted_scan_wrote_does_not_replace_the_record_of_a_complete_one(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    whole, part = ({"type": "summary", "complete": complete} for complete in (True, False))
+    with JsonLines(path) as lines:
+        lines.write(whole)
+    with pytest.raises(KeyboardInterrupt), JsonLines(path) as lines:  # noqa: PT012
+        lines.write(part)
+        raise KeyboardInterrupt
+    assert (read_lines(path), read_lines(tmp_path / "results.previous.jsonl")) == ([part], [whole])
 
 
 def test_any_file_name_is_valid_json_and_one_safe_line(tmp_path: Path) -> None:
@@ -106,6 +118,8 @@ def test_summary_counts() -> None:
     tally.add(result_line(SKIPPED), FailOn())
     assert summary_text(tally, 2.0, "out") == "3 pictures: 1 flagged, 1 clean, 1 skipped; 1.50 pictures/s; results in out"
     assert ": 1 flagged, 1 scored, 1 skipped; " in summary_text(tally, 2.0, "out", told_apart=False)
+    again = summary_text(tally, 2.0, "out", reused=2)
+    assert again.endswith("; 2 of them from an earlier scan; 0.50 pictures/s; results in out"), "the pace of what was computed"
 
 
 def test_what_is_reported_or_known_is_not_called_clean() -> None:
@@ -113,9 +127,20 @@ def test_what_is_reported_or_known_is_not_called_clean() -> None:
     line = result_line(assessed())
     tally.add(line, FailOn(score=0.9), FailOn(score=0.5))
     tally.add({**line, "score": 0.0, "area": 0.0}, FailOn(score=0.9), FailOn(score=0.5))
-    tally.add({**line, "sha256": "ef" * 32}, FailOn(score=0.5), known={"ef" * 32})
+    old = tally.add({**line, "sha256": "ef" * 32}, FailOn(score=0.5), known={"ef" * 32})
+    assert (old["flagged"], old["reported"], old["known"]) == (False, False, True)
     wanted = "3 pictures: 0 flagged, 1 reported, 1 known from the baseline, 1 clean, 0 skipped; "
     assert summary_text(tally, 1.0, "out").startswith(wanted)
+    assert tally.marked == 2, "also what is too weak to be flagged"
+    clean = tally.add({**line, "score": 0.0, "sha256": "ef" * 32}, FailOn(score=0.5), known={"ef" * 32})
+    assert (clean["known"], tally.known) == (False, 1), "what is in the baseline and clean today is clean"
+
+
+def test_a_strength_has_four_digits_in_the_record() -> None:
+    made = assessed()
+    region = replace(made.finding.regions[0], strength=0.712345)
+    line = result_line(replace(made, finding=replace(made.finding, regions=(region,))))
+    assert line["regions"][0]["strength"] == 0.7123
 
 
 def test_what_was_not_judged_is_neither_flagged_nor_clean() -> None:
@@ -124,6 +149,12 @@ def test_what_was_not_judged_is_neither_flagged_nor_clean() -> None:
     assert (line["flagged"], line["reported"]) == (False, False)
     assert (tally.withheld, tally.clean, tally.flagged, tally.pictures) == (1, 0, 0, 1)
     assert "0 flagged, 0 clean, 1 not judged (drawn or typeset, see --drawn), 0 skipped" in summary_text(tally, 1.0, "out")
+
+
+def test_the_first_files_that_were_passed_over_are_named() -> None:
+    said = "passed over, for only JPEG, PNG, TIFF, WebP and BMP are decoded: "
+    assert passed_over_text(["a.gif", "b.gif", "c.gif"]) == f"{said}a.gif, b.gif, c.gif"
+    assert passed_over_text(["a.gif", "b.gif", "c.gif", "d.gif"]) == f"{said}a.gif, b.gif, c.gif and 1 more"
 
 
 def test_what_a_region_equals_in_words() -> None:
@@ -135,5 +166,9 @@ def test_what_a_region_equals_in_words() -> None:
     assert evidence_text(one, [one]) == "equals what lies at 50, 50"
     both = {"box": [0, 0, 20, 10], "evidence": ["copy"], "twin": [10, 0, 20, 10]}
     assert evidence_text(both, [both]) == "holds both of two equal parts"
+    inner = {"box": [10, 0, 20, 10], "evidence": ["copy"], "twin": [0, 0, 10, 10]}
+    assert evidence_text(both, [both, inner]) == "equals region 2", "another one goes before itself"
+    half = {"box": [50, 50, 55, 60], "evidence": ["pixels"], "twin": None}
+    assert evidence_text(one, [one, half]) == "equals what lies at 50, 50", "half of it is not most of it"
     assert evidence_text({"box": [0, 0, 9, 9], "evidence": ["copy"], "twin": None}, []) == "there twice"
     assert evidence_text({"box": [0, 0, 9, 9]}, []) == "", "a record of an earlier version"

@@ -98,6 +98,14 @@ def test_a_line_that_was_taken_out_or_changed_is_noticed(out: Path) -> None:
     assert verified(out) == ExitCode.FINDINGS
 
 
+@pytest.mark.parametrize(("name", "found"), [("pictures", 3), ("flagged", 1), ("withheld", 0), ("skipped", 1)])
+def test_every_count_of_the_summary_is_that_of_the_lines(out: Path, name: str, found: int) -> None:
+    *lines, summary = (json.loads(line) for line in (out / "results.jsonl").read_text().splitlines())
+    write(out, [*lines, summary | {name: found + 1}])
+    (last,) = [one for one in verify(read_record(out / "results.jsonl")) if one.state != "same"]
+    assert last == Checked("record", "", "altered", f"{found} {name}, {found + 1} by its summary")
+
+
 def test_a_scan_that_did_not_end_is_not_verified(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     write(out, lines[:-1])
