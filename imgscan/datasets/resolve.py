@@ -76,7 +76,8 @@ def _of_split(name: str, entries: list[Entry], rule: SplitRule, split: Wanted) -
         raise InputError(f"{name} has no {split} split (it has {', '.join(rule.names())}): {rule.describe()}{advice}")
     chosen = [entry for entry in entries if rule.of(entry) == split]
     if not chosen:
-        raise InputError(f"{name}: none of its {len(entries)} pictures falls into the {split} split: {rule.describe()}")
+        advice = "; others to validate on: --validation-root DIR" if split == "val" else ""
+        raise InputError(f"{name}: none of its {len(entries)} pictures falls into the {split} split: {rule.describe()}{advice}")
     return chosen
 
 

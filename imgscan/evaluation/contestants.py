@@ -212,18 +212,23 @@ def _read_prediction(picture: Picture, files: _FromFiles) -> Answer | Skipped:
 
 
 def faint_predictions(folder: Path) -> str:
-    """A word on masks that were stored on another scale than probabilities are, by the first PREDICTIONS files; "": none was."""
+    """A word on masks that were stored on another scale than probabilities are, by the first PREDICTIONS files; "": none was.
+
+    Such are 0 and 1, 0 and 255 of 65,535, and the dark colour of a palette, as segmentation tools write classes: (128, 0, 0) is 38.
+    """
     looked = faint = 0
     for path in islice(sorted(folder.rglob("*.png")), PREDICTIONS):
         with suppress(Exception), Image.open(path) as file:  # what is wrong with a file is said with its picture
-            levels = np.unique(np.asarray(file if is_deep(file) else file.convert("L")))
+            deep = is_deep(file)
+            levels = np.unique(np.asarray(file if deep else file.convert("L"))).tolist()
             looked += 1
-            faint += levels.tolist() in ([0, 1], [1]) or (is_deep(file) and levels.tolist() in ([0, 255], [255]))
+            mask = len(levels) == 2 and levels[0] == 0 and levels[1] < (32768 if deep else 128)
+            faint += mask or levels == [1] or (deep and levels == [255])
     if not faint:
         return ""
     return (
-        f"--masks {folder}: {faint} of the first {looked} predictions hold nothing but 0 and 1, or 0 and 255 of 65,535; they count "
-        "as probabilities near 0. Store masks with white as 255 (16 bits: 65,535)"
+        f"--masks {folder}: {faint} of the first {looked} predictions hold nothing but 0 and one level below half of white, as 0 "
+        "and 1 or a palette's colour; they count as probabilities below 0.5. Store masks with white as 255 (16 bits: 65,535)"
     )
 
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from imgscan.errors import InputError, OutputError
+from imgscan.store import replacing
 from imgscan.training.world import World
 
 COLUMNS = ("step", "epoch", "loss", "rate", "seconds", "pictures_per_second", "validation_auc")
@@ -17,33 +18,38 @@ COLUMNS = ("step", "epoch", "loss", "rate", "seconds", "pictures_per_second", "v
 class Log:
     """Appends; a resumed run goes on in the same files.  Use as a context manager.
 
+    What a run that was killed logged past the step that it goes on from is taken back, for those steps come again; a run that
+    begins at step 0 takes over nothing from one that ended in its folder before the first checkpoint.
+
     Args:
         out: the run's folder.
         most: unreadable pictures before the run ends.
         world: only the first process writes; all of them count, so that all end together.
+        step: that the run goes on from; 0: it begins.
 
     Raises:
         OutputError: a file cannot be written.
     """
 
-    def __init__(self, out: Path, most: int, world: World) -> None:
-        self.out, self.most, self.world = out, most, world
+    def __init__(self, out: Path, most: int, world: World, step: int) -> None:
+        self.out, self.most, self.world, self.step = out, most, world, step
         self.ledger = out / "unreadable.txt"
         self.unreadable: set[str] = set()
         self._events: Any = None
 
     def __enter__(self) -> Log:
-        if self.ledger.exists():
+        if self.step and self.ledger.exists():
             self.unreadable = set(self.ledger.read_text("utf-8").splitlines())
         if not self.world.first:
             return self
+        self._take_back()
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             print("no TensorBoard events: pip install 'imgscan[tensorboard]' (log.csv has the same numbers)", file=sys.stderr)
         else:
             try:
-                self._events = SummaryWriter(str(self.out / "events"))
+                self._events = SummaryWriter(str(self.out / "events"), purge_step=self.step + 1 if self.step else 0)
             except OSError as error:
                 raise self._unwritable(error) from error
         return self
@@ -56,6 +62,25 @@ class Log:
         except OSError as failed:
             if error is None:
                 raise self._unwritable(failed) from failed
+
+    def _take_back(self) -> None:
+        """Leave out of log.csv what comes again, and of a run that begins also the ledger."""
+        path = self.out / "log.csv"
+        try:
+            if not self.step:
+                path.unlink(missing_ok=True)
+                self.ledger.unlink(missing_ok=True)
+            if not path.exists():
+                return
+            with path.open(newline="") as file:
+                rows = list(csv.reader(file))
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        # A row that the kill cut short is none; the header is no number.
+        kept = [row for row in rows if len(row) == len(COLUMNS) and not (row[0].isdecimal() and int(row[0]) > self.step)]
+        if kept != rows:
+            with replacing(path) as new, new.open("w", newline="") as file:
+                csv.writer(file).writerows(kept)
 
     def line(
         self, *, step: int, epoch: int, loss: float | None, rate: float, seconds: float, pace: float, score: float | None

@@ -38,6 +38,8 @@ from imgscan.training.sequence import EntryDataset, Samples, batches
 from imgscan.training.validation import preview, validate
 from imgscan.training.world import World
 
+LEAST_SCALE = 2.0**-24  # of the loss in fp16, whose smallest number that is: below it nothing is left of a gradient of 1
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -204,7 +206,7 @@ def train(
     losses: list[float] = []
     waited = 0.0
     # Closed also where an error's traceback would keep it: loader processes that nobody ends would hold up the end of this one.
-    with Log(out, recipe.data.unreadable, world) as log, closing(given) as data:
+    with Log(out, recipe.data.unreadable, world, run.step) as log, closing(given) as data:
         log.remark([f"{path}: cannot be opened" for path in getattr(samples, "unreadable", [])])
         if run.step == 0:  # where it starts from: a run that never leaves this learns nothing
             run.last = validate(run.shipped, recipe, validation, world, log)
@@ -299,10 +301,14 @@ def _has_idle_parameters(recipe: Recipe) -> bool:
 
 
 def _sound(run: Run, settings: TrainSection) -> bool:
-    """Clip the gradients; False when they are not finite, which a finite loss does not rule out."""
+    """Clip the gradients; False when they are not finite, which a finite loss does not rule out.
+
+    In fp16 they may be too large for it: the scaler passes over such a step and halves its scale.  Where that is below LEAST_SCALE
+    and they still are not finite, no scale will make them so, and the run would pass over every step to its end.
+    """
     run.scaler.unscale_(run.optimizer)
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip or math.inf)
-    return run.scaler.is_enabled() or bool(norm.isfinite())  # the scaler passes over such a step by itself
+    return bool(norm.isfinite()) or (run.scaler.is_enabled() and run.scaler.get_scale() >= LEAST_SCALE)
 
 
 def _step(run: Run, settings: TrainSection) -> None:

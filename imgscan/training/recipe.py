@@ -182,7 +182,8 @@ _LEGAL: dict[tuple[str, str], Rule] = {
     ("train", "warmup"): _at_least(0),
     ("train", "patience"): _at_least(0),
     ("train", "previews"): _at_least(0),
-    ("train", "seed"): _at_least(0),
+    # Times the forward passes of a step, on all devices, it has to fit into 64 bits: a generator of torch takes no more.
+    ("train", "seed"): (lambda value: 0 <= value < 2**48, "from 0 up to, but not, 2^48"),
     ("train", "clip"): _at_least(0),
     ("train", "validations"): _at_least(0),
     ("train", "steps"): _at_least(1),

@@ -308,6 +308,11 @@ def test_masks_on_another_scale_than_probabilities_are_pointed_out(tmp_path: Pat
     Image.fromarray(mask.astype(np.uint16) * 255).save(tmp_path / "a" / "sixteen.png")
     (tmp_path / "broken.png").write_bytes(b"x")
     assert "2 of the first 6 predictions" in faint_predictions(tmp_path)
+    classes = Image.fromarray(mask)
+    classes.putpalette([0, 0, 0, 128, 0, 0])  # as the tools of PASCAL VOC colour their first class
+    classes.save(tmp_path / "palette.png")
+    Image.fromarray(mask * np.uint8(204)).save(tmp_path / "sure.png")  # a probability of 0.8
+    assert "3 of the first 8 predictions" in faint_predictions(tmp_path)
 
 
 def test_maps_of_sixteen_bits_are_those_of_eight(tmp_path: Path, benchmark: Path) -> None:

@@ -28,6 +28,7 @@ from imgscan.scanner import build_scanner
 from imgscan.toml import to_toml
 from imgscan.training import checkpoint, loop, objective
 from imgscan.training.card import write_weights
+from imgscan.training.log import COLUMNS
 from imgscan.training.objective import to_patches
 from imgscan.training.profile import profile
 from imgscan.training.recipe import (
@@ -137,6 +138,43 @@ def test_the_loss_falls_and_validation_scores(tmp_path: Path, network: str) -> N
     assert (tmp_path / "best.safetensors").exists()
 
 
+def logged_steps(folder: Path) -> list[str]:
+    return [row.split(",")[0] for row in (folder / "log.csv").read_text().splitlines()[1:]]
+
+
+def test_a_run_that_was_killed_after_a_checkpoint_has_every_step_once_in_its_log(tmp_path: Path) -> None:
+    go(tiny(), tmp_path, until=2)
+    with (tmp_path / "log.csv").open("a") as file:  # steps that no checkpoint holds, the last cut short
+        file.write("3,1,9.00000,1.000e-03,1,1.00,0.5000\n4,1,9.0")
+    go(tiny(), tmp_path, resume=True)
+    assert logged_steps(tmp_path) == ["0", "1", "2", "3", "4", "5", "6"]
+    assert "9.0" not in [row.split(",")[2] for row in (tmp_path / "log.csv").read_text().splitlines()]
+
+
+def test_a_run_that_begins_anew_does_not_go_on_in_the_log_of_one_without_a_checkpoint(tmp_path: Path) -> None:
+    """Killed before its first checkpoint, it cannot be resumed; its pictures that could not be read count anew, too."""
+    (tmp_path / "log.csv").write_text(",".join(COLUMNS) + "\n0,0,,0,0,0,0.5\n50,1,9,1,1,1,\n")
+    (tmp_path / "unreadable.txt").write_text("".join(f"{number}.jpg: cannot be decoded\n" for number in range(99)))
+    go(tiny(), tmp_path, until=2)
+    assert logged_steps(tmp_path) == ["0", "1", "2"]
+    assert not (tmp_path / "unreadable.txt").exists()
+
+
+def test_events_past_the_checkpoint_are_taken_back(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    go(tiny(), tmp_path, until=4)
+    went_further = checkpoint.read_header_of(tmp_path / "checkpoint.safetensors")[0]
+    run = loop.start(went_further, CPU)
+    checkpoint.load(run, tmp_path / "checkpoint.safetensors")
+    run.step = 2  # as if the last checkpoint were that of the second step
+    checkpoint.save(run, tmp_path / "checkpoint.safetensors")
+    go(went_further, tmp_path, resume=True)
+    events = EventAccumulator(str(tmp_path / "events")).Reload()
+    assert [one.step for one in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+
+
 @pytest.mark.parametrize(("fast", "meant"), [(True, "bf16"), (False, "float32")])
 def test_the_arithmetic_is_the_devices_own_unless_it_is_named(monkeypatch: pytest.MonkeyPatch, fast: bool, meant: str) -> None:
     monkeypatch.setattr(loop, "bf16_is_fast", lambda device: fast)
@@ -190,6 +228,12 @@ def test_a_file_where_events_belong_is_named(tmp_path: Path) -> None:
         go(tiny(), tmp_path)
 
 
+def test_every_seed_that_is_allowed_fits_into_a_generator(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train.seed is 281474976710656; wanted from 0 up to, but not, 2\^48"):
+        tiny(seed=2**48)
+    assert go(tiny(seed=2**48 - 1, steps=1, accumulate=4), tmp_path).step == 1
+
+
 @pytest.mark.parametrize("setting", [{"decay": -1.0}, {"momentum": -0.5, "optimizer": "sgd"}])
 def test_what_an_optimizer_refuses_is_refused_as_a_setting(setting: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"train.{next(iter(setting))} is -"):
@@ -217,6 +261,20 @@ def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weight
     with pytest.raises(ImgscanError, match="gradient is not a number at step 3"):
         loop.train(run, samples, samples, tmp_path, ALONE, epoch=3, minutes=None, report=lambda now: None)
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == good
+
+
+def test_gradients_that_no_scale_makes_finite_end_a_run_in_fp16_too(tmp_path: Path) -> None:
+    """The loss scale halves at every step that is passed over; at last it is so small that nothing is left of any gradient."""
+    recipe = tiny(steps=6, precision="fp16", validate_every=1000, log_every=1000)
+    run = loop.start(recipe, CPU)
+    next(run.model.parameters()).register_hook(lambda gradient: gradient * float("nan"))
+    samples = loop.training_samples(recipe, find_photos([PHOTOS]), [], 1)
+    before = [one.detach().clone() for one in run.model.parameters()]
+    run.scaler.scale(torch.ones(1))  # it comes into being at its first use
+    run.scaler.update(2.0**-23)  # where 39 halvings lead
+    with pytest.raises(ImgscanError, match="gradient is not a number at step 2"):
+        loop.train(run, samples, samples, tmp_path, ALONE, epoch=3, minutes=None, report=lambda now: None)
+    assert all(torch.equal(one, other) for one, other in zip(before, run.model.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(
