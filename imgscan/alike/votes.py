@@ -124,7 +124,7 @@ def _nearest_words(vectors: Floats, words: Floats, count: int) -> npt.NDArray[np
     alike = vectors @ words.T
     if count >= alike.shape[1]:
         return np.broadcast_to(np.arange(alike.shape[1]), alike.shape)
-    return np.argpartition(alike, -count, axis=1)[:, -count:]
+    return np.argpartition(alike, -count, axis=1)[:, -count:].copy()  # or all words' numbers stay in memory with it
 
 
 def _near_pairs(
