@@ -66,7 +66,7 @@ def unframed(picture: Picture) -> Picture:
     if picture.inside is None:
         return picture
     jpeg = None if picture.jpeg is None else JpegFile(picture.jpeg.content, picture.inside)
-    return replace(picture, rgb=cut(picture.rgb, picture.inside), inside=None, jpeg=jpeg)
+    return replace(picture, rgb=cut(picture.rgb, picture.inside), inside=None, panels=(), jpeg=jpeg)
 
 
 def cut(pixels: _Array, inside: Box | None) -> _Array:

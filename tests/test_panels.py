@@ -6,11 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from imgscan.frame import within_frame
+from imgscan.decode import decode
+from imgscan.extract import luma_of
+from imgscan.frame import unframed, within_frame
 from imgscan.panels import panels
-from imgscan.records import Box
+from imgscan.records import Box, Picture, Source
+from imgscan.scanner import build_scanner
+from imgscan.stages import views
+from imgscan.weights import find_model
 from tests.conftest import PHOTOS
 
 PATHS = sorted(PHOTOS.glob("*.jpg"))
@@ -164,3 +170,21 @@ def test_any_picture_has_panels_within_it() -> None:
             covered[top:bottom, left:right] += 1
         assert covered.max() <= 1, "none lies in another"
     assert found > 5
+
+
+def test_a_file_is_decoded_with_its_panels_and_each_is_a_picture(tmp_path: Path) -> None:
+    path = tmp_path / "collage.jpg"
+    whole, _ = collage("2x1", 8, "white")
+    whole.save(path, quality=90)
+    picture = decode(Source(path, path.name))
+    assert isinstance(picture, Picture)
+    assert (picture.inside, picture.panels) == (None, ((0, 0, 192, 176), (216, 0, 408, 176)))
+    scanner = build_scanner(find_model("ela"), device=torch.device("cpu"), jobs=0)
+    for view, (left, top, right, bottom) in zip(views(picture, scanner), picture.panels, strict=True):
+        one = unframed(view)
+        assert (one.inside, one.panels) == (None, ())
+        assert np.array_equal(one.rgb, picture.rgb[top:bottom, left:right])
+        luma, all_of_it = luma_of(one), luma_of(picture)
+        assert luma is not None
+        assert all_of_it is not None
+        assert np.array_equal(luma.values, all_of_it.values[top:bottom, left:right])
