@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from imgscan.extract import seek
 from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought, Timings
 from imgscan.scanner import Scanner
 from imgscan.segment import segment
-from imgscan.stages import clock, conclude, looked_at, seeks, spared, spares, too_large
+from imgscan.stages import clock, conclude, seeks, seen_by_finders, spared, spares, too_large, views
 from imgscan.workers import KILLED, end_with_parent, start_method, uninterrupted, was_killed
 
 AHEAD = 4  # batches decoded and grouped by size before the network sees them
@@ -60,8 +61,8 @@ class _Clustering:
     """A picture whose cells are being clustered, and in which detectors seek."""
 
     picture: Picture
-    features: Features
-    clusters: Future[tuple[Clusters, float]]  # with the seconds it took
+    features: Sequence[Features]  # of each view
+    clusters: Sequence[Future[tuple[Clusters, float]]]  # of each, with the seconds it took
     found: Future[tuple[Sought, float]] | None  # with the seconds it took; None: nothing was sought
 
 
@@ -101,13 +102,15 @@ def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executo
     """Forward the pictures of a window, fuse, and have their cells clustered: by processes, or here, where the device is faster."""
     pictures = [item for item in window if isinstance(item, Picture) and not spares(scanner, item)]
     sought = [
-        processes.submit(_seek, scanner.finders, looked_at(one, scanner)) if seeks(scanner, one) else None for one in pictures
+        processes.submit(_seek, scanner.finders, *seen_by_finders(one, scanner)) if seeks(scanner, one) else None
+        for one in pictures
     ]
-    features = list(stages.forward_batch(pictures, scanner, scanner.timings))
+    shown = [views(one, scanner) for one in pictures]
+    features = list(stages.forward_batch([view for some in shown for view in some], scanner, scanner.timings))
     here = [one for one in features if one.probability is None and _on_device(one, scanner)]
     with clock(scanner.timings, "cluster"):
         made = iter(_clustered(here, scanner))
-    left = iter(zip(features, sought, strict=True))
+    left, each = iter(zip(shown, sought, strict=True)), iter(features)
     for item in window:
         if isinstance(item, Skipped):
             yield item
@@ -115,15 +118,21 @@ def _start(window: list[Picture | Skipped], scanner: Scanner, processes: Executo
         if spares(scanner, item):
             yield spared(item, scanner)
             continue
-        one, found = next(left)
-        clusters: Future[tuple[Clusters, float]] = Future()
-        if one.probability is not None:
-            clusters.set_result((segment(one, scanner.localizing.threshold), 0.0))
-        elif _on_device(one, scanner):
-            clusters.set_result((next(made), 0.0))
-        else:
-            clusters = processes.submit(_cluster, one.vectors.numpy(), one.cell, scanner.clustering)
-        yield _Clustering(item, one, clusters, found)
+        some, found = next(left)
+        own = list(islice(each, len(some)))
+        yield _Clustering(item, own, [_begun(one, scanner, made, processes) for one in own], found)
+
+
+def _begun(features: Features, scanner: Scanner, made: Iterator[Clusters], processes: Executor) -> Future[tuple[Clusters, float]]:
+    """The clusters of a view: there already, made by the device (the next of `made`), or on their way."""
+    clusters: Future[tuple[Clusters, float]] = Future()
+    if features.probability is not None:
+        clusters.set_result((segment(features, scanner.localizing.threshold), 0.0))
+    elif _on_device(features, scanner):
+        clusters.set_result((next(made), 0.0))
+    else:
+        return processes.submit(_cluster, features.vectors.numpy(), features.cell, scanner.clustering)
+    return clusters
 
 
 def _on_device(features: Features, scanner: Scanner) -> bool:
@@ -153,10 +162,10 @@ def _cluster(vectors: npt.NDArray[np.float32], cell: tuple[float, float], settin
     return clusters, time.perf_counter() - began
 
 
-def _seek(names: tuple[str, ...], picture: Picture) -> tuple[Sought, float]:
+def _seek(names: tuple[str, ...], picture: Picture, panels: Sequence[Picture]) -> tuple[Sought, float]:
     """Seek in a worker process."""
     began = time.perf_counter()
-    return seek(names, picture), time.perf_counter() - began
+    return seek(names, picture, panels), time.perf_counter() - began
 
 
 def _finish(item: Skipped | Assessed | _Clustering, scanner: Scanner) -> tuple[Assessed | Skipped, Timings]:
@@ -165,8 +174,11 @@ def _finish(item: Skipped | Assessed | _Clustering, scanner: Scanner) -> tuple[A
     if not isinstance(item, _Clustering):
         return item, timings
     try:
-        clusters, seconds = item.clusters.result()
-        timings.add("cluster", seconds)
+        clusters = []
+        for future in item.clusters:
+            made, seconds = future.result()
+            clusters.append(made)
+            timings.add("cluster", seconds)
         found = Sought()
         if item.found is not None:
             found, seconds = item.found.result()

@@ -32,7 +32,7 @@ from imgscan.datasets.photos import read_photo
 from imgscan.datasets.synth import SynthDataset
 from imgscan.errors import InputError, WorkerError
 from imgscan.extract import extract
-from imgscan.features_file import FeaturesFile
+from imgscan.features_file import FeaturesFile, keeps
 from imgscan.find import find
 from imgscan.models import NETWORKS
 from imgscan.pipeline import network_rate, scan
@@ -145,7 +145,7 @@ def whole_scan(sources: Sequence[Source], scanner: Scanner, out: Path) -> list[T
     features = FeaturesFile(out, key="bench", model="bench", weights="")
     with Store(out, features=features) as store:
         for line in results(sources, {}, scanner, store):
-            if line["status"] == "assessed" and not line.get("withheld"):
+            if keeps(line):
                 features.note(line)
         store.finish()
     seconds = time.perf_counter() - began

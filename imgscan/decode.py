@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,9 @@ from imgscan.find import FORMATS
 from imgscan.frame import cut, within_frame
 from imgscan.jpeg import quantization_table
 from imgscan.metadata.remarks import remarks
+from imgscan.panels import panels
 from imgscan.pixels import as_stored, lost_its_lower_byte, orientation_of, to_rgb
-from imgscan.records import JpegFile, Picture, Skipped, Source
+from imgscan.records import Box, JpegFile, Picture, Skipped, Source
 from imgscan.workers import alive, as_is, end_with_parent, start_method
 
 MAX_PIXELS = 178_000_000  # larger files are refused: Pillow takes them for decompression bombs
@@ -83,12 +85,26 @@ def decode(source: Source) -> Picture | Skipped:
     digest = hashlib.sha256(content).hexdigest()
     quality, jpeg = (estimate_quality(tables), JpegFile(content)) if tables else (None, None)
     try:
-        inside = within_frame(rgb)
-        looks = drawn(cut(rgb, inside))
+        looks, inside, shown = layout(rgb)
         shows = None if looks >= DRAWN else fingerprint(cut(rgb, inside), orientation)  # pages of text would all be alike
     except MemoryError:
         return Skipped(source, f"{rgb.shape[1]} x {rgb.shape[0]} pixels do not fit into memory")
-    return Picture(source, rgb, digest, len(content), name, orientation, quality, said, looks, inside, jpeg, shows)
+    return Picture(source, rgb, digest, len(content), name, orientation, quality, said, looks, inside, jpeg, shows, shown)
+
+
+class Layout(NamedTuple):
+    """What of a picture is looked at; as the fields of a Picture."""
+
+    drawn: float
+    inside: Box | None
+    panels: tuple[Box, ...]
+
+
+def layout(rgb: npt.NDArray[np.uint8]) -> Layout:
+    """What of a picture, H x W x 3, is looked at: what lies within its frame, and each panel of that, if it is a collage."""
+    inside = within_frame(rgb)
+    looks = drawn(cut(rgb, inside))
+    return Layout(looks, inside, () if looks >= DRAWN else panels(rgb, inside))
 
 
 def _is_raw(source: Source, file: Image.Image) -> bool:

@@ -179,14 +179,26 @@ def detect(name: str, picture: Picture) -> Features:
     return Features(torch.from_numpy(vectors), cell, score)
 
 
-def seek(names: Sequence[str], picture: Picture) -> Sought:
-    """What weight-free detectors add, those of detectors.DETECTORS that do: what is there twice, and log odds of blocks."""
+def seek(names: Sequence[str], picture: Picture, panels: Sequence[Picture] = ()) -> Sought:
+    """What weight-free detectors add, those of detectors.DETECTORS that do: what is there twice, and log odds of blocks.
+
+    Args:
+        names: of the detectors.
+        picture: decoded.
+        panels: of a collage, cut out; a copy may lie in another panel, but the history of a block is compared within its own.
+    """
     twins = [one for name in names if (find := DETECTORS[name].find) is not None for one in find(picture.rgb)]
+    if panels:
+        return Sought(tuple(twins), by_panel=tuple(_weighed(names, panel) for panel in panels))
+    return Sought(tuple(twins), _weighed(names, picture))
+
+
+def _weighed(names: Sequence[str], picture: Picture) -> tuple[Map, ...]:
+    """The log odds of those detectors that have some for a picture."""
     weighing = [weigh for name in names if (weigh := DETECTORS[name].weigh) is not None]
     luma = luma_of(picture) if weighing else None
     weighed = [one for weigh in weighing if (one := weigh(picture.rgb, luma)).odds.any()]
-    odds = (Map(torch.from_numpy(one.odds), (float(BLOCK), float(BLOCK)), one.corner) for one in weighed)
-    return Sought(tuple(twins), tuple(odds))
+    return tuple(Map(torch.from_numpy(one.odds), (float(BLOCK), float(BLOCK)), one.corner) for one in weighed)
 
 
 def luma_of(picture: Picture) -> Luma | None:

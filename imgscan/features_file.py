@@ -203,6 +203,12 @@ class FeaturesFile:
             self._old = None
 
 
+def keeps(line: Line) -> bool:
+    """Whether the arrays of a result are kept: of a picture that was judged, and as one; the panels of a collage have no common
+    grid."""
+    return line["status"] == "assessed" and not line.get("withheld") and not line.get("panels")
+
+
 def retire(out: Path, key: str, *, whole: bool) -> None:
     """For a scan that keeps no features: those of other weights or settings would pass for its own beside its record.
 

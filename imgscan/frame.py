@@ -58,13 +58,19 @@ def within_frame(rgb: _Pixels) -> Box | None:
     Left and top are multiples of 8, so that JPEG blocks stay where they are.
     """
     height, width = rgb.shape[:2]
-    box: Box = (0, 0, width, height)
+    whole = (0, 0, width, height)
+    box = inner(rgb, whole)
+    return None if box == whole else box
+
+
+def inner(rgb: _Pixels, box: Box) -> Box:
+    """What lies within the border of a box of a picture, H x W x 3 uint8; the box itself where it has none."""
     for _ in range(LAYERS):
-        inner = _one_layer(rgb, box)
-        if inner == box or min(inner[2] - inner[0], inner[3] - inner[1]) < SMALLEST:
+        within = _one_layer(rgb, box)
+        if within == box or min(within[2] - within[0], within[3] - within[1]) < SMALLEST:
             break
-        box = inner
-    return None if box == (0, 0, width, height) else box
+        box = within
+    return box
 
 
 def unframed(picture: Picture) -> Picture:
@@ -72,7 +78,7 @@ def unframed(picture: Picture) -> Picture:
     if picture.inside is None:
         return picture
     jpeg = None if picture.jpeg is None else JpegFile(picture.jpeg.content, picture.inside)
-    return replace(picture, rgb=cut(picture.rgb, picture.inside), inside=None, jpeg=jpeg)
+    return replace(picture, rgb=cut(picture.rgb, picture.inside), inside=None, panels=(), jpeg=jpeg)
 
 
 def cut(pixels: _Array, inside: Box | None) -> _Array:

@@ -115,7 +115,12 @@ def level_of(score: float, points: Sequence[OperatingPoint]) -> Level:
 
 
 def judge(
-    picture: Picture, mask: Mask, clusters: Clusters | None, points: Sequence[OperatingPoint], inside: Box | None = None
+    picture: Picture,
+    mask: Mask,
+    clusters: Clusters | None,
+    points: Sequence[OperatingPoint],
+    inside: Box | None = None,
+    panels: tuple[Box, ...] = (),
 ) -> Finding:
     """The verdict on one picture: its score is the strength of its strongest region.
 
@@ -124,6 +129,7 @@ def judge(
         clusters: of its features; None: there are none, for no network was asked.
         points: of the model, its levels.
         inside: the part that was looked at; None: all.
+        panels: what of it was judged each on its own; (): all together.
     """
     # As a report shows it, so that nobody sees 0.8300 that did not reach 0.83.
     score = round(max((region.strength for region in mask.regions), default=0.0), SCORE_DIGITS)
@@ -150,4 +156,5 @@ def judge(
         grid=(0, 0) if clusters is None else (int(clusters.labels.shape[0]), int(clusters.labels.shape[1])),
         withheld=mask.withheld,
         inside=inside,
+        panels=panels,
     )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from scipy import ndimage
 
 from imgscan.errors import InputError
-from imgscan.records import Box, Clusters, Evidence, Features, Map, Mask, Part, Region, Sought, Twins
+from imgscan.frame import cut
+from imgscan.marks import Copied, Marked, Reasons, around, as_mask, connected_regions, largest, moved, strong, union
+from imgscan.records import Box, Clusters, Evidence, Features, Map, Mask, Sought, Twins
 from imgscan.typed import within
 
 FOUND = 0.5
@@ -21,7 +23,6 @@ FOUND = 0.5
 ODDS = 5.0
 """By how much the networks have to suspect one of two equal parts more than the other to tell the copy from its source."""
 NOTHING = Sought()
-JPEG, JPEG_SHARE = 1.0, 0.1  # nats that so many pixels of a region have gained, for its JPEG history to speak for it
 WITHHELD = "looks drawn or typeset (a screenshot, a page, a chart), not photographed"
 CONTROL = 0.5  # this share of what tells clusters apart in the control counts against them, for it is what is pictured
 SURE = 1e-4  # probabilities nearer to 0 or 1 count as that far from it
@@ -59,6 +60,16 @@ class LocalizeSettings:
         return self.drawn >= 1 or drawn < self.drawn
 
 
+@dataclass(frozen=True)
+class Area:
+    """What is judged on its own: a picture, or a panel of one."""
+
+    features: Features  # D x h x w, what was clustered
+    clusters: Clusters  # of the same grid
+    odds: tuple[Map, ...] = ()  # what weight-free detectors add
+    box: Box | None = None  # of the picture; None: all
+
+
 def localize(
     features: Features,
     clusters: Clusters,
@@ -66,6 +77,19 @@ def localize(
     width: int,
     settings: LocalizeSettings,
     found: Sought = NOTHING,
+    speaks: Evidence = "pixels",
+    drawn: float = 0.0,
+) -> Mask:
+    """Localize in a picture that is judged as one: see localize_areas."""
+    return localize_areas([Area(features, clusters, found.odds)], height, width, settings, found.twins, speaks, drawn)
+
+
+def localize_areas(
+    areas: Sequence[Area],
+    height: int,
+    width: int,
+    settings: LocalizeSettings,
+    twins: Sequence[Twins] = (),
     speaks: Evidence = "pixels",
     drawn: float = 0.0,
 ) -> Mask:
@@ -77,25 +101,80 @@ def localize(
     of the settings.
 
     Args:
-        features: D x h x w, what was clustered.
-        clusters: of the same grid.
-        height, width: of the picture, pixels.
+        areas: each is judged as if it were all: shares are of its own pixels.  Log odds are added to those of a mask head; where
+            clusters decide, they only add.  Where the features have a verdict, it decides which regions count and how strong they
+            are, and the probability how far they reach.
+        height, width: of the picture, pixels; what is in no area is not probable.
         settings: what is too weak or too small to be marked.
-        found: what is there twice only adds: marks of its own, and a higher probability where it has one.  Log odds are added to
-            those of a mask head; where clusters decide, they too only add.  Where the features have a verdict, it decides which
-            regions count and how strong they are, and the probability how far they reach.
+        twins: what is there twice only adds: marks of its own, and a higher probability where it has one; a copy and its source may
+            lie in two areas.
         speaks: what it is evidence of when the features alone mark something.
         drawn: how far the picture looks drawn, 0..1; in one that does nothing is marked, for nothing that judges was made for such.
     """
-    weighed = [enlarge(one.values, one.cell, height, width, one.corner) for one in found.odds]
+    suspected = [_suspected(one, height, width, settings) for one in areas]
+    headed = all(one.features.probability is not None for one in areas)
+    probability = _pasted([(one.box, one.probability) for one in suspected], height, width)
+    weighed = [(one.box, one.odds) for one in suspected if one.odds is not None]
+    odds = _pasted(weighed, height, width) if weighed else None
+    copied = copies(twins, probability)
+    scores = np.zeros((height, width), np.float32)
+    for one in copied:
+        scores[one.part.box] = np.where(one.part.inside, np.maximum(scores[one.part.box], one.score), scores[one.part.box])
+    sure = [one for one in copied if one.score > FOUND]
+    if odds is not None and not headed:
+        scores = np.maximum(scores, np.where(odds > 0, _logistic(odds), 0))
+    # A score already counts the pixels; of a camera file's megapixels those of a thing that was cloned are a small share.
+    enough = union([largest(one.part) for one in sure], (height, width))
+    alone = connected_regions(scores > FOUND, scores, settings.smallest, lambda values: float(values.max()), enough)
+    added = strong(alone, settings.strength, together=False)
+    # `strength` is for pictures of which nothing else is known; what a detector marked says already why this one is suspect.
+    least = max(settings.strength, settings.beside) if added else settings.strength
+    regions, marked, seen = [*alone], [*added], []
+    for area in suspected:
+        own = strong(area.regions, least, settings.together)
+        heads_alone = own
+        if area.said is not None:
+            said = area.said()
+            heads_alone = [one for one in own if region_strength(said[one.box][one.inside], area.most) > FOUND]
+        regions += [moved(one, area.box) for one in area.regions]
+        marked += [moved(one, area.box) for one in own]
+        seen += [moved(one, area.box) for one in heads_alone]
+    probability = np.maximum(probability, scores)
+    if not settings.judges(drawn):
+        return replace(unjudged(height, width), probability=probability)
+    strongest = max((region.strength for region in regions), default=0.0)
+    reasons = Reasons(speaks, union(seen, (height, width)), odds, sure)
+    return replace(as_mask(probability, marked, reasons), strongest=strongest)
+
+
+@dataclass(frozen=True)
+class _Suspected:
+    """What the features of an area, and log odds, say of it."""
+
+    box: Box | None  # of the picture; None: all
+    probability: npt.NDArray[np.float32]  # of its pixels
+    odds: npt.NDArray[np.float32] | None
+    regions: Sequence[Marked]  # in it, also those too weak to be marked
+    most: int  # pixels that make a region strong; 0: all
+    said: Callable[[], npt.NDArray[np.float32]] | None  # what mask heads say without the odds; None: there are none, or no odds
+
+
+def _suspected(area: Area, height: int, width: int, settings: LocalizeSettings) -> _Suspected:
+    """What is suspected in an area of a picture, height x width."""
+    features = area.features
+    if area.box is not None:
+        height, width = area.box[3] - area.box[1], area.box[2] - area.box[0]
+    weighed = [enlarge(one.values, one.cell, height, width, one.corner) for one in area.odds]
     odds = np.asarray(np.sum(weighed, axis=0), np.float32) if weighed else None
-    verdict = None
+    verdict = said = None
     if features.probability is not None:
         probability = _weighed(features.probability, odds, height, width)
         verdict = None if features.verdict is None else _weighed(features.verdict, odds, height, width)
         part, suspicion = probability > settings.threshold, probability
+        if odds is not None:
+            said = partial(_weighed, features.verdict or features.probability, None, height, width)
     else:
-        pristine = torch.from_numpy(clusters.labels == 0)
+        pristine = torch.from_numpy(area.clusters.labels == 0)
         # What was fused as the released code fuses is longer than 1.
         vectors = F.normalize(features.vectors, dim=0) if settings.grey else features.vectors
         distance = _distance(vectors, pristine)
@@ -103,7 +182,7 @@ def localize(
         if features.control is not None:
             traces = (distance - CONTROL * _distance(features.control, pristine)).clamp(min=0)
             suspicion = enlarge(traces, features.cell, height, width)
-        outside = clusters.labels > 0
+        outside = area.clusters.labels > 0
         part = np.zeros((height, width), bool)
         if 0 < outside.mean() <= settings.share:
             level = 127 / 255 if settings.grey else 0.5
@@ -115,31 +194,20 @@ def localize(
         return settings.scaled(own) if features.probability is None else own
 
     if verdict is None:
-        regions = _regions(part, suspicion, settings, strength)
+        regions = connected_regions(part, suspicion, settings.smallest, strength)
     else:
-        regions = _around(part, _regions(verdict > settings.threshold, verdict, settings, strength))
-    copied = copies(found.twins, probability)
-    scores = np.zeros((height, width), np.float32)
-    for one in copied:
-        scores[one.part.box] = np.where(one.part.inside, np.maximum(scores[one.part.box], one.score), scores[one.part.box])
-    sure = [one for one in copied if one.score > FOUND]
-    if odds is not None and features.probability is None:
-        scores = np.maximum(scores, np.where(odds > 0, _logistic(odds), 0))
-    # A score already counts the pixels; of a camera file's megapixels those of a thing that was cloned are a small share.
-    enough = _union([_largest(one.part) for one in sure], (height, width))
-    alone = _regions(scores > FOUND, scores, settings, lambda values: float(values.max()), enough)
-    added = _strong(alone, settings.strength, together=False)
-    # `strength` is for pictures of which nothing else is known; what a detector marked says already why this one is suspect.
-    marked = _strong(regions, max(settings.strength, settings.beside) if added else settings.strength, settings.together)
-    seen = marked
-    if odds is not None and features.probability is not None:  # what the heads alone say of it
-        own = _weighed(features.verdict or features.probability, None, height, width)
-        seen = [one for one in marked if region_strength(own[one.box][one.inside], most) > FOUND]
-    regions, marked, probability = regions + alone, marked + added, np.maximum(probability, scores)
-    if not settings.judges(drawn):
-        return replace(unjudged(height, width), probability=probability)
-    strongest = max((region.strength for region in regions), default=0.0)
-    return replace(_mask(probability, marked, _Reasons(speaks, _union(seen, (height, width)), odds, sure)), strongest=strongest)
+        regions = around(part, connected_regions(verdict > settings.threshold, verdict, settings.smallest, strength))
+    return _Suspected(area.box, probability, odds, regions, most, said)
+
+
+def _pasted(parts: Sequence[tuple[Box | None, npt.NDArray[np.float32]]], height: int, width: int) -> npt.NDArray[np.float32]:
+    """Maps of parts of a picture as one of the whole, height x width; 0 where there is none."""
+    if len(parts) == 1 and parts[0][0] is None:
+        return parts[0][1]
+    whole = np.zeros((height, width), np.float32)
+    for box, own in parts:
+        cut(whole, box)[:] = own
+    return whole
 
 
 def unjudged(height: int, width: int) -> Mask:
@@ -168,15 +236,6 @@ def placed(mask: Mask, inside: Box, height: int, width: int) -> Mask:
         regions=tuple(replace(one, box=moved(one.box), twin=one.twin and moved(one.twin)) for one in mask.regions),
         sources=None if mask.sources is None else np.pad(mask.sources, around),
     )
-
-
-@dataclass(frozen=True)
-class Copied:
-    """A part that equals another one and is taken for forged."""
-
-    part: Part
-    twin: Part
-    score: float  # 0..1
 
 
 def copies(found: Sequence[Twins], probability: npt.NDArray[np.float32]) -> list[Copied]:
@@ -220,145 +279,6 @@ def _logits(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _logistic(odds: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Probabilities of log odds."""
     return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
-
-
-@dataclass(frozen=True)
-class _Marked:
-    """A connected region with its pixels."""
-
-    strength: float
-    box: tuple[slice, slice]
-    inside: npt.NDArray[np.bool_]
-
-
-def _regions(
-    part: npt.NDArray[np.bool_],
-    values: npt.NDArray[np.float32],
-    settings: LocalizeSettings,
-    strength: Callable[[npt.NDArray[np.float32]], float],
-    enough: npt.NDArray[np.bool_] | None = None,
-) -> list[_Marked]:
-    """The connected regions of `part` that are large enough or hold a pixel of `enough`, each as strong as its `values` make it."""
-    return [
-        _Marked(strength(values[box][inside]), box, inside)
-        for box, inside in _connected(part)
-        if inside.sum() >= settings.smallest * part.size or (enough is not None and (enough[box] & inside).any())
-    ]
-
-
-def _around(part: npt.NDArray[np.bool_], seeds: Sequence[_Marked]) -> list[_Marked]:
-    """The connected regions of `part` that hold some of the seeds, each as strong as the strongest of its own."""
-    numbered, _ = ndimage.label(part)
-    strengths: dict[int, float] = {}
-    for seed in seeds:
-        number = int(numbered[seed.box][seed.inside].max())
-        strengths[number] = max(seed.strength, strengths.get(number, 0.0))
-    boxes = ndimage.find_objects(numbered)
-    return [_Marked(strength, boxes[n - 1], numbered[boxes[n - 1]] == n) for n, strength in sorted(strengths.items()) if n]
-
-
-def _connected(part: npt.NDArray[np.bool_]) -> Iterator[tuple[tuple[slice, slice], npt.NDArray[np.bool_]]]:
-    numbered, _ = ndimage.label(part)
-    for number, box in enumerate(ndimage.find_objects(numbered), 1):
-        yield box, numbered[box] == number
-
-
-def _strong(regions: Sequence[_Marked], least: float, together: bool) -> list[_Marked]:
-    """Those that are at least so strong; `together`: all, if one of them is."""
-    strongest = max((region.strength for region in regions), default=0.0)
-    return [region for region in regions if (strongest if together else region.strength) >= least]
-
-
-@dataclass(frozen=True)
-class _Reasons:
-    """What speaks for a region."""
-
-    speaks: Evidence
-    seen: npt.NDArray[np.bool_]  # H x W: where the features do
-    odds: npt.NDArray[np.float32] | None  # H x W, nats
-    copied: Sequence[Copied]
-
-    def of(self, box: tuple[slice, slice], inside: npt.NDArray[np.bool_]) -> tuple[tuple[Evidence, ...], Box | None]:
-        """The evidence for a region, and what equals it: of the largest copy in it, the twin's largest piece."""
-        evidence: list[Evidence] = []
-        if (self.seen[box] & inside).any():
-            evidence.append(self.speaks)
-        if self.odds is not None and (gained := self.odds[box][inside]).mean() > 0 and (gained > JPEG).mean() > JPEG_SHARE:
-            evidence.append("jpeg")
-        shared = [(_shared(box, inside, one.part), one) for one in self.copied]
-        within = [(pixels, one) for pixels, one in shared if 2 * pixels > one.part.inside.sum()]
-        if within:
-            evidence.append("copy")
-        twin = None
-        if within:  # the box of all pieces would be that of the specks around them
-            twin = _corners(_largest(max(within, key=lambda pair: pair[0])[1].twin).box)
-        # Too little of each, enough together.
-        return tuple(dict.fromkeys(evidence)) or (self.speaks,), twin
-
-
-def _shared(box: tuple[slice, slice], inside: npt.NDArray[np.bool_], part: Part) -> int:
-    """Pixels that a region and a part have in common."""
-    rows, columns = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, part.box, strict=True))
-    if rows.start >= rows.stop or columns.start >= columns.stop:
-        return 0
-
-    def cut(where: tuple[slice, slice], pixels: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        top, left = where[0].start, where[1].start
-        return pixels[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-
-    return int((cut(box, inside) & cut(part.box, part.inside)).sum())
-
-
-def _corners(box: tuple[slice, slice]) -> Box:
-    return box[1].start, box[0].start, box[1].stop, box[0].stop
-
-
-def _union(marked: Sequence[_Marked | Part], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    whole = np.zeros(shape, bool)
-    for one in marked:
-        whole[one.box] |= one.inside
-    return whole
-
-
-def _mask(probability: npt.NDArray[np.float32], marked: Sequence[_Marked], reasons: _Reasons) -> Mask:
-    """Regions as a mask; those that touch become one, as strong as the strongest."""
-    strengths = np.zeros(probability.shape)
-    forged = _union(marked, probability.shape)
-    for one in marked:
-        strengths[one.box] = np.where(one.inside, np.maximum(strengths[one.box], one.strength), strengths[one.box])
-    regions = []
-    for box, inside in _connected(forged):
-        evidence, twin = reasons.of(box, inside)
-        strength = float(strengths[box][inside].max())
-        regions.append(Region(_corners(box), int(inside.sum()), strength, evidence, twin))
-    regions.sort(key=lambda r: (-r.strength, r.box))
-    equal = [piece for one in reasons.copied if _marks(forged, one.part) for piece in _pieces(one.twin)]
-    shown = [piece for piece in equal if not _marks(forged, piece)]
-    sources = None
-    if shown:
-        sources = np.zeros(probability.shape, bool)
-        for part in shown:
-            sources[part.box] |= part.inside
-    return Mask(probability, forged, tuple(regions), sources)
-
-
-def _pieces(part: Part) -> list[Part]:
-    """Its connected pieces."""
-    top, left = part.box[0].start, part.box[1].start
-    return [
-        Part((slice(rows.start + top, rows.stop + top), slice(columns.start + left, columns.stop + left)), inside)
-        for (rows, columns), inside in _connected(part.inside)
-    ]
-
-
-def _largest(part: Part) -> Part:
-    """Its largest connected piece."""
-    return max(_pieces(part), key=lambda piece: piece.inside.sum(), default=part)
-
-
-def _marks(forged: npt.NDArray[np.bool_], part: Part) -> bool:
-    """Whether most of a part is marked."""
-    return bool(2 * forged[part.box][part.inside].sum() > part.inside.sum())
 
 
 def region_strength(values: npt.NDArray[np.float32], most: int) -> float:

@@ -17,7 +17,7 @@ from imgscan.decode import decode, decode_all
 from imgscan.records import Assessed, Picture, Skipped, Sought, Source, Timings
 from imgscan.scanner import Scanner
 from imgscan.segment import segment
-from imgscan.stages import clock, conclude, seeks, sought, spared, spares, too_large
+from imgscan.stages import clock, conclude, seeks, sought, spared, spares, too_large, views
 from imgscan.workers import busy, each
 
 SAMPLE = 24  # pictures that the network is timed on alone, for -v
@@ -67,10 +67,12 @@ def examine(pictures: Iterable[Picture | Skipped], scanner: Scanner) -> Iterator
 def _one(picture: Picture, scanner: Scanner, timings: Timings) -> Assessed:
     if spares(scanner, picture):
         return spared(picture, scanner)
-    features = next(stages.forward_batch([picture], scanner, timings))
+    features = list(stages.forward_batch(views(picture, scanner), scanner, timings))
     with clock(timings, "cluster"):
-        headed = features.probability is not None
-        clusters = segment(features, scanner.localizing.threshold) if headed else cluster(features, scanner.clustering)
+        clusters = [
+            cluster(one, scanner.clustering) if one.probability is None else segment(one, scanner.localizing.threshold)
+            for one in features
+        ]
     found = Sought()
     if seeks(scanner, picture):
         with clock(timings, "seek"):
@@ -109,7 +111,8 @@ def network_rate(scanner: Scanner) -> float | None:
         pictures = [picture for picture in map(decode, sources) if isinstance(picture, Picture)]
         for alone in (Timings(), Timings()):
             for window in windows(pictures, scanner.batch * AHEAD):
-                list(stages.forward_batch([one for one in window if isinstance(one, Picture)], scanner, alone))
+                shown = [view for one in window if isinstance(one, Picture) for view in views(one, scanner)]
+                list(stages.forward_batch(shown, scanner, alone))
     seconds = sum(seconds for _, seconds in alone.forwarded)
     if not seconds:
         return None
@@ -123,5 +126,5 @@ def _forward(source: Source, scanner: Scanner) -> Timings:
     timings = Timings()
     picture = decode(source)
     if isinstance(picture, Picture):
-        list(stages.forward_batch([picture], scanner, timings))
+        list(stages.forward_batch(views(picture, scanner), scanner, timings))
     return timings

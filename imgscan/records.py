@@ -69,6 +69,7 @@ class Picture:
     inside: Box | None = None  # what lies within a frame of one colour, bars or the window of a program; None: there is none
     jpeg: JpegFile | None = field(default=None, repr=False)
     fingerprint: str | None = None  # of what it shows, 64 hexadecimal digits; None: one would say nothing
+    panels: tuple[Box, ...] = ()  # the photographs of a collage, within `inside`; (): it is none
 
     @property
     def height(self) -> int:
@@ -154,6 +155,7 @@ class Sought:
 
     twins: tuple[Twins, ...] = ()
     odds: tuple[Map, ...] = ()  # log odds that blocks have another history than the rest, nats
+    by_panel: tuple[tuple[Map, ...], ...] = ()  # in place of that of a collage: of each panel, against the rest of the panel
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,7 @@ class Finding:
     mask: Mask | None = field(default=None, repr=False, compare=False)  # for users of the library; the record has a file's name
     withheld: str | None = None  # why it was not judged (score 0, nothing marked); goes on after its name: "looks drawn ..."
     inside: Box | None = None  # the part that was looked at, within a frame or the window of a program; None: all
+    panels: tuple[Box, ...] = ()  # what was judged each on its own, the photographs of a collage; (): it is none
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,7 @@ class Assessed:
     finding: Finding
     mask: Mask
     picture: Picture
-    features: Features | None  # None: it is not judged, and no network was asked
+    features: Features | None  # None: it is a collage, or not judged, and no network was asked
     clusters: Clusters | None  # None: likewise
 
 
@@ -245,7 +248,8 @@ class Timings:
 
     def forward(self, pictures: Sequence[Picture], seconds: float) -> None:
         """Count pictures that went through the networks together."""
-        self.forwarded.extend((picture.source, seconds / len(pictures)) for picture in pictures)
+        sources = {id(picture.source): picture.source for picture in pictures}  # panels have that of their collage
+        self.forwarded.extend((source, seconds / len(sources)) for source in sources.values())
 
     def include(self, other: Timings) -> None:
         """Add what a worker counted."""

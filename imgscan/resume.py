@@ -22,7 +22,7 @@ from typing import IO
 
 from imgscan.decode import decode
 from imgscan.errors import InputError, OutputError
-from imgscan.features_file import FeaturesFile
+from imgscan.features_file import FeaturesFile, keeps
 from imgscan.locks import lock, unlock
 from imgscan.records import Line, Picture, Source
 from imgscan.report.record import read_record
@@ -108,7 +108,7 @@ class Journal:
     def _restore(self, source: Source, digest: str | None, features: FeaturesFile | None) -> Line | None:
         """The earlier result of a picture, under its name of today; None: it has to be computed."""
         line = self._earlier.get(digest or "")
-        if line is None or (features is not None and not line.get("withheld") and not features.has(line)):
+        if line is None or (features is not None and keeps(line) and not features.has(line)):
             return None
         names = {folder: output_name(folder, source.name) for folder in SUFFIXES}
         for folder, kind in (("masks", "mask"), ("overlays", "overlay")):

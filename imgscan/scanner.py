@@ -28,7 +28,7 @@ from imgscan.shared import Shared
 from imgscan.typed import settings
 from imgscan.weights import Card, Model
 
-REVISION = 7
+REVISION = 8
 """It rises when the same weights and settings answer otherwise than before; then nothing that is remembered is taken."""
 AUTO = "auto"
 MOST_JOBS = 8  # by default: each holds the activations of a forward pass, or a batch of decoded pictures
@@ -64,6 +64,11 @@ class Scanner:
     def within(self) -> bool:
         """Whether a picture is seen without its frame; not where the authors' code decides how it is seen."""
         return all(plan.mode == "native" for plan in self.plans)
+
+    @property
+    def divides(self) -> bool:
+        """Whether the panels of a collage are judged each on its own; not by what alone looks for copies, also across panels."""
+        return self.within and all(DETECTORS[name].find is None for name in self.detectors)
 
     @property
     def speaks(self) -> Evidence:

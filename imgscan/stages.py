@@ -16,9 +16,9 @@ from imgscan.extract import detect, extract_each, seek
 from imgscan.frame import unframed
 from imgscan.fuse import fuse
 from imgscan.judge import judge
-from imgscan.localize import localize, placed, unjudged
+from imgscan.localize import Area, localize_areas, placed, unjudged
 from imgscan.prepare import InputPlan, prepare
-from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought, Tensor, Timings
+from imgscan.records import Assessed, Box, Clusters, Features, Picture, Skipped, Sought, Tensor, Timings
 from imgscan.scanner import Scanner
 from imgscan.shared import Made
 
@@ -56,11 +56,33 @@ def looked_at(picture: Picture, scanner: Scanner) -> Picture:
     return unframed(picture) if scanner.within else picture
 
 
+def panels_of(picture: Picture, scanner: Scanner) -> tuple[Box, ...]:
+    """The panels that are judged each on its own; (): the picture is judged as one."""
+    return picture.panels if scanner.divides else ()
+
+
+def views(picture: Picture, scanner: Scanner) -> list[Picture]:
+    """What is judged on its own: the picture, or each of its panels, as the picture of which that alone is looked at."""
+    return [replace(picture, inside=box, panels=()) for box in panels_of(picture, scanner)] or [picture]
+
+
+def seen_by_finders(picture: Picture, scanner: Scanner) -> tuple[Picture, list[Picture]]:
+    """What finders are shown: the picture, and cut out of it the panels, where it has some."""
+    cut_out = [unframed(view) for view in views(picture, scanner)] if panels_of(picture, scanner) else []
+    return looked_at(picture, scanner), cut_out
+
+
 def sought(scanner: Scanner, picture: Picture) -> Sought:
     """What each finder adds."""
-    seen = looked_at(picture, scanner)
-    each_found = [_once(scanner, picture, ("seek", name, scanner.within), partial(seek, (name,), seen)) for name in scanner.finders]
-    return Sought(tuple(twins for one in each_found for twins in one.twins), tuple(odds for one in each_found for odds in one.odds))
+    seen, panels = seen_by_finders(picture, scanner)
+    how = scanner.within, scanner.divides
+    found = [_once(scanner, picture, ("seek", name, *how), partial(seek, (name,), seen, panels)) for name in scanner.finders]
+    by_panel = zip(*(one.by_panel for one in found if one.by_panel), strict=True)
+    return Sought(
+        tuple(twins for one in found for twins in one.twins),
+        tuple(odds for one in found for odds in one.odds),
+        tuple(tuple(odds for own in each for odds in own) for each in by_panel),
+    )
 
 
 def forward_batch(pictures: Sequence[Picture], scanner: Scanner, timings: Timings) -> Iterator[Features]:
@@ -121,20 +143,26 @@ def _each(work: Callable[[Picture], Tensor], pictures: Sequence[Picture], scanne
 
 def conclude(
     picture: Picture,
-    features: Features,
-    clusters: Clusters,
+    features: Sequence[Features],
+    clusters: Sequence[Clusters],
     found: Sought,
     scanner: Scanner,
     timings: Timings,
 ) -> Assessed:
-    """Localize and judge a picture whose clusters are there, and what its detectors add."""
+    """Localize and judge a picture of which the features and clusters of all views are there, and what its detectors add."""
     with clock(timings, "localize"):
-        seen, settings = looked_at(picture, scanner), scanner.localizing
-        mask = localize(features, clusters, seen.height, seen.width, settings, found, scanner.speaks, picture.drawn)
-        if features.inside is not None:
-            mask = placed(mask, features.inside, picture.height, picture.width)
-        finding = judge(picture, mask, clusters, scanner.points, features.inside)
-    return Assessed(finding, mask, picture, features, clusters)
+        seen, panels = looked_at(picture, scanner), panels_of(picture, scanner)
+        inside = picture.inside if scanner.within else None
+        left, top = inside[:2] if inside else (0, 0)
+        boxes: list[Box | None] = [(one[0] - left, one[1] - top, one[2] - left, one[3] - top) for one in panels]
+        odds = (found.by_panel or ((),) * len(panels)) if panels else (found.odds,)
+        areas = [Area(*one) for one in zip(features, clusters, odds, boxes or [None], strict=True)]
+        mask = localize_areas(areas, seen.height, seen.width, scanner.localizing, found.twins, scanner.speaks, picture.drawn)
+        if inside is not None:
+            mask = placed(mask, inside, picture.height, picture.width)
+        finest = max(clusters, key=lambda one: one.labels.size)
+        finding = judge(picture, mask, finest, scanner.points, inside, panels)
+    return Assessed(finding, mask, picture, *((None, None) if panels else (features[0], clusters[0])))
 
 
 @contextmanager

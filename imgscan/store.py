@@ -131,15 +131,16 @@ def output_path(out: Path, folder: str, name: str) -> Path:
     return out / path
 
 
-def overlay(picture: Picture, mask: Mask, inside: Box | None = None) -> Image.Image:
+def overlay(picture: Picture, mask: Mask, shown: Sequence[Box] = ()) -> Image.Image:
     """The picture with the forged region shaded and outlined, upright, for people; what was copied is outlined only.
 
-    What lies outside the box that was looked at, if that was not all, is pale.
+    What lies outside the boxes that were looked at, if those were not all (none), is pale.
     """
     rgb = picture.rgb.copy()
-    if inside is not None:
+    if shown:
         rgb = (rgb // 2 + _PALE).astype(np.uint8)
-        cut(rgb, inside)[:] = cut(picture.rgb, inside)
+    for box in shown:
+        cut(rgb, box)[:] = cut(picture.rgb, box)
     thick = max(1, round(max(mask.forged.shape) / 400))
     if mask.sources is not None:
         rgb[_outline(mask.sources, thick)] = _SOURCE
@@ -221,11 +222,9 @@ class Store:
                 raise OutputError(f"{path}: cannot be removed: {error.strerror or error}") from error
 
     def _write(self, result: Assessed) -> dict[str, str]:
-        name = result.finding.picture.name
-        mask, shown = (
-            Image.fromarray(result.mask.forged.astype(np.uint8) * 255),
-            overlay(result.picture, result.mask, result.finding.inside),
-        )
+        name, within = result.finding.picture.name, result.finding.panels or [box for box in [result.finding.inside] if box]
+        mask = Image.fromarray(result.mask.forged.astype(np.uint8) * 255)
+        shown = overlay(result.picture, result.mask, within)
         shown.thumbnail((MOST_SIDE, MOST_SIDE))
         digests = {
             "mask_sha256": _save(mask, output_path(self.out, "masks", name), "PNG"),

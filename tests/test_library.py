@@ -39,7 +39,7 @@ def test_the_public_surface() -> None:
         "drawn",
     ]
     assert [one.name for one in fields(imgscan.Finding)] == [
-        "picture", "score", "level", "area", "regions", "clusters", "method", "grid", "mask", "withheld", "inside",
+        "picture", "score", "level", "area", "regions", "clusters", "method", "grid", "mask", "withheld", "inside", "panels",
     ]  # fmt: skip
     assert [one.name for one in fields(imgscan.Skipped)] == ["source", "reason"]
 

@@ -7,12 +7,15 @@ import torch
 import torch.nn.functional as F
 
 from imgscan.errors import InputError
-from imgscan.localize import LocalizeSettings, copies, enlarge, localize, placed, region_strength
+from imgscan.localize import Area, LocalizeSettings, copies, enlarge, localize, localize_areas, placed, region_strength
 from imgscan.records import Clusters, Features, Map, Part, Sought, Twins
 from imgscan.segment import segment
 
 FORGED = torch.tensor([0.6, 0.8, 0.0])  # cosine 0.6 to the pristine direction: distance (1 - 0.6) / 2 = 0.2
 PRISTINE = torch.tensor([1.0, 0.0, 0.0])
+
+
+CLUSTERS = Clusters(np.zeros((1, 1), np.int32), np.zeros((1, 1), bool), (1.0,), "mask head")
 
 
 def scene(rows: int = 12, columns: int = 16) -> tuple[Features, Clusters]:
@@ -98,6 +101,39 @@ def test_probability_ranks_forged_over_pristine_even_when_nothing_is_marked() ->
     assert not mask.forged.any()
     assert mask.regions == ()
     assert mask.probability[30, 50] > mask.probability[80, 10]
+
+
+def test_each_area_is_judged_by_its_own_pixels() -> None:
+    """A region of 64 pixels is 2 % of a panel of 64 x 50, and 0.1 % of the picture; what strengthens it is counted likewise."""
+
+    def said(rows: int, columns: int) -> Area:
+        values = torch.zeros(rows, columns)
+        values[2:10, 4:12] = 0.9
+        return Area(Features(torch.ones(1, rows, columns), (1.0, 1.0), Map(values, (1.0, 1.0))), CLUSTERS)
+
+    settings = LocalizeSettings(smallest=0.01, peak=0.04)
+    areas = [replace(said(64, 50), box=(8, 16, 58, 80)), replace(said(64, 60), box=(80, 100, 140, 164))]
+    mask = localize_areas(areas, 200, 300, settings)
+    assert [region.box for region in mask.regions] == [(12, 18, 20, 26), (84, 102, 92, 110)]
+    assert [region.strength for region in mask.regions] == pytest.approx([0.9 * 64 / 128, 0.9 * 64 / 154])
+    assert mask.forged.sum() == 128
+    assert mask.probability.shape == (200, 300)
+    assert not localize(said(200, 300).features, CLUSTERS, 200, 300, settings).regions
+
+
+def test_a_copy_may_lie_in_another_area_than_its_source() -> None:
+    areas = [
+        Area(Features(torch.ones(1, 40, 40), (1.0, 1.0), Map(torch.full((40, 40), level), (1.0, 1.0))), CLUSTERS, (), box)
+        for level, box in ((0.01, (0, 0, 40, 40)), (0.2, (50, 0, 90, 40)))
+    ]
+    square = np.ones((9, 9), bool)
+    twins = Twins(0.9, (Part((slice(4, 13), slice(6, 15)), square), Part((slice(20, 29), slice(70, 79)), square)))
+    mask = localize_areas(areas, 40, 90, LocalizeSettings(strength=0.8), [twins])
+    assert [(region.box, region.twin) for region in mask.regions] == [((70, 20, 79, 29), (6, 4, 15, 13))], (
+        "more suspect is the copy"
+    )
+    assert mask.sources is not None
+    assert mask.sources[4:13, 6:15].all()
 
 
 def test_the_mask_of_a_part_is_placed_in_the_whole() -> None:

@@ -444,6 +444,62 @@ def test_a_frame_is_seen_where_the_authors_code_decides(
         assert result.features.inside == result.finding.inside == inside
 
 
+def collage(first: np.ndarray, second: np.ndarray) -> Image.Image:
+    """Two panels with a white gutter of eight pixels, in a black frame of 16."""
+    gutter = np.full((len(first), 8, 3), 255, np.uint8)
+    return Image.fromarray(np.pad(np.concatenate([first, gutter, second], axis=1), ((16, 16), (16, 16), (0, 0))))
+
+
+@pytest.mark.parametrize("cluster", [None, "kmeans"])
+def test_the_panels_of_a_collage_are_judged_as_pictures_of_their_own(
+    tmp_path: Path, photos: list[np.ndarray], headed_model: str, cluster: str | None
+) -> None:
+    """The second is forged and the first is not: what is said of each, and how strong it is, is what is said of it alone."""
+    first, second = photos[0][:160, :160], photos[1][:160, :160].copy()
+    second[64:128, 64:128] = 255 - second[64:128, 64:128]
+    collage(first, second).save(tmp_path / "a.png")
+    boxes = (24, 24, 168, 174), (192, 24, 342, 174)
+    whole = np.asarray(Image.open(tmp_path / "a.png"))
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        Image.fromarray(whole[top:bottom, left:right]).save(tmp_path / f"b{number}.png")
+    model = find_model(headed_model).with_clustering(cluster, None)
+    scanner = build_scanner(model, device=CPU, batch=2, jobs=0, amp=False, everything=True)
+    for results in (scan(find([tmp_path]), scanner), batch_by_batch(map(decode, find([tmp_path])), scanner)):
+        together, *alone = results
+        assert isinstance(together, Assessed)
+        assert together.finding.panels == boxes
+        assert together.features is together.clusters is None
+        rest = np.ones_like(together.mask.forged)
+        for one, (left, top, right, bottom) in zip(alone, boxes, strict=True):
+            assert isinstance(one, Assessed)
+            assert one.finding.panels == ()
+            np.testing.assert_allclose(together.mask.probability[top:bottom, left:right], one.mask.probability, atol=1e-5)
+            np.testing.assert_array_equal(together.mask.forged[top:bottom, left:right], one.mask.forged)
+            rest[top:bottom, left:right] = False
+        assert not together.mask.probability[rest].any()
+        assert not together.mask.forged[rest].any()
+        strengths = [region.strength for one in alone for region in one.finding.regions]
+        assert sorted(region.strength for region in together.finding.regions) == pytest.approx(sorted(strengths), abs=1e-5)
+        assert together.finding.score == pytest.approx(max(one.finding.score for one in alone), abs=1e-4)
+    assert [source.name for source, _ in scanner.timings.forwarded].count("a.png") == 2, "once a run, whatever it has of panels"
+
+
+def test_a_copy_in_another_panel_is_found(tmp_path: Path, photos: list[np.ndarray], headed_model: str) -> None:
+    first, second = photos[0][:192, :192], photos[1][:192, :192].copy()
+    second[64:144, 60:150] = first[40:120, 30:120]
+    collage(first, second).save(tmp_path / "a.png")
+    for name in ("copy-move", f"{headed_model}+copy-move"):
+        scanner = build_scanner(find_model(name), device=CPU, jobs=0, amp=False)
+        scanner = replace(scanner, localizing=replace(scanner.localizing, strength=0.99 if "+" in name else 0.0))
+        for results in (scan(find([tmp_path]), scanner), batch_by_batch(map(decode, find([tmp_path])), scanner)):
+            (one,) = results
+            assert isinstance(one, Assessed)
+            assert (len(one.finding.panels) == 2) == ("+" in name), "copies alone are looked for in the whole picture"
+            boxes = [region.box for region in one.finding.regions if "copy" in region.evidence]
+            assert any(box[2] < 210 for box in boxes)
+            assert any(box[0] > 210 for box in boxes)
+
+
 @pytest.mark.parametrize("name", ["ela", "copy-move", "adq"])
 def test_detectors_do_not_see_a_frame_either(tmp_path: Path, photos: list[np.ndarray], name: str) -> None:
     within = photos[0][:256, :256].copy()

@@ -50,7 +50,7 @@ def keep(out: Path, weights: str, *results: Assessed, end: bool = True, error: B
 
 def test_on_the_overlay_what_was_not_looked_at_is_pale_and_upright() -> None:
     one = assessed(orientation=6)
-    plain, shown = (np.asarray(overlay(one.picture, one.mask, inside)) for inside in (None, (16, 8, 80, 56)))
+    plain, shown = (np.asarray(overlay(one.picture, one.mask, shown)) for shown in ((), [(16, 8, 80, 56)]))
     assert shown.shape == (96, 64, 3)
     within = np.zeros((96, 64), bool)
     within[16:80, 8:56] = True  # turned to the right: columns became rows, and rows columns from the right

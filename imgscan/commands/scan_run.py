@@ -63,7 +63,7 @@ def run(
         sources: the pictures that are known.
         later: those that come while the scan runs, round by round; the next is asked for when everything before is told.
     """
-    from imgscan.features_file import FeaturesFile, retire
+    from imgscan.features_file import FeaturesFile, keeps, retire
     from imgscan.pipeline import network_rate
     from imgscan.resume import Journal
     from imgscan.scanner import REVISION
@@ -124,7 +124,7 @@ def run(
                     line = tally.add(made, gates.fail_on, gates.report_from, gates.baseline.known, gates.baseline.reviews)
                     batch.add(line)
                     journal.append(line)
-                    if features is not None and line["status"] == "assessed" and not line.get("withheld"):
+                    if features is not None and keeps(line):
                         features.note(line)
                     lines.write(line)
                     _tell(line, quiet=printed is not None, options=options)

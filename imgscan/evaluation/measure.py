@@ -18,14 +18,13 @@ import torch
 from PIL import Image
 
 from imgscan.datasets.entries import Entry, masks_of, read_truth
-from imgscan.decode import decode
-from imgscan.drawn import drawn
+from imgscan.decode import decode, layout
 from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.attacks import attack
 from imgscan.evaluation.contestants import Answer, Contestant
 from imgscan.evaluation.pixel import BoolMap, Counts, PixelMetrics, histogram, pixel_metrics
 from imgscan.evaluation.protocols import Protocol, apply, reported
-from imgscan.frame import cut, within_frame
+from imgscan.frame import cut
 from imgscan.records import Features, Picture, Skipped, Source
 from imgscan.weights import file_sha256
 from imgscan.workers import busy, each
@@ -173,8 +172,7 @@ def _each_shown(task: Task) -> Iterator[tuple[str, _Shown | Skipped]]:
             yield name, Skipped(source, f"{name}: {error}")
         else:  # nothing is left of the file it was
             pixels = np.ascontiguousarray(rgb)
-            inside = within_frame(pixels)
-            seen = replace(picture, rgb=pixels, drawn=drawn(cut(pixels, inside)), inside=inside)
+            seen = replace(picture, rgb=pixels, **layout(pixels)._asdict())
             yield name, _Shown(replace(seen, format="attacked", jpeg_quality=None, jpeg=None), moved)
 
 

@@ -33,6 +33,7 @@ COLUMNS = (
     "evidence",
     "withheld",
     "inside",
+    "panels",
     "known",
     "alike",
     "decision",
@@ -44,9 +45,9 @@ COLUMNS = (
 def render(record: Record) -> str:
     """`area` is a share, 0 to 1; `regions` a count; `largest_region` left top right bottom in pixels; `licence` is
     empty unless the weights allow no commercial use; `evidence` is what speaks for any of the regions; `withheld` is why a picture
-    was not judged; `inside` is left top right bottom of the part that was looked at, in pixels, where that is not all; `known` is
-    1 for what would be flagged or reported, were it not in the baseline; `alike` is the number of the group of pictures that
-    are one photograph; the last three are a reviewer's."""
+    was not judged; `inside` is left top right bottom of the part that was looked at, in pixels, where that is not all; `panels` are
+    the same of each photograph of a collage; `known` is 1 for what would be flagged or reported, were it not in the baseline;
+    `alike` is the number of the group of pictures that are one photograph; the last three are a reviewer's."""
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(COLUMNS)
@@ -64,6 +65,7 @@ def render(record: Record) -> str:
             "remarks": said,
             "evidence": evidence,
             "inside": " ".join(map(str, line.get("inside") or ())),
+            "panels": "; ".join(" ".join(map(str, box)) for box in line.get("panels") or ()),
             "alike": groups.get(line["path"]),
             "decision": review.get("decision"),
             "decision_note": review.get("note"),

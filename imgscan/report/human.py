@@ -31,10 +31,18 @@ def finding_text(line: Line) -> str:
 
 def inside_text(line: Line) -> str:
     """Which part of the picture was looked at; "" where it was all, and in records of earlier versions."""
+    if line.get("panels"):
+        boxes = "; ".join(_box_text(box) for box in line["panels"])
+        return f"{len(line['panels'])} panels, each as a picture of its own: {boxes}"
     if not line.get("inside"):
         return ""
-    left, top, right, bottom = line["inside"]
-    return f"{right - left} x {bottom - top} pixels at {left}, {top}, not the frame or the program around it"
+    return f"{_box_text(line['inside'])}, not the frame or the program around it"
+
+
+def _box_text(box: Sequence[int]) -> str:
+    """A box: its size, and where it is."""
+    left, top, right, bottom = box
+    return f"{right - left} x {bottom - top} pixels at {left}, {top}"
 
 
 def review_text(line: Line) -> str:

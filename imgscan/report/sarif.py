@@ -114,6 +114,7 @@ def _result(line: Line, any_decided: bool) -> dict[str, Any]:
             "height": line["height"],
             "regions": regions,
             "inside": line.get("inside"),
+            "panels": line.get("panels", []),
             "remarks": line.get("remarks", []),
             "mask": printable(line["mask"]),
             "overlay": printable(line["overlay"]),

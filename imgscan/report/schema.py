@@ -155,6 +155,12 @@ ASSESSED["properties"] |= {
         **_BOX,
         "description": "box, as those of regions, of the part that was looked at, within a frame or a program's window; null: all",
     },
+    "panels": {
+        "type": "array",
+        "items": {"type": "array", **_BOX},
+        "description": "boxes of the photographs of a collage or a compound figure, each judged as a picture of its own; clusters "
+        "and grid are those of the finest, and features.h5 has none; empty: the picture is none",
+    },
 }
 SKIPPED = _object(type={"const": "result"}, status={"const": "skipped"}, name=_TEXT, path=_TEXT, reason=_TEXT)
 SUMMARY = _object(

@@ -114,7 +114,7 @@ SUMMARY = {
 }
 FOUND = assessed("a/b, 50%.jpg", score=0.7123, level="possible", area=0.0675, regions=REGIONS, clusters=2)
 FOUND |= {"remarks": [{"kind": "software", "text": "was saved by GIMP <2.10>"}, {"kind": "dates", "text": "was changed"}]}
-FOUND |= {"flagged": True, "reported": True}
+FOUND |= {"flagged": True, "reported": True, "panels": [[0, 0, 192, 160], [208, 0, 400, 160]]}
 WEAK = assessed(
     "c.jpg",
     score=0.35,
