@@ -152,7 +152,7 @@ def test_any_picture_has_panels_within_it() -> None:
     rng = np.random.default_rng(5)
     found = 0
     for _ in range(60):
-        height, width = (int(side) for side in rng.integers(64, 500, 2))
+        height, width = (int(side) for side in rng.integers(64, 640, 2))
         rgb = rng.integers(0, 256, (height, width, 3), np.uint8)
         for _ in range(rng.integers(1, 4)):
             colour, at, thick = rng.choice([0, 255]), rng.integers(0, 500), rng.integers(1, 30)

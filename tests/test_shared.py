@@ -36,9 +36,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         done.extend(type(network).__name__ for network in networks)
         return extract(networks, *rest, **named)  # type: ignore[arg-type]
 
-    def counted_seek(names: tuple[str, ...], picture: Picture) -> object:
+    def counted_seek(names: tuple[str, ...], *pictures: object) -> object:
         done.extend(names)
-        return seek(names, picture)
+        return seek(names, *pictures)  # type: ignore[arg-type]
 
     monkeypatch.setattr(stages, "extract_each", counted_extract)
     monkeypatch.setattr(stages, "seek", counted_seek)

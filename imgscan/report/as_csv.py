@@ -33,21 +33,21 @@ COLUMNS = (
     "evidence",
     "withheld",
     "inside",
-    "panels",
     "known",
     "alike",
     "decision",
     "decision_note",
     "decision_time",
+    "panels",
 )
 
 
 def render(record: Record) -> str:
     """`area` is a share, 0 to 1; `regions` a count; `largest_region` left top right bottom in pixels; `licence` is
     empty unless the weights allow no commercial use; `evidence` is what speaks for any of the regions; `withheld` is why a picture
-    was not judged; `inside` is left top right bottom of the part that was looked at, in pixels, where that is not all; `panels` are
-    the same of each photograph of a collage; `known` is 1 for what would be flagged or reported, were it not in the baseline;
-    `alike` is the number of the group of pictures that are one photograph; the last three are a reviewer's."""
+    was not judged; `inside` is left top right bottom of the part that was looked at, in pixels, where that is not all; `known` is
+    1 for what would be flagged or reported, were it not in the baseline; `alike` is the number of the group of pictures that are
+    one photograph; the decision is a reviewer's; `panels` are left top right bottom of each photograph of a collage."""
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(COLUMNS)

@@ -568,7 +568,7 @@ def test_the_largest_region_is_the_one_with_most_pixels() -> None:
 @pytest.mark.parametrize(("count", "more"), [(3, ""), (4, " and 1 more"), (6, " and 3 more")])
 def test_a_sarif_message_names_three_regions(count: int, more: str) -> None:
     regions = [{**REGIONS[0], "box": [10 * n, 0, 10 * n + 5, 5], "evidence": []} for n in range(count)]
-    document = json.loads(FORMATS["sarif"].render(to_record([RUN, {**FOUND, "regions": regions}, SUMMARY])))
+    document = json.loads(FORMATS["sarif"].render(to_record([RUN, {**FOUND, "regions": regions, "panels": []}, SUMMARY])))
     text = document["runs"][0]["results"][0]["message"]["text"]
     assert text.endswith(f"3: left 20, top 0, 5 x 5 pixels{more}.")
 
