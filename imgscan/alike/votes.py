@@ -34,7 +34,7 @@ TAUGHT = 32  # descriptors of each word that the vocabulary is learned from
 ROUNDING = 1e-3  # of a product of two unit vectors: what many have to the bit must not be nearer than itself
 SCALE = 510.0  # descriptors as whole numbers: their elements are below 1/2 but for a few
 TURN = math.pi / 6  # radians: what the directions of votes that agree differ by, at most; their scales by a factor of 2
-AT_ONCE, MOST_PRODUCTS = 1 << 14, 1 << 22  # descriptors that are looked up at once, and products of two in memory
+AT_ONCE, MOST_PRODUCTS = 1 << 17, 1 << 22  # descriptors that are looked up at once, and products of two in memory
 
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -121,10 +121,13 @@ def _vocabulary(told: npt.NDArray[np.uint8]) -> Floats:
 
 def _nearest_words(vectors: Floats, words: Floats, count: int) -> npt.NDArray[np.intp]:
     """N x count: the words that each vector is nearest to, in no order."""
-    alike = vectors @ words.T
-    if count >= alike.shape[1]:
-        return np.broadcast_to(np.arange(alike.shape[1]), alike.shape)
-    return np.argpartition(alike, -count, axis=1)[:, -count:].copy()  # or all words' numbers stay in memory with it
+    count = min(count, len(words))
+    every = max(1, MOST_PRODUCTS // len(words))
+    found = np.empty((len(vectors), count), np.intp)
+    for start in range(0, len(vectors), every):
+        alike = vectors[start : start + every] @ words.T
+        found[start : start + every] = np.argpartition(alike, -count, axis=1)[:, -count:]
+    return found
 
 
 def _near_pairs(
