@@ -227,7 +227,7 @@ def _distinct(matches: JetMatches) -> JetMatches:
     partners = np.concatenate([matches.there, matches.here]).astype(np.int64) // _CELL
     place = places[:, 1] << 17 | places[:, 0]
     part = partners[:, 1] << 13 | partners[:, 0]
-    # One number for both, which sorts in a part of the time of rows of two; a side has no more than 17 bits (copy_move.MOST_PIXELS).
+    # One number for both, which sorts in a part of the time of rows of two; no side has more than 17 bits (copy_move.MOST_PIXELS).
     # Sorted here, for np.unique hashes first, and takes many times as long.
     both = np.sort(place << 26 | part)
     known = both[np.flatnonzero(np.diff(both, prepend=-1))] >> 26
