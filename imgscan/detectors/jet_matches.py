@@ -151,10 +151,11 @@ def _described(planes: Array) -> _Jets:
     modulus = np.abs(f)
     strength = (plain**2).sum(-1) + (modulus**2).sum(-1)
     textured = np.flatnonzero(strength > STRENGTH)
-    y, x, strength, plain, f, modulus = (one.take(textured, 0) for one in (y, x, strength, plain, f, modulus))
+    y, x, plain = y[textured], x[textured], plain[textured]
     luma, *chroma = (np.float32(COLOUR) * ndimage.gaussian_filter(plane, SIGMA)[y, x] for plane in planes)
     orders = np.array([m for m, _ in turning])
-    return _Jets(x, y, strength, np.column_stack([plain, *chroma]).astype(np.float32), luma, f, modulus, orders)
+    unturned = np.column_stack([plain, *chroma]).astype(np.float32)
+    return _Jets(x, y, strength[textured], unturned, luma, f[textured], modulus[textured], orders)
 
 
 def _hashed(jets: _Jets) -> _Places:
