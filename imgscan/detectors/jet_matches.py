@@ -146,8 +146,7 @@ def _described(planes: Array) -> _Jets:
     corner[:, :_BORDER] = corner[:, -_BORDER:] = False
     y, x = np.nonzero(corner)  # mostly a part of the picture; only there the rest is worth its time
     plain = np.stack([one[y, x] / np.float32(noise) for one, noise in zip(still, _STILL, strict=True)], -1)
-    f = np.stack([one[y, x] / np.float32(noise) for (_, one), noise in zip(turning, _TURNING, strict=True)], -1)
-    f = f.astype(np.complex64, copy=False)
+    f = np.stack([one[y, x] / np.float32(noise) for (_, one), noise in zip(turning, _TURNING, strict=True)], -1).astype(np.complex64)
     modulus = np.abs(f)
     strength = (plain**2).sum(-1) + (modulus**2).sum(-1)
     textured = np.flatnonzero(strength > STRENGTH)
