@@ -146,7 +146,8 @@ def _described(planes: Array) -> _Jets:
     corner[:, :_BORDER] = corner[:, -_BORDER:] = False
     y, x = np.nonzero(corner)  # mostly a part of the picture; only there the rest is worth its time
     plain = np.stack([one[y, x] / np.float32(noise) for one, noise in zip(still, _STILL, strict=True)], -1)
-    f = np.stack([one[y, x] / np.float32(noise) for (_, one), noise in zip(turning, _TURNING, strict=True)], -1).astype(np.complex64)
+    units = zip(turning, _TURNING, strict=True)
+    f = np.stack([one[y, x] / np.float32(noise) for (_, one), noise in units], -1).astype(np.complex64)
     modulus = np.abs(f)
     strength = (plain**2).sum(-1) + (modulus**2).sum(-1)
     textured = np.flatnonzero(strength > STRENGTH)
