@@ -42,6 +42,7 @@ PARTNERS = 3  # more parts of the picture that look like a place make it a patte
 TURNS = 48  # steps of a turn that are tried; between them a parabola
 _CELL = 16  # pixels a side of the parts that PARTNERS counts
 _BORDER = 5  # pixels beside the picture's edge
+_CHUNK = 2048  # pairs turned together, so that what is known of them stays in the processor's cache
 
 _Reals = npt.NDArray[Any]
 _Complex = npt.NDArray[np.complex64]
@@ -70,6 +71,7 @@ class _Jets:
     plain: Array  # N x 4: what no turn changes: m = 0, and the mean chroma
     luma: Array  # N: mean
     turning: _Complex  # N x 6
+    modulus: Array  # N x 6: of those
     orders: npt.NDArray[np.intp]  # m of each of the 6
 
 
@@ -83,9 +85,10 @@ def match_jets(planes: Array) -> tuple[JetMatches, JetMatches]:
     pairs = _hashed(jets)
     first, second = pairs.T
     limit = LIKE**2 * np.minimum(jets.strength[first], jets.strength[second]) + NOISE
-    still = ((jets.plain[first] - jets.plain[second]) ** 2).sum(1)
-    here, there = jets.turning[first], jets.turning[second]
-    still += (np.abs(here) ** 2).sum(1) + (np.abs(there) ** 2).sum(1)
+    still = ((jets.plain.take(first, 0) - jets.plain.take(second, 0)) ** 2).sum(1)
+    power = (jets.modulus**2).sum(1)
+    still += power[first] + power[second]
+    here, there = jets.turning.take(first, 0), jets.turning.take(second, 0)
     found = [_turned(one * there, jets.orders) for one in (here.conj(), here)]
     apart = [still - 2 * agreement for _, agreement in found]
     matches = []
@@ -135,24 +138,29 @@ _STILL, _TURNING = _noise()
 def _described(planes: Array) -> _Jets:
     """The textured places of a picture that are no straight edge."""
     still, turning = _derivatives(planes[0])
-    plain = np.stack([one / np.float32(noise) for one, noise in zip(still, _STILL, strict=True)], -1)
-    f = np.stack([one / np.float32(noise) for (_, one), noise in zip(turning, _TURNING, strict=True)], -1).astype(np.complex64)
-    strength = (plain**2).sum(-1) + (np.abs(f) ** 2).sum(-1)
-    across, down = f[..., 0].real, f[..., 0].imag
+    slope = (turning[0][1] / np.float32(_TURNING[0])).astype(np.complex64)
+    across, down = slope.real, slope.imag
     xx, yy, xy = (ndimage.gaussian_filter(one, 2.0) for one in (across * across, down * down, across * down))
-    weaker = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy)
-    textured = (strength > STRENGTH) & (weaker > CORNER)
-    textured[:_BORDER] = textured[-_BORDER:] = False
-    textured[:, :_BORDER] = textured[:, -_BORDER:] = False
-    y, x = np.nonzero(textured)
+    corner = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy) > CORNER
+    corner[:_BORDER] = corner[-_BORDER:] = False
+    corner[:, :_BORDER] = corner[:, -_BORDER:] = False
+    y, x = np.nonzero(corner)  # mostly a part of the picture; only there the rest is worth its time
+    plain = np.stack([one[y, x] / np.float32(noise) for one, noise in zip(still, _STILL, strict=True)], -1)
+    units = zip(turning, _TURNING, strict=True)
+    f = np.stack([one[y, x] / np.float32(noise) for (_, one), noise in units], -1).astype(np.complex64)
+    modulus = np.abs(f)
+    strength = (plain**2).sum(-1) + (modulus**2).sum(-1)
+    textured = np.flatnonzero(strength > STRENGTH)
+    y, x, plain = y[textured], x[textured], plain[textured]
     luma, *chroma = (np.float32(COLOUR) * ndimage.gaussian_filter(plane, SIGMA)[y, x] for plane in planes)
     orders = np.array([m for m, _ in turning])
-    return _Jets(x, y, strength[y, x], np.column_stack([plain[y, x], *chroma]).astype(np.float32), luma, f[y, x], orders)
+    unturned = np.column_stack([plain, *chroma]).astype(np.float32)
+    return _Jets(x, y, strength[textured], unturned, luma, f[textured], modulus[textured], orders)
 
 
 def _hashed(jets: _Jets) -> _Places:
     """Pairs of places, APART pixels or more from each other, that share a key and nearly their |f|: M x 2, each pair once."""
-    unlit = np.concatenate([jets.plain, np.abs(jets.turning)], 1)
+    unlit = np.concatenate([jets.plain, jets.modulus], 1)
     drawn = np.random.default_rng(0)
     limit = LIKE**2 * jets.strength + NOISE
     pairs = [np.zeros((0, 2), np.intp)]
@@ -198,21 +206,33 @@ def _order(keys: npt.NDArray[np.int64]) -> _Places:
 def _turned(products: _Complex, orders: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.float64], Array]:
     """The turn at which two places agree most, radians, and the sum of Re(products e^(-i m turn)) there; N x 6 products."""
     steps = np.arange(TURNS) * (2 * np.pi / TURNS)
-    agreement = (products @ np.exp(-1j * np.outer(orders, steps)).astype(np.complex64)).real
-    best = agreement.argmax(1)
-    each = np.arange(len(best))
-    before, top, after = agreement[each, best - 1], agreement[each, best], agreement[each, (best + 1) % TURNS]
-    beyond = (before - after) / (2 * np.minimum(before + after - 2 * top, -1e-6))
-    return (best + beyond) * (2 * np.pi / TURNS), top - (before - after) * beyond / 4
+    waves = np.exp(-1j * np.outer(orders, steps)).astype(np.complex64)
+    cos, sin = np.ascontiguousarray(waves.real), np.ascontiguousarray(waves.imag)
+    turns, agreements = np.empty(len(products)), np.empty(len(products), np.float32)
+    for first in range(0, len(products), _CHUNK):
+        some = products[first : first + _CHUNK]
+        agreement = some.real @ cos
+        agreement -= some.imag @ sin
+        best = agreement.argmax(1)
+        each = np.arange(len(best))
+        before, top, after = agreement[each, best - 1], agreement[each, best], agreement[each, (best + 1) % TURNS]
+        beyond = (before - after) / (2 * np.minimum(before + after - 2 * top, -1e-6))
+        turns[first : first + _CHUNK] = (best + beyond) * (2 * np.pi / TURNS)
+        agreements[first : first + _CHUNK] = top - (before - after) * beyond / 4
+    return turns, agreements
 
 
 def _distinct(matches: JetMatches) -> JetMatches:
     """Without places that look like more than PARTNERS parts of the picture."""
     places = np.concatenate([matches.here, matches.there]).astype(np.int64)
     partners = np.concatenate([matches.there, matches.here]).astype(np.int64) // _CELL
-    place = places[:, 1] << 20 | places[:, 0]
-    part = partners[:, 1] << 12 | partners[:, 0]
-    both = np.unique(np.stack([place, part], 1), axis=0)
-    known, counts = np.unique(both[:, 0], return_counts=True)
-    many = np.isin(place, known[counts > PARTNERS])
+    place = places[:, 1] << 17 | places[:, 0]
+    part = partners[:, 1] << 13 | partners[:, 0]
+    # One number for both, which sorts in a part of the time of rows of two; no side has more than 17 bits (copy_move.MOST_PIXELS).
+    # Sorted here, for np.unique hashes first, and takes many times as long.
+    both = np.sort(place << 26 | part)
+    known = both[np.flatnonzero(np.diff(both, prepend=-1))] >> 26
+    begins = np.flatnonzero(np.diff(known, prepend=-1))
+    counts = np.diff(np.append(begins, len(known)))
+    many = np.isin(place, known[begins[counts > PARTNERS]])
     return matches[~(many[: len(matches.here)] | many[len(matches.here) :])]

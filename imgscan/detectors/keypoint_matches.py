@@ -20,7 +20,7 @@ COPIES = 2  # of one part that are told from a repeating pattern
 RATIO = 0.75  # of the distances to a match and to the next
 APART = 16.0  # pixels: nearer points are one and the same
 LEAST = 3  # matches of a group
-BLOCK = 128  # points whose similarities to all are in memory at once
+BLOCK = 128  # points of a tile, and whose similarities to all are in memory at once
 TOGETHER = 16  # proposals that pairs are compared with at once
 
 Pairs = npt.NDArray[np.intp]
@@ -61,21 +61,84 @@ def match(points: Keypoints) -> tuple[Pairs, Pairs]:
     some, others = (one[:, : told.shape[1] // 2] * np.float32(math.sqrt(0.5)) for one in (told, mirrored(told)))
     left, changed = some + others, some - others
     near = _Neighbours(points.places)
-    room = [np.empty((min(BLOCK, len(told)), len(told)), np.float32) for _ in range(3)]  # once: new pages cost as much as products
+    hopeful = _hopeful(left, changed, points.places, near)
     found: tuple[list[Pairs], list[Pairs]] = ([], [])
-    for first in range(0, len(told), BLOCK):
-        rows = np.arange(first, min(first + BLOCK, len(told)))
-        here, even, odd = (one[: len(rows)] for one in room)
-        np.matmul(left[rows], left.T, out=even)
-        np.matmul(changed[rows], changed.T, out=odd)
-        for pairs, join in zip(found, (np.add, np.subtract), strict=True):
-            pairs += _clear(join(even, odd, out=here), rows, near)
-    plain, flipped = (np.concatenate([np.zeros((0, 2), np.intp), *pairs]) for pairs in found)
+    for first in range(0, len(hopeful), BLOCK):
+        rows = hopeful[first : first + BLOCK]
+        even, odd = left[rows] @ left.T, changed[rows] @ changed.T
+        for pairs, alike in zip(found, (even + odd, even - odd), strict=True):
+            pairs.append(_clear(alike, rows, near))
+    plain, flipped = (_ordered(np.concatenate([np.zeros((0, 3), np.intp), *pairs])) for pairs in found)
     return plain, flipped
 
 
-def _clear(alike: Array, rows: npt.NDArray[np.intp], near: _Neighbours) -> Iterator[Pairs]:
-    """The clear matches of some points by their similarities to all, n x N, which this changes."""
+def _hopeful(left: Array, changed: Array, places: Array, near: _Neighbours) -> npt.NDArray[np.intp]:
+    """The points that can have a clear match, as they are or mirrored, among them all that have one; a few of a hundred, mostly.
+
+    A clear match needs d_1 < RATIO d_3, whether it is the first or the second.  d_1 is known from all points; of d_3 a bound does:
+    of three points, each more than 2 APART from the others, the places of two matches cover two at most, so that d_3 is no more
+    than the distance to the farthest of the three.  They are the most similar points of three tiles of the picture.  And it is
+    one product for two tiles: what its rows say of its columns, its columns say of its rows.
+
+    Args:
+        left, changed: N x 64, as in `match`.
+        places: N x 2.
+    """
+    import torch  # not for --help, which names the detectors
+
+    order, count = _tiled(places), len(places)
+    tiles = -(-count // BLOCK)
+    rank = np.empty(count, np.intp)
+    rank[order] = np.arange(count)
+    even, odd = (torch.zeros(tiles * BLOCK, one.shape[1]) for one in (left, changed))
+    even[:count], odd[:count] = torch.from_numpy(left[order]), torch.from_numpy(changed[order])
+    most = torch.empty(2, tiles * BLOCK, tiles)  # of the similarities of each point to those of each tile; mirrored
+    room = [torch.empty(BLOCK * tiles * BLOCK) for _ in range(3)]  # once: new pages cost as much as products
+    for tile in range(tiles):
+        first, last = tile * BLOCK, min((tile + 1) * BLOCK, count)
+        row, column = near.beside(order[first:last])
+        column = rank[column] - first
+        row, column = row[column >= 0], column[column >= 0]
+        wide = tiles * BLOCK - first
+        alike, same, other = (one[: (last - first) * wide].view(last - first, wide) for one in room)
+        torch.mm(even[first:last], even[first:].T, out=same)
+        torch.mm(odd[first:last], odd[first:].T, out=other)
+        for known, join in zip(most, (torch.add, torch.sub), strict=True):
+            join(same, other, out=alike)
+            alike.numpy()[row, column] = -1
+            alike[:, count - first :] = -1
+            known[first:last, tile:] = alike.view(last - first, -1, BLOCK).amax(2)
+            known[first:, tile] = alike.amax(0)
+    far = _far_apart(places[order])
+    hopeful = np.zeros(count, bool)
+    for known in most[:, :count].numpy():
+        nearest = known.max(1)
+        third = known
+        for _ in range(2):
+            third = np.where(far[third.argmax(1)], third, np.float32(-1))
+        # Halves of squared distances; the last term is many times what rounding does to them.
+        hopeful[order] |= 1 - nearest < RATIO**2 * (1 - third.max(1)) + 1e-5
+    return np.flatnonzero(hopeful)
+
+
+def _tiled(places: Array) -> npt.NDArray[np.intp]:
+    """N x 2 places in an order in which every BLOCK of them lie beside each other: in columns, and these from top to bottom."""
+    column = np.empty(len(places), np.intp)
+    column[np.argsort(places[:, 0], kind="stable")] = np.arange(len(places))
+    column //= BLOCK * math.ceil(math.sqrt(-(-len(places) // BLOCK)))
+    return np.lexsort((places[:, 1], column))
+
+
+def _far_apart(places: Array) -> npt.NDArray[np.bool_]:
+    """Which BLOCKs of N x 2 places are more than 2 APART from which: T x T."""
+    begins = np.arange(0, len(places), BLOCK)
+    low, high = (extreme.reduceat(places.astype(np.float64), begins) for extreme in (np.minimum, np.maximum))
+    gap = np.maximum(0, np.maximum(low[:, None] - high, low - high[:, None]))
+    return np.asarray((gap**2).sum(2) > (2 * APART) ** 2)
+
+
+def _clear(alike: Array, rows: npt.NDArray[np.intp], near: _Neighbours) -> Pairs:
+    """The clear matches of some points by their similarities to all, n x N, which this changes: M x 3, the last says how clear."""
     near.hide(alike, rows)
     each = np.arange(len(rows))
     best = []
@@ -84,11 +147,19 @@ def _clear(alike: Array, rows: npt.NDArray[np.intp], near: _Neighbours) -> Itera
         best.append((column, np.sqrt(np.maximum(2 - 2 * alike[each, column], 0))))
         near.hide(alike, column)
     decided = np.zeros(len(rows), bool)
+    found = []
     for k in range(COPIES):
         clear = (best[k][1] < RATIO * best[k + 1][1]) & ~decided
-        for column, _ in best[: k + 1]:
-            yield np.stack([rows[clear], column[clear]], 1)
+        for number, (column, _) in enumerate(best[: k + 1]):
+            found.append(np.stack([rows[clear], column[clear], np.full(clear.sum(), k * COPIES + number)], 1))
         decided |= clear
+    return np.concatenate(found)
+
+
+def _ordered(found: Pairs) -> Pairs:
+    """M x 3 of `_clear` in the order in which proposals are drawn from them, M x 2: those of a BLOCK of points together."""
+    point, _, clear = found.T
+    return found[np.lexsort((point, clear, point // BLOCK)), :2]
 
 
 class _Neighbours:
@@ -104,12 +175,16 @@ class _Neighbours:
         self.counts = np.bincount(whose, minlength=len(places))
         self.begins = np.cumsum(self.counts) - self.counts
 
-    def hide(self, alike: Array, whose: npt.NDArray[np.intp]) -> None:
-        """In each row of n x N similarities: -1 for the points beside that row's point of `whose`, and for itself."""
+    def beside(self, whose: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """For the points beside each of `whose`, and for itself: where in `whose` that is, and the point."""
         counts = self.counts[whose]
         ends = np.cumsum(counts)
         places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(self.begins[whose] - ends + counts, counts)
-        alike[np.repeat(np.arange(len(whose)), counts), self.all[places]] = -1
+        return np.repeat(np.arange(len(whose)), counts), self.all[places]
+
+    def hide(self, alike: Array, whose: npt.NDArray[np.intp]) -> None:
+        """In each row of n x N similarities: -1 for the points beside that row's point of `whose`, and for itself."""
+        alike[self.beside(whose)] = -1
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ BORDER = 5  # pixels of an octave beside its edge where no extremum counts
 BINS = 36  # of the histogram of directions around a point
 DIRECTIONS, CELLS, SAMPLES = 8, 4, 12  # of a descriptor: directions of a cell; cells and samples a side
 _SHARE = 48  # pixels a side of the parts among which the number of points is divided
-_CHUNK = 1024  # descriptors computed together
+_CHUNK = 256  # descriptors computed together, so that their samples stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -128,19 +128,11 @@ def _slopes(scales: list[Array]) -> Array:
 
 def _extrema(differences: Array) -> npt.NDArray[np.float64]:
     """Extrema of the differences of Gaussians of an octave: n x 4, scale, y, x (refined) and contrast."""
-    inner = differences[1:-1, BORDER:-BORDER, BORDER:-BORDER]
-    beside = [
-        differences[
-            1:-1, BORDER + down : differences.shape[1] - BORDER + down, BORDER + across : differences.shape[2] - BORDER + across
-        ]
-        for down, across in ((0, -1), (0, 1), (-1, 0), (1, 0))
-    ]
     # Four neighbours at once, which leaves few; the others one by one.
-    high, low = inner > CONTRAST, inner < -CONTRAST
-    for near in beside:
-        high &= inner >= near
-        low &= inner <= near
-    level, y, x = np.unravel_index(np.flatnonzero(high | low), inner.shape)
+    extreme = np.empty((len(differences) - 2, *(side - 2 * BORDER for side in differences.shape[1:])), bool)
+    for difference, found in zip(differences[1:-1], extreme, strict=True):
+        _four_beside(difference, found)
+    level, y, x = np.unravel_index(np.flatnonzero(extreme), extreme.shape)
     values, shape = differences.reshape(-1), differences.shape
     place = np.ravel_multi_index((level + 1, y + BORDER, x + BORDER), shape)
     centre = values[place]
@@ -175,6 +167,21 @@ def _extrema(differences: Array) -> npt.NDArray[np.float64]:
     determinant = yy * xx - yx * yx
     kept = (determinant > 0) & ((yy + xx) ** 2 * EDGE < (EDGE + 1) ** 2 * determinant)
     return np.column_stack([level + shift[:, 0], y + shift[:, 1], x + shift[:, 2], np.abs(middle)])[kept]
+
+
+def _four_beside(difference: Array, found: npt.NDArray[np.bool_]) -> None:
+    """Say where an h x w difference of Gaussians is beyond CONTRAST and none of its four neighbours more so; without BORDER."""
+    inner = difference[BORDER:-BORDER, BORDER:-BORDER]
+    high, low = inner > CONTRAST, inner < -CONTRAST
+    across, down = difference[BORDER:-BORDER, BORDER - 1 : 1 - BORDER], difference[BORDER - 1 : 1 - BORDER, BORDER:-BORDER].T
+    for line, more, less in ((across, high, low), (down, high.T, low.T)):
+        # Each pair of neighbours is compared once, for both.
+        rises, falls = line[:, 1:] >= line[:, :-1], line[:, 1:] <= line[:, :-1]
+        more &= rises[:, :-1]
+        more &= falls[:, 1:]
+        less &= falls[:, :-1]
+        less &= rises[:, 1:]
+    np.logical_or(high, low, out=found)
 
 
 def _spread(points: npt.NDArray[np.float64], octaves: list[_Octave], most: int) -> npt.NDArray[np.float64]:
@@ -227,8 +234,10 @@ def _sampled(
 def _directions(slopes: Array, level: npt.NDArray[np.intp], y: Array, x: Array, sigma: Array) -> tuple[npt.NDArray[np.intp], Array]:
     """The strongest direction of each of n points, and a second one of 0.8 of its strength: whose it is, and radians."""
     offsets = np.linspace(-3, 3, 13, dtype=np.float32)  # in 1.5 sigma, to three deviations of the weight
-    across, down = (plane.reshape(1, -1) for plane in np.meshgrid(offsets, offsets))
-    weight = np.exp(-(across**2 + down**2) / 2) * (across**2 + down**2 <= 9)
+    across, down = np.meshgrid(offsets, offsets)
+    within = across**2 + down**2 <= 9
+    across, down = across[within][None], down[within][None]
+    weight = np.exp(-(across**2 + down**2) / 2)
     width = 1.5 * sigma[:, None]
     dx, dy = _sampled(slopes, level, y[:, None] + down * width, x[:, None] + across * width)
     strength = np.hypot(dx, dy) * weight
@@ -282,7 +291,8 @@ def _descriptors(slopes: Array, level: npt.NDArray[np.intp], y: Array, x: Array,
         np.abs(turn - np.float32(direction), out=near)
         if direction == 0:  # on the circle it is the one beyond the last, too
             np.minimum(near, DIRECTIONS - near, out=near)
-        np.maximum(0, 1 - near, out=near)
+        np.subtract(1, near, out=near)
+        np.maximum(0, near, out=near)
         near *= strength
     told = (spread @ _CELL_WEIGHTS).transpose(1, 2, 0).reshape(len(y), -1)
     told = np.minimum(told, 0.2 * np.linalg.norm(told, axis=1, keepdims=True))

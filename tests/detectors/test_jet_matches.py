@@ -83,3 +83,15 @@ def test_nothing_to_compare() -> None:
 def test_equal_keys_stay_in_their_order(count: int, largest: int) -> None:
     keys = np.random.default_rng(2).integers(0, largest, count)
     assert (jet_matches._order(keys) == np.argsort(keys, kind="stable")).all()
+
+
+def test_turns_of_more_pairs_than_are_turned_together() -> None:
+    """One place turned by any angle: f of the m-th order has m times that phase, and every pair gets its own turn back."""
+    rng = np.random.default_rng(1)
+    orders = np.array([1, 1, 2, 2, 3, 4])
+    turns = rng.uniform(0, 2 * np.pi, 2 * jet_matches._CHUNK + 3)
+    strength = np.array([50.0, 10.0, 20.0, 10.0, 5.0, 5.0])
+    found, agreement = jet_matches._turned((strength * np.exp(1j * np.outer(turns, orders))).astype(np.complex64), orders)
+    off = (found - turns + np.pi) % (2 * np.pi) - np.pi
+    assert np.abs(off).max() < 0.01
+    np.testing.assert_allclose(agreement, 100.0, rtol=1e-3)

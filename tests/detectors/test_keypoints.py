@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from imgscan.detectors.keypoint_matches import APART, _Neighbours
-from imgscan.detectors.keypoints import Keypoints, _slopes, find_keypoints, mirrored
+from imgscan.detectors.keypoints import BORDER, CONTRAST, Keypoints, _four_beside, _slopes, find_keypoints, mirrored
 from tests.detectors.scenes import dead_leaves
 
 MANY = 100_000
@@ -96,3 +96,19 @@ def test_what_lies_beside_a_point_is_hidden_from_its_row() -> None:
     _Neighbours(places).hide(alike, whose)
     distances = np.linalg.norm(places[whose, None] - places, axis=2)
     np.testing.assert_array_equal(alike == -1, distances <= APART)
+
+
+def test_four_neighbours_by_the_definition() -> None:
+    """Whole numbers, for ties: a point may equal its neighbours, and its contrast must exceed CONTRAST either way."""
+    side = 40
+    difference = np.random.default_rng(4).integers(-3, 4, (side, side + 7)).astype(np.float32)
+    found = np.zeros((side - 2 * BORDER, side + 7 - 2 * BORDER), bool)
+    _four_beside(difference, found)
+    wanted = np.zeros_like(found)
+    for y, x in np.ndindex(found.shape):
+        row, column = y + BORDER, x + BORDER
+        beside = [difference[row + dy, column + dx] for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0))]
+        value = difference[row, column]
+        wanted[y, x] = (value > CONTRAST and value >= max(beside)) or (value < -CONTRAST and value <= min(beside))
+    assert wanted.any()
+    np.testing.assert_array_equal(found, wanted)
