@@ -325,7 +325,8 @@ def test_what_fails_in_a_process_is_said_as_without(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_synth_by_processes_goes_on_after_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     """Rows stand in the order of the numbers whatever process was first, and are of pairs that are complete."""
-    call = ["data", "synth", "--data-root", PHOTOS, "--count", 1200, "--side", 64, "--kind", "enhancement", "--seed", 3, "--jobs", 2]
+    call = ["data", "synth", "--data-root", PHOTOS, "--count", 1200, "--side", 64, "--kind", "enhancement", "--seed", 3]
+    call += ["--jobs", 2]
     out = tmp_path / "out"
     command = [sys.executable, "-m", "imgscan", *map(str, call), "--out", str(out)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True) as process:
