@@ -1,4 +1,3 @@
-import io
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
@@ -18,6 +17,7 @@ from imgscan.scanner import build_scanner
 from imgscan.stages import views
 from imgscan.weights import find_model
 from tests.conftest import PHOTOS
+from tests.test_frame import stored
 
 PATHS = sorted(PHOTOS.glob("*.jpg"))
 SIDES = 200, 176  # of a panel, pixels
@@ -28,14 +28,6 @@ LAYOUTS |= {"2x2": [(0, 0, 1, 1), (1, 0, 2, 1), (0, 1, 1, 2), (1, 1, 2, 2)], "1+
 @cache
 def photograph(number: int, size: tuple[int, int] = SIDES) -> Image.Image:
     return ImageOps.fit(Image.open(PATHS[number % len(PATHS)]).convert("RGB"), size, Image.Resampling.LANCZOS)
-
-
-def stored(picture: Image.Image, quality: int | None) -> np.ndarray:
-    if quality is None:
-        return np.asarray(picture)
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file).convert("RGB"))
 
 
 def collage(layout: str, gutter: int, colour: str, shown: Callable[[int, tuple[int, int]], Image.Image] = photograph) -> tuple:
