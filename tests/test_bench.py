@@ -16,7 +16,7 @@ from imgscan.errors import ImgscanError
 from imgscan.records import Skipped
 from imgscan.scanner import build_scanner
 from imgscan.weights import find_model
-from tests.cli.test_cli import run
+from tests.processes import run
 from tests.test_drawn import window
 
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ from imgscan.decode import decode
 from imgscan.errors import InputError
 from imgscan.records import Picture, Source
 from imgscan.resume import FILE
-from tests.cli.test_cli import run
+from tests.processes import run
 from tests.report.test_formats import RUN, SKIPPED, SUMMARY, assessed
 
 

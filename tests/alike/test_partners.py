@@ -13,7 +13,7 @@ from imgscan.alike.partners import _chosen, parts_in_common
 from imgscan.alike.pictures import Known, known_of
 from imgscan.alike.votes import Candidate
 from tests.alike.test_groups import line
-from tests.cli.test_cli import run
+from tests.processes import run
 
 
 def known(folder: Path, record: str | None = None) -> list[Known]:

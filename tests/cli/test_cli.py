@@ -25,16 +25,10 @@ from imgscan.exits import exits
 from imgscan.features_file import retire
 from imgscan.report.record import read_record
 from tests.conftest import PHOTOS
+from tests.processes import run
 from tests.test_drawn import window
 
 IMGSCAN = [sys.executable, "-m", "imgscan"]
-
-
-def run(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("IMGSCAN_")}
-    return subprocess.run(
-        [*IMGSCAN, *map(str, args)], capture_output=True, text=True, cwd=cwd, env=environment, timeout=300, check=False
-    )
 
 
 def test_help_and_errors_before_the_scan_do_not_import_torch() -> None:

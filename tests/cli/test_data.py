@@ -26,8 +26,8 @@ from imgscan.datasets.synth import find_photos
 from imgscan.errors import ExitCode, InputError
 from imgscan.records import Source
 from imgscan.scanner import Scanner
-from tests.cli.test_cli import run
 from tests.conftest import PHOTOS
+from tests.processes import run
 
 
 def test_list_names_every_set_and_imports_no_torch() -> None:

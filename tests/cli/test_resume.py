@@ -21,7 +21,8 @@ from imgscan.errors import ExitCode
 from imgscan.records import Source
 from imgscan.report.jsonl import run_line
 from imgscan.resume import DECIDED, FILE, Journal, _digest
-from tests.cli.test_cli import IMGSCAN, run
+from tests.cli.test_cli import IMGSCAN
+from tests.processes import run
 from tests.report.test_formats import assessed
 
 FLAGS = ["--fail-on", "0.2", "--jobs", "0"]

@@ -17,7 +17,8 @@ import pytest
 
 from imgscan.errors import ExitCode
 from tests.cli.test_ci import noisy
-from tests.cli.test_cli import IMGSCAN, run
+from tests.cli.test_cli import IMGSCAN
+from tests.processes import run
 
 
 @contextmanager

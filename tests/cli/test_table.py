@@ -20,9 +20,9 @@ from imgscan.datasets.resolve import Wanted, resolve
 from imgscan.errors import ConfigError, ExitCode
 from imgscan.evaluation.cells import find_candidates, parse_column
 from imgscan.evaluation.papers import PaperRow, Run, grid_names, read_table, table_names
-from tests.cli.test_cli import run
 from tests.conftest import PHOTOS
 from tests.datasets.test_published import TREES
+from tests.processes import run
 
 
 @pytest.fixture

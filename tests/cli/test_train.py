@@ -25,6 +25,7 @@ from imgscan.errors import ConfigError, ExitCode, InputError
 from imgscan.training import loop
 from imgscan.training.initial import find_start
 from imgscan.training.recipe import read_recipe
+from tests import processes
 from tests.conftest import PHOTOS
 
 TINY = ["--set", "model.size=tiny", "--set", "data.side=64", "--set", "data.workers=0", "--set", "data.validation=4"]
@@ -34,6 +35,8 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def run(*args: object, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    if not launcher:
+        return processes.run("train", *args, environment=ENVIRONMENT)
     command = [sys.executable, *launcher, "-m", "imgscan", "train", *map(str, args)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True
@@ -88,18 +91,7 @@ def test_resume_and_scan_with_the_result(tmp_path: Path, roots: list[object], me
     assert "step 4/4" in resumed.stderr
     card = Path(resumed.stdout.strip())
     network = tomllib.loads(card.read_text())["network"]
-    scan = [
-        sys.executable,
-        "-m",
-        "imgscan",
-        "scan",
-        PHOTOS / "budgie-eb1c4694.jpg",
-        "-m",
-        f"{network}@{card}",
-        "--out",
-        tmp_path / "o",
-    ]
-    done = subprocess.run(list(map(str, scan)), capture_output=True, text=True, timeout=300, check=False)
+    done = processes.run("scan", PHOTOS / "budgie-eb1c4694.jpg", "-m", f"{network}@{card}", "--out", tmp_path / "o")
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "o" / "masks" / "budgie-eb1c4694.jpg.png") as mask:
         assert mask.size == (768, 768)

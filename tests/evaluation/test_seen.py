@@ -16,8 +16,8 @@ from imgscan.errors import ExitCode
 from imgscan.evaluation.contestants import ModelOptions, of_model
 from imgscan.evaluation.seen import seen, trained_files
 from imgscan.weights import Card, find_model
-from tests.cli.test_cli import run
 from tests.conftest import PHOTOS
+from tests.processes import run
 
 
 def card(**training: Any) -> Card:
