@@ -17,8 +17,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-# Runs in the process that all others are forked off. Who asks for one gives standard streams and a socket: there it hears the process's
-# number and, once that has ended, the exit status as Popen has it. What waits for it is a process too: several can run at once.
+# Runs in the process that all others are forked off. Who asks for one gives standard streams and a socket, over which its number
+# comes and, once it has ended, its exit status as Popen has it. Those that wait for one are processes too: several can run at once.
 WARM = """
 import gc, importlib, json, os, pkgutil, runpy, signal, socket, sys
 import h5py, hdbscan, sklearn.cluster, timm, torchvision

@@ -329,7 +329,14 @@ def test_synth_by_processes_goes_on_after_a_signal(tmp_path: Path, number: signa
     call += ["--jobs", 2]
     out = tmp_path / "out"
     command = [sys.executable, "-m", "imgscan", *map(str, call), "--out", str(out)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's job in the background ignores it
+    ) as process:
         rows = out / "manifest.csv"
         while process.poll() is None and not (rows.exists() and rows.read_bytes().count(b"\n") > 5):
             time.sleep(0.05)
