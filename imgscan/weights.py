@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tomllib
 from collections.abc import Iterator
@@ -365,16 +364,3 @@ def check_side(model: Model, side: int | None) -> None:
     """InputError when --side is given, which says how much a network sees at once, and the model has no network."""
     if side is not None and not model.cards:
         raise InputError(f"--side {side}: {model.name} has no network that could see more or less at once")
-
-
-def file_sha256(path: Path) -> str:
-    """64 hexadecimal digits of a file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sha256_or_none(path: Path) -> str | None:
-    """The same; None: it cannot be read."""
-    with suppress(OSError, ValueError):  # a name with a NUL byte
-        return file_sha256(path)
-    return None

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from imgscan import __version__
 from imgscan.cluster_names import HEAD
+from imgscan.digests import file_sha256
 from imgscan.drawn import DRAWN
 from imgscan.errors import OutputError
 from imgscan.models import NETWORKS
@@ -23,7 +24,6 @@ from imgscan.releases.table import RELEASES
 from imgscan.store import replacing
 from imgscan.toml import to_toml
 from imgscan.training.checkpoint import Run
-from imgscan.weights import file_sha256
 
 _HALF = 65_504.0  # float16's largest number
 # How FOCAL with a mask head is shown pictures and decides, as chosen for what ships: train/README.md.
