@@ -221,7 +221,7 @@ def find_model(text: str, compat: str | None = None) -> Model:
 
     if compat is not None and compat not in COMPATS:
         raise InputError(f"--compat: {unknown('release', compat, COMPATS)}")
-    parts = [part for named in _split(text) for part in _expanded(named, compat)]
+    parts = [part for named in split_model(text) for part in _expanded(named, compat)]
     detectors = tuple(part for part in parts if part in DETECTORS)
     finders = tuple(name for name, one in DETECTORS.items() if one.adds and name in detectors)
     if finders and len(parts) > len(finders):
@@ -244,20 +244,25 @@ def find_model(text: str, compat: str | None = None) -> Model:
     return Model(name, found, (), settings, detectors=detectors)
 
 
-def _split(text: str) -> list[str]:
-    """What a + separates; a path that is there may have some in it."""
+def split_model(text: str, folder: Path | None = None) -> list[str]:
+    """What a + separates; a path that is there may have some in it.
+
+    Args:
+        text: as for find_model.
+        folder: that relative paths of cards are from, which then are whole, ~ being the home folder; None: they stay as they are.
+    """
     pieces, parts = text.split("+"), []
     while pieces:
-        joined = ["+".join(pieces[:count]) for count in range(len(pieces), 0, -1)]
-        parts.append(next((one for one in joined if _is_there(one)), joined[-1]))
-        del pieces[: parts[-1].count("+") + 1]
+        for count in range(len(pieces), 0, -1):
+            name, at, tag = "+".join(pieces[:count]).partition("@")
+            if folder is not None and _is_path(tag):
+                tag = str(folder / Path(tag).expanduser())
+            # Path.exists raises where it may not look.
+            if count == 1 or ("+" not in name and _is_path(tag) and os.path.exists(tag)):  # noqa: PTH110
+                break
+        parts.append(f"{name}{at}{tag}")
+        del pieces[:count]
     return parts
-
-
-def _is_there(part: str) -> bool:
-    """Whether it is one network with a path that is there."""
-    name, _, tag = part.partition("@")
-    return "+" not in name and _is_path(tag) and os.path.exists(tag)  # noqa: PTH110 - Path.exists raises where it may not look
 
 
 def _expanded(text: str, compat: str | None) -> list[str]:
