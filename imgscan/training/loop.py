@@ -49,7 +49,6 @@ class Progress:
     steps: int
     loss: float | None  # mean since the last report; None: no step had one
     rate: float
-    seconds: float  # of the run so far, resumed parts included
     pace: float  # pictures per second since the last report, of all processes
     score: float | None  # validation pixel AUC, where this step validated
     waited: float = 0.0  # share of the time since the last report in which the device had no pictures, 0..1
@@ -211,7 +210,7 @@ def train(
         if run.step == 0:  # where it starts from: a run that never leaves this learns nothing
             run.last = validate(run.shipped, recipe, validation, world, log)
             log.line(step=0, epoch=0, loss=None, rate=0.0, seconds=0.0, pace=0.0, score=run.last)
-            report(Progress(0, settings.steps, None, 0.0, 0.0, 0.0, run.last))
+            report(Progress(0, settings.steps, None, 0.0, 0.0, run.last))
             last_report = time.monotonic()  # no part of the pace
         while run.step < settings.steps and not run.plateau.ended(settings):  # a run that patience ended stays ended
             rate = rate_at(settings, run.step, run.step // epoch) * run.plateau.factor
@@ -279,7 +278,7 @@ def train(
                 pace = pictures / max(1e-9, now - last_report)
                 mean = sum(losses) / len(losses) if losses else None
                 share = waited / max(1e-9, now - last_report)
-                report(Progress(run.step, settings.steps, mean, rate, run.seconds, pace, score, share))
+                report(Progress(run.step, settings.steps, mean, rate, pace, score, share))
                 log.line(step=run.step, epoch=run.step // epoch, loss=mean, rate=rate, seconds=run.seconds, pace=pace, score=score)
                 logged, last_report, waited = run.step, time.monotonic(), 0.0
                 losses.clear()
