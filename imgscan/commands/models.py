@@ -12,12 +12,11 @@ from imgscan.card_keys import INITIAL
 from imgscan.detectors import DETECTORS
 from imgscan.digests import file_sha256
 from imgscan.errors import ExitCode, InputError, WeightsError
-from imgscan.licences import VARIABLE, check_licences, start_command
+from imgscan.licences import COMMERCIAL, VARIABLE, check_licences, start_command
 from imgscan.printable import printable, say
 from imgscan.weights import ALIASES, Card, Installed, find_model, installed
 
 HASHED = 500_000_000  # bytes; `list` hashes files up to this, larger ones take seconds: `verify`
-COMMERCIAL = {True: "yes", False: "no", None: "not stated"}
 
 
 def list_command(*, as_json: bool = False) -> ExitCode:
