@@ -47,10 +47,10 @@ def models(incomplete: str) -> list[str]:
 
 def data_sets(incomplete: str) -> list[str]:
     """Data sets by name, and synth; behind a + the next one."""
-    from imgscan.datasets import DATASETS
+    from imgscan.datasets import DATASETS, SYNTH
 
     before, plus, last = incomplete.rpartition("+")
-    return [before + plus + name for name in _starting(last, [*DATASETS, "synth"])]
+    return [before + plus + name for name in _starting(last, [*DATASETS, SYNTH])]
 
 
 def tables(incomplete: str) -> list[str]:

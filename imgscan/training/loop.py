@@ -172,7 +172,7 @@ def train(
         world: this process among the others.
         epoch: steps in an epoch.
         minutes: of this call; None: no limit.
-        report: called every `log_every` steps, in the first process.
+        report: called every `log_every` steps and after each validation, in every process.
         stop: asked in every step; True ends the run after it, with a checkpoint.
 
     Raises:
