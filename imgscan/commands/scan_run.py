@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -27,11 +26,11 @@ from imgscan.licences import licence_facts
 from imgscan.operating_points import OperatingPoint
 from imgscan.printable import as_utf8, printable, say
 from imgscan.progress import Bar, bar
-from imgscan.records import Assessed, Line, Skipped, Source
+from imgscan.records import Line, Source
 from imgscan.report.alike import alike_texts
 from imgscan.report.formats import Format, write_report
 from imgscan.report.human import finding_text, summary_text, timing_text
-from imgscan.report.jsonl import SCHEMA, JsonLines, Tally, read_lines, result_line, run_line, summary_line
+from imgscan.report.jsonl import SCHEMA, JsonLines, Tally, read_lines, run_line, summary_line
 from imgscan.report.parts import parts_texts
 from imgscan.report.record import to_record
 from imgscan.unreadable import MostUnreadable
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from imgscan.store import Store
 
 PAGE = "report.html"  # below --out, of every scan that came to its end
-BACKLOG = 8  # results whose files are still being written, before the scan has to wait
 
 
 def run(
@@ -64,6 +62,7 @@ def run(
         later: those that come while the scan runs, round by round; the next is asked for when everything before is told.
     """
     from imgscan.features_file import FeaturesFile, keeps, retire
+    from imgscan.lines import result_lines
     from imgscan.pipeline import network_rate
     from imgscan.resume import Journal
     from imgscan.scanner import REVISION
@@ -118,7 +117,7 @@ def run(
             complete = False
             code = ExitCode.INCOMPLETE
             try:
-                first = results(sources, earlier, scanner, store)
+                first = result_lines(sources, earlier, scanner, store)
                 find_earlier = partial(journal.find, features=features, threads=scanner.jobs)
                 for made in chain(first, gone_through.results(later, find_earlier, scanner, store, progress)):
                     line = tally.add(made, gates.fail_on, gates.report_from, gates.baseline.known, gates.baseline.reviews)
@@ -191,37 +190,6 @@ def _drop_reports(options: ScanOptions) -> None:
                 path.unlink()
 
 
-def results(
-    sources: Sequence[Source],
-    earlier: Mapping[int, Line],
-    scanner: Scanner,
-    store: Store,
-    names: Mapping[str, int] | None = None,
-) -> Iterator[Line]:
-    """A result line per source, in their order, each when its files are on disk.
-
-    Args:
-        sources, scanner, store: what is scanned, by whom, and where its files go.
-        earlier: number of a source -> its line of an earlier scan.
-        names: how many pictures of the scan so far have a name, in lower case; None: these are all.
-    """
-    from imgscan.pipeline import scan
-
-    computed = scan([source for number, source in enumerate(sources) if number not in earlier], scanner)
-    alike = Counter(source.name.casefold() for source in sources) if names is None else names
-    waiting: deque[tuple[Assessed | Skipped | Line, Future[dict[str, str]] | None]] = deque()
-    for number in range(len(sources)):
-        item = earlier[number] if number in earlier else next(computed)
-        # Where upper and lower case are one, what lies under this name may be another picture's of this scan.
-        if isinstance(item, Skipped) and alike[item.source.name.casefold()] == 1:
-            store.drop(item.source.name)
-        waiting.append((item, store.add(item) if isinstance(item, Assessed) else None))
-        while waiting and (len(waiting) > BACKLOG or waiting[0][1] is None or waiting[0][1].done()):
-            yield _line(*waiting.popleft())
-    while waiting:
-        yield _line(*waiting.popleft())
-
-
 @dataclass
 class _Rounds:
     """The pictures that a scan has come to, while further ones come."""
@@ -238,6 +206,8 @@ class _Rounds:
         progress: Bar,
     ) -> Iterator[Line]:
         """The result lines of each round that comes, all of them before the next one is asked for."""
+        from imgscan.lines import result_lines
+
         names = Counter(source.name.casefold() for source in self.sources)
         for sources in later:
             progress.expect(len(sources))
@@ -245,18 +215,12 @@ class _Rounds:
             names.update(source.name.casefold() for source in sources)
             self.sources += sources
             self.reused += len(earlier)
-            yield from results(sources, earlier, _for_few(scanner, len(sources) - len(earlier)), store, names)
+            yield from result_lines(sources, earlier, _for_few(scanner, len(sources) - len(earlier)), store, names)
 
 
 def _for_few(scanner: Scanner, pictures: int) -> Scanner:
     """Beside a GPU every round starts processes anew: no more than it has pictures.  On the CPU `busy` sees to that."""
     return scanner if scanner.device.type == "cpu" else replace(scanner, jobs=min(scanner.jobs, pictures))
-
-
-def _line(item: Assessed | Skipped | Line, written: Future[dict[str, str]] | None) -> Line:
-    if isinstance(item, dict):
-        return item
-    return result_line(item, written.result() if written is not None else None)
 
 
 def _compared(progress: Bar, tally: Tally, done: int, of: int) -> None:
