@@ -57,9 +57,9 @@ def interval_of(reached: int, pictures: int) -> tuple[float, float]:
 def clopper_pearson(count: int, of: int, level: float = 0.95) -> tuple[float, float]:
     """The exact interval of a share: Clopper and Pearson, Biometrika 26 (1934), 404-413.
 
-    Two-sided: (1 - level) / 2 lie beyond either end, so with the usual level the upper end alone is a
-    bound of 97.5 %.  It also holds for the share above a threshold that was set on the same values, so long as it lies between
-    two of them: the shares above these are beta distributed with the parameters below (Wilks, Ann. Math. Stat. 12 (1941), 91-96).
+    Two-sided: (1 - level) / 2 lie beyond either end, so with the usual level the upper end alone is a bound of 97.5 %.  It also
+    holds for the share above a threshold that was set on the same values, so long as it lies between two of them: the shares above
+    these are beta distributed with the parameters below (Wilks, Ann. Math. Stat. 12 (1941), 91-96).
 
     Args:
         count: how many have the property, 0..of.

@@ -93,6 +93,11 @@ class Model:
     asked: str | None = None  # the clustering in place of the card's own
 
     @property
+    def paths(self) -> list[Path]:
+        """The cards that were read, that of the combination first."""
+        return [*([self.path] if self.path else []), *(card.path for card in self.cards)]
+
+    @property
     def points(self) -> tuple[OperatingPoint, ...]:
         """The thresholds that hold for how this model decides; those that name the card's own clustering where others are not."""
         names = self.asked, self.asked or self._clustering["method"]

@@ -94,7 +94,7 @@ def _results(card: Card) -> str:
 def show_command(name: str, *, timing: bool = True, anatomy: bool = True) -> ExitCode:
     """The cards of a model, as they stand, and its networks drawn."""
     model = find_model(name)
-    for path in [*([model.path] if model.path else []), *(card.path for card in model.cards)]:
+    for path in model.paths:
         print(f"# {path}\n{path.read_text('utf-8')}")
     for card in model.cards:
         state = f"hash {_hash_state(card)}, commercial use: {COMMERCIAL[card.commercial]}"

@@ -32,7 +32,7 @@ from imgscan.report.formats import Format, write_report
 from imgscan.report.human import finding_text, summary_text, timing_text
 from imgscan.report.jsonl import SCHEMA, JsonLines, Tally, read_lines, run_line, summary_line
 from imgscan.report.parts import parts_texts
-from imgscan.report.record import to_record
+from imgscan.report.record import Record, to_record
 from imgscan.unreadable import MostUnreadable
 from imgscan.weights import Model, shape_of
 
@@ -69,20 +69,7 @@ def run(
     from imgscan.store import Store
 
     out = options.out
-    weights = {card.full_name: card.sha256 for card in model.cards}
-    decisive = {
-        "schema": SCHEMA,
-        "version": __version__,
-        "model": model.name,
-        "weights": weights,
-        "compat": model.compat,
-        "operating_points": _facts(model.points),
-        "bf16": scanner.amp,
-        "input": [asdict(plan) for plan in scanner.plans],
-        "fuse": asdict(scanner.fusing),
-        "clustering": asdict(scanner.clustering),
-        "localize": asdict(scanner.localizing),
-    }
+    decisive = _decisive(model, scanner)
     # An interval that no card states decides nothing.
     stated = decisive | {"operating_points": _facts([point.with_interval() for point in model.points])}
     key = digest_of(decisive | {"networks": [shape_of(card) for card in model.cards], "revision": REVISION})
@@ -90,7 +77,7 @@ def run(
     paths_only = options.only_paths or options.print0  # bytes, which would be written behind a bar on the same terminal
     began = time.perf_counter()
     with Journal(out, key, force=options.force) as journal:
-        digests = "+".join(weights.values())
+        digests = "+".join(decisive["weights"].values())
         features = FeaturesFile(out, key=key, model=model.name, weights=digests) if options.features else None
         earlier = journal.find(sources, features, scanner.jobs)
         gone_through = _Rounds(list(sources), len(earlier))
@@ -103,7 +90,7 @@ def run(
             lines.write(
                 run_line(
                     started=datetime.now(UTC).isoformat(timespec="seconds"),
-                    **{name: fact for name, fact in stated.items() if name not in ("schema", "version")},
+                    **stated,
                     licences=licence_facts(model.cards, options.accept_licence),
                     fail_on=asdict(gates.fail_on),
                     report_from=asdict(gates.report_from),
@@ -144,12 +131,7 @@ def run(
         if features is not None:
             features.clear()
         record = to_record(read_lines(out / "results.jsonl"), out)
-        unwritten: list[OutputError] = []
-        for path in _reports(options):
-            try:
-                write_report(record, path)
-            except OutputError as error:  # the others are written, and what was found is told, all the same
-                unwritten.append(error)
+        unwritten = _write_reports(record, _reports(options))
     if printed is not None:
         sys.stdout.write(as_utf8(printed.render(record)))
     if options.verbose:
@@ -166,6 +148,23 @@ def run(
     return ExitCode.INCOMPLETE if unwritten else code
 
 
+def _decisive(model: Model, scanner: Scanner) -> dict[str, Any]:
+    """What decides a result, as the run line states it."""
+    return {
+        "schema": SCHEMA,
+        "version": __version__,
+        "model": model.name,
+        "weights": {card.full_name: card.sha256 for card in model.cards},
+        "compat": model.compat,
+        "operating_points": _facts(model.points),
+        "bf16": scanner.amp,
+        "input": [asdict(plan) for plan in scanner.plans],
+        "fuse": asdict(scanner.fusing),
+        "clustering": asdict(scanner.clustering),
+        "localize": asdict(scanner.localizing),
+    }
+
+
 def _facts(points: Sequence[OperatingPoint]) -> list[dict[str, Any]]:
     """Thresholds as the record has them."""
     return [{k: v for k, v in asdict(point).items() if v is not None} for point in points]
@@ -175,6 +174,17 @@ def _reports(options: ScanOptions) -> list[Path]:
     """What is written of the record: the files of -o, and the page."""
     page = options.out / PAGE
     return [*options.outputs, *([] if page in options.outputs else [page])]
+
+
+def _write_reports(record: Record, paths: Sequence[Path]) -> list[OutputError]:
+    """Write what can be written; why the others could not: what was found is told all the same."""
+    unwritten = []
+    for path in paths:
+        try:
+            write_report(record, path)
+        except OutputError as error:
+            unwritten.append(error)
+    return unwritten
 
 
 def _drop_reports(options: ScanOptions) -> None:
