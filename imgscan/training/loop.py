@@ -34,7 +34,7 @@ from imgscan.training.log import Log
 from imgscan.training.objective import Trainee, check, counts, part
 from imgscan.training.recipe import Recipe, TrainSection
 from imgscan.training.schedule import rate_at
-from imgscan.training.sequence import EntryDataset, Samples, batches
+from imgscan.training.sequence import Batch, EntryDataset, Samples, batches
 from imgscan.training.validation import preview, validate
 from imgscan.training.world import World
 
@@ -226,31 +226,8 @@ def train(
             counted, asked, remarks = world.total(sum(mine), float(over), sum(any(r) for _, _, r in turns))
             if remarks:
                 log.remark([one for _, _, r in turns for one in r])
-            loss, bad = 0.0, None
             if counted:  # a step without a loss would still move the weights by their momentum
-                for turn, (rgb, labels, _) in enumerate(turns):
-                    seed = ((settings.seed + run.step) * settings.accumulate + turn) * world.size + world.rank
-                    torch.manual_seed(seed)  # dropout
-                    with nullcontext() if turn == len(turns) - 1 or world.size == 1 else trainee.no_sync():
-                        part: Tensor = trainee(
-                            rgb.to(world.device, non_blocking=True), labels.to(world.device, non_blocking=True), seed
-                        )
-                        # DDP averages over the processes; FOCAL's mean is over the pictures that have both classes (Eq. 3).
-                        share = mine[turn] * world.size / counted if recipe.method == "focal" else 1 / settings.accumulate
-                        torch.autograd.backward(run.scaler.scale(part * share))
-                    loss += float(part.detach()) * share
-                    if bad is None and not math.isfinite(loss):
-                        bad = turn
-                sound = bad is None and _sound(run, settings)
-                loss, failed = world.total(loss, float(not sound))
-                if failed:
-                    where = _keep_batch(turns[bad or 0], run.step, out, world) if not sound else out
-                    last = f"the last good checkpoint is {file}" if file.exists() else "there is no checkpoint yet"
-                    raise ImgscanError(
-                        f"the loss or its gradient is not a number at step {run.step}; the batch is kept in {where}, {last}"
-                    )
-                _step(run, settings)
-                losses.append(loss / world.size)
+                losses.append(_learn(run, trainee, turns, mine, counted, file, world) / world.size)
             run.optimizer.zero_grad()
             run.step += 1
 
@@ -289,6 +266,40 @@ def train(
                 return
 
 
+def _learn(run: Run, trainee: Any, turns: Sequence[Batch], mine: Sequence[int], counted: float, file: Path, world: World) -> float:
+    """The gradients of all turns and a step by them; the loss, summed over the processes.
+
+    Args:
+        mine: what of each turn has a loss, in this process.
+        counted: that of all turns and processes together.
+        file: the checkpoint, beside which a batch is kept.
+
+    Raises:
+        ImgscanError: the loss or its gradient is not a number in one of the processes; the batch is kept.
+    """
+    recipe, settings = run.recipe, run.recipe.train
+    loss, bad = 0.0, None
+    for turn, (rgb, labels, _) in enumerate(turns):
+        seed = ((settings.seed + run.step) * settings.accumulate + turn) * world.size + world.rank
+        torch.manual_seed(seed)  # dropout
+        with nullcontext() if turn == len(turns) - 1 or world.size == 1 else trainee.no_sync():
+            its: Tensor = trainee(rgb.to(world.device, non_blocking=True), labels.to(world.device, non_blocking=True), seed)
+            # DDP averages over the processes; FOCAL's mean is over the pictures that have both classes (Eq. 3).
+            share = mine[turn] * world.size / counted if recipe.method == "focal" else 1 / settings.accumulate
+            torch.autograd.backward(run.scaler.scale(its * share))
+        loss += float(its.detach()) * share
+        if bad is None and not math.isfinite(loss):
+            bad = turn
+    sound = bad is None and _sound(run, settings)
+    loss, failed = world.total(loss, float(not sound))
+    if failed:
+        where = file.parent if sound else _keep_batch(turns[bad or 0], run.step, file.parent, world)
+        last = f"the last good checkpoint is {file}" if file.exists() else "there is no checkpoint yet"
+        raise ImgscanError(f"the loss or its gradient is not a number at step {run.step}; the batch is kept in {where}, {last}")
+    _step(run, settings)
+    return loss
+
+
 def _has_idle_parameters(recipe: Recipe) -> bool:
     """Whether some parameters may get no gradient in a step.
 
@@ -318,7 +329,7 @@ def _step(run: Run, settings: TrainSection) -> None:
         follow(run.average, run.model, min(settings.ema, (run.step + 1) / (run.step + 10)))
 
 
-def _keep_batch(batch: tuple[Tensor, Tensor, list[str]], step: int, out: Path, world: World) -> Path:
+def _keep_batch(batch: Batch, step: int, out: Path, world: World) -> Path:
     """Save the batch whose loss or gradient is not a number, for whoever wants to know why."""
     path = out / ("bad-batch.safetensors" if world.size == 1 else f"bad-batch.{world.rank}.safetensors")
     rgb, labels, _ = batch
