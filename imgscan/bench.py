@@ -27,13 +27,13 @@ from threadpoolctl import threadpool_limits
 from imgscan import __version__
 from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import made_up
-from imgscan.commands.scan_run import results
 from imgscan.datasets.photos import read_photo
 from imgscan.datasets.synth import SynthDataset
 from imgscan.errors import InputError, WorkerError
 from imgscan.extract import extract
 from imgscan.features_file import FeaturesFile, keeps
 from imgscan.find import find
+from imgscan.lines import result_lines
 from imgscan.models import NETWORKS
 from imgscan.pipeline import network_rate, scan
 from imgscan.prepare import InputPlan, prepare
@@ -144,7 +144,7 @@ def whole_scan(sources: Sequence[Source], scanner: Scanner, out: Path) -> list[T
     began = time.perf_counter()
     features = FeaturesFile(out, key="bench", model="bench", weights="")
     with Store(out, features=features) as store:
-        for line in results(sources, {}, scanner, store):
+        for line in result_lines(sources, {}, scanner, store):
             if keeps(line):
                 features.note(line)
         store.finish()

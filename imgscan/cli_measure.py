@@ -96,7 +96,8 @@ def evaluate(
     config: Config = None,
 ) -> ExitCode:
     """Measure models: localization with intervals and baselines, false alarms, image level, robustness."""
-    from imgscan.commands.evaluate import EvaluateOptions, evaluate_command
+    from imgscan.commands.evaluate import evaluate_command
+    from imgscan.commands.evaluate_options import EvaluateOptions
 
     options = EvaluateOptions(
         models=models or [],

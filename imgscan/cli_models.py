@@ -1,4 +1,4 @@
-"""The commands `imgscan models list|show|verify|import|export`: their flags.  No torch here."""
+"""The commands `imgscan models list|show|verify|import|export|average`: their flags.  No torch here."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from imgscan.completion import DEVICES, EXPORTS, RELEASES, among, models
+from imgscan.completion import DEVICES, EXPORTS, among, models
 from imgscan.errors import ExitCode, InputError
 from imgscan.exits import exits
 from imgscan.flags import AcceptLicence, Model
+from imgscan.releases.table import RELEASES
 
 models_app = typer.Typer(help="Networks and weights.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -75,7 +75,8 @@ def _trainer(method: str, summary: str) -> None:
         device: Device = "auto",
         profile: Profile = None,
     ) -> ExitCode:
-        from imgscan.commands.train import TrainOptions, train_command
+        from imgscan.commands.train import train_command
+        from imgscan.commands.train_options import TrainOptions
 
         return train_command(
             TrainOptions(
@@ -122,7 +123,7 @@ def train_table(
     device: Device = "auto",
 ) -> ExitCode:
     """Train all weights that a table of a paper or a grid needs, each in a folder of its own under --out."""
-    from imgscan.commands.train import TrainOptions
+    from imgscan.commands.train_options import TrainOptions
     from imgscan.commands.train_table import train_table_command
 
     return train_table_command(

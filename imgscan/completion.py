@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterable
 
 DETECTORS = ("ela", "noi1", "cfa1", "noi2", "noi5", "copy-move", "adq")
-CLUSTERINGS = ("hdbscan", "kmeans", "bisecting", "birch", "hierarchical")
 FORMATS = ("human", "json", "jsonl", "csv", "sarif", "junit", "github", "html")
 PROTOCOLS = ("native", "focal", "focal-256", "cfl-net", "ncl", "trufor", "imdlbenco")
 LEVELS = ("possible", "likely", "certain", "default", "never")
@@ -17,7 +16,6 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 BEYOND = ("tile", "shrink", "both")
 PARTS = ("clusterings", "scan", "bf16", "official", "training", "memory")
 KINDS = ("splicing", "copy-move", "removal", "enhancement")
-RELEASES = ("focal-hrnet", "focal-vit", "cfl-net", "sam-vit-l", "resnet50", "resnet101")
 LISTS = ("cat-net", "cfl-net", "csv", "focal", "forensichub", "imdlbenco", "mvss-net")
 SPLITS = ("train", "val", "test", "all")
 EXPORTS = ("safetensors", "onnx", "torchscript")
@@ -49,10 +47,10 @@ def models(incomplete: str) -> list[str]:
 
 def data_sets(incomplete: str) -> list[str]:
     """Data sets by name, and synth; behind a + the next one."""
-    from imgscan.datasets import DATASETS
+    from imgscan.datasets import DATASETS, SYNTH
 
     before, plus, last = incomplete.rpartition("+")
-    return [before + plus + name for name in _starting(last, [*DATASETS, "synth"])]
+    return [before + plus + name for name in _starting(last, [*DATASETS, SYNTH])]
 
 
 def tables(incomplete: str) -> list[str]:

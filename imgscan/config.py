@@ -135,27 +135,10 @@ def _from_toml(param: Any, value: Any, where: str, folder: Path) -> Any:
             raise ConfigError(f"{where} is {part!r}; wanted {wanted}")
     said = [str(folder / _path(str(part), where)) if _is_path(param) else str(part) for part in parts]
     if param.name == "model":
-        said = [_model_from(text, folder) for text in said]
+        from imgscan.weights import split_model  # not for --help
+
+        said = ["+".join(split_model(text, folder)) for text in said]
     return said if param.multiple else said[0]
-
-
-def _model_from(text: str, folder: Path) -> str:
-    """NAME@PATH+...: relative paths of cards are from the file's folder, too; NAME@TAG has none.
-
-    As on a command line, a path that is there may have a + in it.
-    """
-    pieces, parts = text.split("+"), []
-    while pieces:
-        for count in range(len(pieces), 0, -1):
-            name, at, tag = "+".join(pieces[:count]).partition("@")
-            is_path = "/" in tag or tag.endswith((".toml", ".safetensors"))
-            if is_path:
-                tag = str(folder / Path(tag).expanduser())
-            if count == 1 or ("+" not in name and is_path and os.path.exists(tag)):  # noqa: PTH110 - Path.exists may raise
-                break
-        parts.append(f"{name}{at}{tag}")
-        del pieces[:count]
-    return "+".join(parts)
 
 
 def _path(text: str, where: str) -> Path:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from imgscan.errors import InputError, OutputError, unknown
+from imgscan.licences import COMMERCIAL
 from imgscan.models.segmentation import Segmentation
 from imgscan.networks import load_network
 from imgscan.prepare import InputPlan
@@ -185,7 +186,7 @@ def _metadata(card: Card, network: Plain) -> dict[str, str]:
         "imgscan.model": card.full_name,
         "imgscan.weights_sha256": card.sha256,
         "imgscan.licence": card.licence,
-        "imgscan.commercial": {True: "yes", False: "no", None: "not stated"}[card.commercial],
+        "imgscan.commercial": COMMERCIAL[card.commercial],
         "imgscan.input": "rgb, B x 3 x H x W float32, 0 to 1",
         "imgscan.multiple": str(_multiple(network)),
         "imgscan.outputs": ", ".join(_outputs(card)),

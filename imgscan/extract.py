@@ -209,14 +209,6 @@ def luma_of(picture: Picture) -> Luma | None:
     return replace(luma, values=cut(luma.values, picture.jpeg.inside))
 
 
-def join(maps: torch.Tensor, placement: Placement) -> Features:
-    """The feature maps of a picture's tiles, T x D x h x w, as one map of unit vectors without the padding."""
-    joined = _Joined(placement)
-    for number, one in enumerate(maps):
-        joined.add(number, one, None)
-    return joined.features()
-
-
 class _Joined:
     """What a network says of the tiles of an input; each is joined to those before it when it comes, for all of them together are
     twice as large as what becomes of them: of a photograph of 50 megapixels gigabytes."""

@@ -30,16 +30,8 @@ _ROOT = "\0"  # what a pattern begins with whose rest is held against whole name
 _RECORDS = frozenset({"results.jsonl", "results.jsonl.new", "journal.jsonl"})  # ... beside one of these
 
 
-def looks_like_picture(path: Path) -> bool:
-    """Whether the first bytes are those of JPEG, PNG, TIFF, WebP or BMP.
-
-    True also for a file that may not be read: a gate has to report it, not to pass over it.
-    """
-    start = _start(path)
-    return start is None or _is_picture(start)
-
-
 def _is_picture(start: bytes) -> bool:
+    """Whether the first bytes of a file are those of JPEG, PNG, TIFF, WebP or BMP."""
     bitmap = start[:2] == b"BM" and start[6:10] == b"\0\0\0\0" and int.from_bytes(start[14:18], "little") in _BITMAP_HEADERS
     return bitmap or start.startswith(_SIGNATURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from imgscan.completion import CLUSTERINGS, DEVICES, FORMATS, PROTOCOLS, among, models
+from imgscan.cluster_names import CLUSTERINGS
+from imgscan.completion import DEVICES, FORMATS, PROTOCOLS, among, models
 from imgscan.config import configure
 from imgscan.errors import ExitCode, ImgscanError
 from imgscan.printable import say

@@ -16,6 +16,7 @@ from imgscan.errors import WeightsError
 from imgscan.weights import Card
 
 VARIABLE = "IMGSCAN_ACCEPT_LICENCE"
+COMMERCIAL = {True: "yes", False: "no", None: "not stated"}  # whether commercial use is allowed, in words
 
 
 def is_accepted(card: Card, flag: bool) -> bool:

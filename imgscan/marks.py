@@ -122,7 +122,8 @@ def _corners(box: tuple[slice, slice]) -> Box:
     return box[1].start, box[0].start, box[1].stop, box[0].stop
 
 
-def union(marked: Sequence[Marked | Part], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def union(marked: Sequence[Marked | Part], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """The pixels of all of them, in a picture of H x W."""
     whole = np.zeros(shape, bool)
     for one in marked:
         whole[one.box] |= one.inside
@@ -143,12 +144,7 @@ def as_mask(probability: npt.NDArray[np.float32], marked: Sequence[Marked], reas
     regions.sort(key=lambda r: (-r.strength, r.box))
     equal = [piece for one in reasons.copied if _marks(forged, one.part) for piece in _pieces(one.twin)]
     shown = [piece for piece in equal if not _marks(forged, piece)]
-    sources = None
-    if shown:
-        sources = np.zeros(probability.shape, bool)
-        for part in shown:
-            sources[part.box] |= part.inside
-    return Mask(probability, forged, tuple(regions), sources)
+    return Mask(probability, forged, tuple(regions), union(shown, probability.shape) if shown else None)
 
 
 def _pieces(part: Part) -> list[Part]:

@@ -10,10 +10,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from imgscan.digests import file_sha256
 from imgscan.errors import WeightsError, unknown
 from imgscan.models import NETWORKS
 from imgscan.prepare import InputPlan
-from imgscan.weights import Card, file_sha256
+from imgscan.weights import Card
 
 
 def load_state(path: Path) -> dict[str, Tensor]:

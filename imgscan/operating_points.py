@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from imgscan.cluster_names import ClusterName
 from imgscan.errors import InputError, WeightsError
-from imgscan.evaluation.statistics import clopper_pearson
 from imgscan.typed import settings, within
 
 DIGITS = 4  # of the shares in a card
@@ -27,7 +26,7 @@ class OperatingPoint:
     as_is: float | None = None  # share of the photographs as they are at or above it
     photographs: int | None = None  # how many photographs they are
     cluster: ClusterName | None = None  # the --cluster that it was measured with; None: with the card's own
-    # Low, high: 95 %, two-sided, of the rate on pictures like those, by the ones as they are (statistics.clopper_pearson)
+    # Low, high: 95 %, two-sided, of the rate on pictures like those, by the ones as they are (clopper_pearson)
     interval: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -53,6 +52,34 @@ def interval_of(reached: int, pictures: int) -> tuple[float, float]:
     """
     low, high = clopper_pearson(reached, pictures)
     return round(low, DIGITS), round(high, DIGITS)
+
+
+def clopper_pearson(count: int, of: int, level: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a share: Clopper and Pearson, Biometrika 26 (1934), 404-413.
+
+    Two-sided: (1 - level) / 2 lie beyond either end, so with the usual level the upper end alone is a bound of 97.5 %.  It also
+    holds for the share above a threshold that was set on the same values, so long as it lies between two of them: the shares above
+    these are beta distributed with the parameters below (Wilks, Ann. Math. Stat. 12 (1941), 91-96).
+
+    Args:
+        count: how many have the property, 0..of.
+        of: how many there are, at least 1; independent of each other.
+        level: of confidence, between 0 and 1.
+
+    Returns:
+        (low, high), 0..1; low is 0 where none has it, high is 1 where all have.
+
+    Raises:
+        ValueError: a count or a level out of range.
+    """
+    if not 0 <= count <= of or not of or not 0 < level < 1:
+        raise ValueError(f"{count} of {of} at level {level}; wanted a count among one or more, a level between 0 and 1")
+    from scipy.special import betaincinv  # scipy.stats.beta.ppf is the same, and takes seconds to load
+
+    tail = (1 - level) / 2
+    low = float(betaincinv(count, of - count + 1, tail)) if count else 0.0
+    high = float(betaincinv(count + 1, of - count, 1 - tail)) if count < of else 1.0
+    return low, high
 
 
 def operating_points(data: dict[str, Any], path: Path) -> tuple[OperatingPoint, ...]:

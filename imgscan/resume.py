@@ -21,13 +21,13 @@ from types import TracebackType
 from typing import IO
 
 from imgscan.decode import decode
+from imgscan.digests import sha256_or_none
 from imgscan.errors import InputError, OutputError
 from imgscan.features_file import FeaturesFile, keeps
 from imgscan.locks import lock, unlock
 from imgscan.records import Line, Picture, Source
 from imgscan.report.record import read_record
 from imgscan.store import SUFFIXES, output_name, output_path, replacing
-from imgscan.weights import file_sha256
 
 FILE = "journal.jsonl"
 DECIDED = ("flagged", "reported", "known", "review")  # what every scan decides itself, or is told
@@ -114,7 +114,7 @@ class Journal:
         for folder, kind in (("masks", "mask"), ("overlays", "overlay")):
             path = output_path(self.out, folder, source.name)
             wanted = line.get(f"{kind}_sha256")
-            if _file_digest(path) == wanted:
+            if sha256_or_none(path) == wanted:
                 continue
             there = self.out / line[kind]
             try:
@@ -156,12 +156,4 @@ def _digest(source: Source) -> str | None:
     if source.content is not None:
         return hashlib.sha256(source.content).hexdigest()
     # A pipe can be read once, and decoding has to read it.
-    return _file_digest(source.path) if os.path.isfile(source.path) else None  # noqa: PTH113 - Path.is_file may raise
-
-
-def _file_digest(path: Path) -> str | None:
-    """None: it cannot be read."""
-    try:
-        return file_sha256(path)
-    except OSError:
-        return None
+    return sha256_or_none(source.path) if os.path.isfile(source.path) else None  # noqa: PTH113 - Path.is_file may raise

@@ -164,13 +164,13 @@ def _outline(inside: npt.NDArray[np.bool_], thick: int) -> npt.NDArray[np.bool_]
 class Store:
     """Writes what `--out` receives; use as a context manager.
 
-    Pictures are encoded and written in threads beside the scan; features.h5 is put together when the scan ends.
+    Pictures are encoded and written in a thread beside the scan; features.h5 is put together when the scan ends.
 
     Raises:
         OutputError: the folder or a file cannot be written; what was written before stays.
     """
 
-    def __init__(self, out: Path, *, features: FeaturesFile | None, threads: int = 1) -> None:
+    def __init__(self, out: Path, *, features: FeaturesFile | None) -> None:
         self.out, self.features = out, features
         self._finished = False
         self._count = 0
@@ -178,13 +178,13 @@ class Store:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"--out {out}: cannot be written: {error.strerror or error}") from error
-        self._threads = ThreadPoolExecutor(max_workers=max(1, threads))
+        self._thread = ThreadPoolExecutor(1)
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._threads.shutdown(wait=True)
+        self._thread.shutdown(wait=True)
         # Also after an interruption: what there is, is whole.  But a file of earlier scans of the same kind stays as it is, for the
         # next scan takes up from that and from the parts beside it.
         kept = self.features is not None and not self._finished and self.features.has_old
@@ -208,7 +208,7 @@ class Store:
         self._count += 1
         if self._count % TRIM_EVERY == 0:
             _return_memory()
-        return self._threads.submit(self._write, result)
+        return self._thread.submit(self._write, result)
 
     def drop(self, name: str) -> None:
         """Of a picture that could not be assessed, nothing of an earlier scan may stay beside the record that says so."""

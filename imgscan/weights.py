@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tomllib
 from collections.abc import Iterator
@@ -92,6 +91,11 @@ class Model:
     finders: tuple[str, ...] = ()  # that add to what the others say, in their table's order; alone one is like any other detector
     compat: str | None = None  # whose released code is followed: "official", or None
     asked: str | None = None  # the clustering in place of the card's own
+
+    @property
+    def paths(self) -> list[Path]:
+        """The cards that were read, that of the combination first."""
+        return [*([self.path] if self.path else []), *(card.path for card in self.cards)]
 
     @property
     def points(self) -> tuple[OperatingPoint, ...]:
@@ -222,7 +226,7 @@ def find_model(text: str, compat: str | None = None) -> Model:
 
     if compat is not None and compat not in COMPATS:
         raise InputError(f"--compat: {unknown('release', compat, COMPATS)}")
-    parts = [part for named in _split(text) for part in _expanded(named, compat)]
+    parts = [part for named in split_model(text) for part in _expanded(named, compat)]
     detectors = tuple(part for part in parts if part in DETECTORS)
     finders = tuple(name for name, one in DETECTORS.items() if one.adds and name in detectors)
     if finders and len(parts) > len(finders):
@@ -245,20 +249,25 @@ def find_model(text: str, compat: str | None = None) -> Model:
     return Model(name, found, (), settings, detectors=detectors)
 
 
-def _split(text: str) -> list[str]:
-    """What a + separates; a path that is there may have some in it."""
+def split_model(text: str, folder: Path | None = None) -> list[str]:
+    """What a + separates; a path that is there may have some in it.
+
+    Args:
+        text: as for find_model.
+        folder: that relative paths of cards are from, which then are whole, ~ being the home folder; None: they stay as they are.
+    """
     pieces, parts = text.split("+"), []
     while pieces:
-        joined = ["+".join(pieces[:count]) for count in range(len(pieces), 0, -1)]
-        parts.append(next((one for one in joined if _is_there(one)), joined[-1]))
-        del pieces[: parts[-1].count("+") + 1]
+        for count in range(len(pieces), 0, -1):
+            name, at, tag = "+".join(pieces[:count]).partition("@")
+            if folder is not None and _is_path(tag):
+                tag = str(folder / Path(tag).expanduser())
+            # Path.exists raises where it may not look.
+            if count == 1 or ("+" not in name and _is_path(tag) and os.path.exists(tag)):  # noqa: PTH110
+                break
+        parts.append(f"{name}{at}{tag}")
+        del pieces[:count]
     return parts
-
-
-def _is_there(part: str) -> bool:
-    """Whether it is one network with a path that is there."""
-    name, _, tag = part.partition("@")
-    return "+" not in name and _is_path(tag) and os.path.exists(tag)  # noqa: PTH110 - Path.exists raises where it may not look
 
 
 def _expanded(text: str, compat: str | None) -> list[str]:
@@ -365,16 +374,3 @@ def check_side(model: Model, side: int | None) -> None:
     """InputError when --side is given, which says how much a network sees at once, and the model has no network."""
     if side is not None and not model.cards:
         raise InputError(f"--side {side}: {model.name} has no network that could see more or less at once")
-
-
-def file_sha256(path: Path) -> str:
-    """64 hexadecimal digits of a file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sha256_or_none(path: Path) -> str | None:
-    """The same; None: it cannot be read."""
-    with suppress(OSError, ValueError):  # a name with a NUL byte
-        return file_sha256(path)
-    return None

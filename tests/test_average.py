@@ -9,9 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from imgscan.average import average
 from imgscan.commands.models import average_command
+from imgscan.digests import file_sha256
 from imgscan.errors import ExitCode, InputError, OutputError
 from imgscan.networks import load_network, size_of
-from imgscan.weights import Card, file_sha256, read_card
+from imgscan.weights import Card, read_card
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from imgscan.extract import extract, join
+from imgscan.extract import extract
 from imgscan.opencv import resize_bilinear
 from imgscan.prepare import InputPlan, prepare
 from imgscan.records import Picture, Source
@@ -70,7 +70,7 @@ def test_features_of_tiles_join_to_those_of_the_whole(size: tuple[int, int]) -> 
 def test_shrinking_keeps_the_aspect_and_says_how_large_a_cell_is() -> None:
     tensor = prepare(picture(200, 400), InputPlan("native", 100, beyond="shrink"))
     assert tensor.placement.scaled == (50, 100)
-    features = join(torch.rand(1, 2, 8, 16), tensor.placement)
+    features = extract(Grid(), [tensor], torch.device("cpu"), batch=1, amp=False)[0]
     assert features.vectors.shape == (2, 6, 12)  # 50 and 100 scaled pixels in cells of 8, half a cell and less dropped
     assert features.cell == (32.0, 32.0)
 

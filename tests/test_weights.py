@@ -8,13 +8,14 @@ from safetensors.torch import load_file, save_file
 from imgscan import DEFAULT_MODEL, weights
 from imgscan.cluster import CLUSTERINGS
 from imgscan.cluster_names import HEAD, ClusterName
+from imgscan.digests import file_sha256
 from imgscan.drawn import DRAWN
 from imgscan.errors import InputError, WeightsError
 from imgscan.judge import judge  # noqa: F401 - the stages import without torch models
 from imgscan.networks import load_network, load_state, save_state
 from imgscan.prepare import InputPlan
 from imgscan.scanner import build_scanner
-from imgscan.weights import cards, file_sha256, find_model, read_card
+from imgscan.weights import cards, find_model, read_card
 
 POINT = '[[operating_points]]\nlevel = "likely"\nfalse_alarms = 0.01\npictures = 100\n'
 

@@ -6,7 +6,6 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imgscan.digests import content_of
 from imgscan.errors import InputError
 from imgscan.find import FORMATS
 from imgscan.frame import cut
@@ -76,13 +76,7 @@ def earlier_in(records: Sequence[Path]) -> list[Known]:
 
 def read(picture: Known) -> bytes | None:
     """What the file at a picture's path holds; None: there is none, or one of other content."""
-    try:
-        if not Path(picture.path).is_file():  # a pipe would wait for a writer for ever
-            return None
-        content = Path(picture.path).read_bytes()
-    except (OSError, ValueError):  # a name with a NUL byte
-        return None
-    return content if sha256(content).hexdigest() == picture.sha256 else None
+    return content_of(Path(picture.path), picture.sha256)
 
 
 def shown(picture: Known, content: bytes | None, side: int) -> npt.NDArray[np.uint8] | None:

@@ -117,18 +117,13 @@ def _compare(model: Model, was: Answers, now: dict[str, Answers]) -> str:
     far = "; ".join(f"{precision}: scores within {one.score:.4f}, masks IoU {one.iou:.3f}" for precision, one in found.items())
     print(f"{printable(model.name)}\t{'differs' if others or drifted else 'ok'}\t{far}", flush=True)
     for clause in others:
-        say(f"imgscan: {model.name}: {clause} ({_places(model)})")
+        say(f"imgscan: {model.name}: {clause} ({', '.join(map(str, model.paths))})")
     for precision in drifted:
         for sentence in found[precision].drifted:
             say(f"imgscan: {model.name}, {precision}: {sentence}")
     if others:
         return "settings"
     return "" if not drifted else "code" if "float32" in drifted else "bf16"
-
-
-def _places(model: Model) -> str:
-    """The cards that were read."""
-    return ", ".join(str(path) for path in [*([model.path] if model.path else []), *(card.path for card in model.cards)])
 
 
 def _advice(causes: Iterable[str], recorded: Recorded, shown: Sequence[Picture], device: str) -> list[str]:

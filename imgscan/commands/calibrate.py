@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from imgscan.datasets.resaved import COPIES, copy_form, resaved
 from imgscan.decisions import read_decisions, remarks
 from imgscan.devices import choose_device
+from imgscan.digests import sha256_or_none
 from imgscan.errors import ExitCode, InputError
 from imgscan.evaluation.seen import seen, trained_files
 from imgscan.find import find
@@ -26,7 +27,7 @@ from imgscan.report.record import FALSE_ALARM
 from imgscan.scanner import Scanner, build_scanner
 from imgscan.shared import Shared
 from imgscan.store import write_rows
-from imgscan.weights import check_side, find_model, sha256_or_none
+from imgscan.weights import check_side, find_model
 from imgscan.workers import busy, each
 
 AS_IS = "as they are"  # pictures that are no copies

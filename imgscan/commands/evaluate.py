@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imgscan import __version__
-from imgscan.cluster_names import check_clustering
+from imgscan.commands.evaluate_options import EvaluateOptions, model_options
+from imgscan.commands.evaluate_set import PictureSet, Results, evaluate_set, facts_of, read_pictures
 from imgscan.datasets import DATASETS
 from imgscan.datasets.doctor import check
-from imgscan.datasets.entries import Entry
-from imgscan.datasets.resolve import Wanted
-from imgscan.datasets.sets import names_below, read_set
 from imgscan.datasets.trees import is_generic
-from imgscan.devices import choose_device
 from imgscan.errors import ExitCode, InputError
 from imgscan.evaluation.attacks import find_attacks
 from imgscan.evaluation.contestants import Contestant, ModelOptions, faint_predictions, of_masks, of_model
-from imgscan.evaluation.ledger import Ledger, key_of
-from imgscan.evaluation.measure import (
-    UNATTACKED,
-    Measured,
-    PictureScores,
-    Question,
-    Task,
-    entry_sha256,
-    measure,
-    set_sha256,
-)
+from imgscan.evaluation.ledger import Ledger
+from imgscan.evaluation.measure import UNATTACKED, PictureScores, Question
 from imgscan.evaluation.protocols import Protocol, find_protocol
 from imgscan.evaluation.seen import seen, trained_files
 from imgscan.evaluation.summary import SetScores, summarise
@@ -49,65 +37,10 @@ from imgscan.evaluation.tables import (
 )
 from imgscan.find import can_be_made, real
 from imgscan.printable import printable, say
-from imgscan.progress import Bar, bar
-from imgscan.records import Skipped
-from imgscan.scanner import default_jobs, parse_grid
+from imgscan.progress import bar
 
 TOGETHER = "all together"
 EXHIBITS = 12  # pictures of a set on a contact sheet, evenly spread over it
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """What the command line says."""
-
-    models: list[str]
-    data: list[str]
-    roots: list[Path]
-    masks: list[Path]
-    protocol: str
-    attacks: list[str]
-    out: Path
-    force: bool
-    figures: bool
-    device: str
-    jobs: int | None
-    batch: int | None
-    cluster: str | None
-    grid: str | None
-    cluster_seconds: float
-    compat: str | None
-    accept_licence: bool
-    side: int | None
-    beyond: str | None
-    as_json: bool
-    csv: Path | None
-
-    def __post_init__(self) -> None:
-        check_clustering(self.cluster)  # else one with nothing to cluster would take any word
-
-
-@dataclass(frozen=True)
-class PictureSet:
-    """A set to measure on."""
-
-    name: str
-    entries: list[Entry]
-    hashes: list[str]  # entry_sha256 of each
-    names: list[str]  # names_below
-
-    @property
-    def sha256(self) -> str:
-        return set_sha256(self.hashes)
-
-
-@dataclass
-class Results:
-    """What was found on one set: (attack, contestant) -> rows in the order of the pictures, and how many are missing."""
-
-    rows: dict[Question, dict[int, PictureScores]] = field(default_factory=dict)  # by the picture's number
-    skipped: dict[Question, int] = field(default_factory=dict)
-    measured: dict[Question, list[tuple[int, Measured]]] = field(default_factory=dict)  # with exhibits and means, for figures
 
 
 def evaluate_command(options: EvaluateOptions) -> ExitCode:
@@ -126,24 +59,7 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
         raise InputError(f"--csv {options.csv}: cannot be written there; wanted a file in a folder of yours")
     sets = [read_pictures(text, options.roots) for text in _different(options.data)]
     how = model_options(options)
-    contestants = _named(options.models, [of_model(text, how) for text in options.models])
-    if contestants == [] and len(attacks) > 1:
-        raise InputError("--attack: predictions were made of the pictures as they are; wanted a model, or no attack")
-    if (options.cluster is not None or options.grid is not None) and not any(one.clusters for one in contestants):
-        raise InputError(f"{', '.join(options.models) or '--masks'}: nothing is clustered; leave --cluster and --grid out")
-    if (options.side is not None or options.beyond is not None) and not any(one.networks for one in contestants):
-        text = "no network that could see more or less at once; leave --side and --beyond out"
-        raise InputError(f"{', '.join(options.models) or '--masks'}: {text}")
-    counts = Counter(Path(name).stem for one in sets for name in one.names)
-    ambiguous = {stem for stem, count in counts.items() if count > 1}
-    plain_names = Counter(str(Path(name).with_suffix("")) for one in sets for name in one.names)
-    alike = {name for name, count in plain_names.items() if count > 1}
-    if options.masks:
-        _refuse_shared_names(sets)
-    for folder in dict.fromkeys(options.masks):
-        contestants.append(of_masks(folder, ambiguous, alike))
-        if said := faint_predictions(folder):
-            say(f"imgscan: {said}")
+    contestants = _contestants(options, sets, len(attacks) > 1, how)
     for one in sets:
         examine_folder(one.name)
     for contestant in contestants:
@@ -197,6 +113,32 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
     return ExitCode.INCOMPLETE if any(row.skipped for rows in found.values() for row in rows) else ExitCode.CLEAN
 
 
+def _contestants(options: EvaluateOptions, sets: Sequence[PictureSet], attacked: bool, how: ModelOptions) -> list[Contestant]:
+    """Models and predictions; InputError for flags that none of them can follow."""
+    contestants = _named(options.models, [of_model(text, how) for text in options.models])
+    if contestants == [] and attacked:
+        raise InputError("--attack: predictions were made of the pictures as they are; wanted a model, or no attack")
+    if (options.cluster is not None or options.grid is not None) and not any(one.clusters for one in contestants):
+        raise InputError(f"{', '.join(options.models) or '--masks'}: nothing is clustered; leave --cluster and --grid out")
+    if (options.side is not None or options.beyond is not None) and not any(one.networks for one in contestants):
+        text = "no network that could see more or less at once; leave --side and --beyond out"
+        raise InputError(f"{', '.join(options.models) or '--masks'}: {text}")
+    if options.masks:
+        _refuse_shared_names(sets)
+    names = [Path(name) for one in sets for name in one.names]
+    ambiguous, alike = _twice(name.stem for name in names), _twice(str(name.with_suffix("")) for name in names)
+    for folder in dict.fromkeys(options.masks):
+        contestants.append(of_masks(folder, ambiguous, alike))
+        if said := faint_predictions(folder):
+            say(f"imgscan: {said}")
+    return contestants
+
+
+def _twice(texts: Iterable[str]) -> set[str]:
+    """Those that are there more than once."""
+    return {text for text, count in Counter(texts).items() if count > 1}
+
+
 def _different(data: Sequence[str]) -> list[str]:
     """What --data says, each set once, however it is written."""
     return list({text if text in DATASETS else str(real(Path(text))): text for text in reversed(data)}.values())[::-1]
@@ -236,106 +178,9 @@ def _refuse_shared_names(sets: Sequence[PictureSet]) -> None:
                 )
 
 
-def model_options(options: EvaluateOptions) -> ModelOptions:
-    """How the models are built."""
-    return ModelOptions(
-        device=choose_device(options.device),
-        jobs=default_jobs() if options.jobs is None else options.jobs,
-        batch=options.batch,
-        cluster=options.cluster,
-        grid=parse_grid(options.grid),
-        cluster_seconds=options.cluster_seconds,
-        compat=options.compat,
-        accept_licence=options.accept_licence,
-        side=options.side,
-        beyond=options.beyond,
-    )
-
-
-def read_pictures(text: str, roots: Sequence[Path], *, forged: bool = False, split: Wanted | None = None) -> PictureSet:
-    """A set, or only its forged pictures, with its hashes; see read_set for the split and the errors."""
-    entries = [entry for entry in read_set(text, roots, split) if entry.mask is not None or not forged]
-    return PictureSet(text, entries, [entry_sha256(entry) for entry in entries], names_below(entries))
-
-
-def evaluate_set(
-    pictures: PictureSet,
-    contestants: Sequence[Contestant],
-    attacks: Sequence[str],
-    protocol: Protocol,
-    ledger: Ledger,
-    how: ModelOptions,
-    figures: bool = False,
-    *,
-    exhibits: int = 0,
-    progress: Bar,
-) -> Results:
-    """Ask every contestant about every picture under every attack, but for what the ledger knows.
-
-    With `figures` every unattacked answer is asked for again: numbers are in the ledger, pictures and features are not.
-    """
-    results = Results()
-    tasks: list[Task] = []
-    keys: dict[tuple[int, Question], str | None] = {}
-    shown = set(range(0, len(pictures.entries), -(-len(pictures.entries) // exhibits))) if exhibits else set()
-    for number, (entry, digest) in enumerate(zip(pictures.entries, pictures.hashes, strict=True)):
-        open_questions = []
-        for attack in attacks:
-            for index, contestant in enumerate(contestants):
-                if contestant.fixed and attack != UNATTACKED:
-                    continue
-                question = Question(attack, index)
-                results.rows.setdefault(question, {})
-                results.skipped.setdefault(question, 0)
-                key = keys[number, question] = key_of(digest, number, attack, contestant, protocol)
-                known = None if key is None or (figures and attack == UNATTACKED) else ledger.rows.get(key)
-                if known is None:
-                    open_questions.append(question)
-                else:
-                    results.rows[question][number] = replace(known, name=str(entry.image))
-                    progress.advance()
-        if open_questions:
-            tasks.append(Task(entry, number, tuple(open_questions), pictures.names[number], number in shown))
-    known_rows = sum(map(len, results.rows.values()))
-    if known_rows:
-        wanted = len(pictures.entries) * len(results.rows)
-        text = f"{known_rows} of {wanted} answers on {pictures.name} are in {ledger.path} already"
-        say(f"imgscan: {text}; --force measures them again")
-    told: set[tuple[Path, str]] = set()
-    answered = measure(tasks, contestants, protocol, jobs=how.jobs, device=how.device, figures=figures)
-    for task, measured in zip(tasks, answered, strict=True):
-        for one in measured:
-            progress.advance()
-            if isinstance(one.scores, Skipped):
-                results.skipped[one.question] += 1
-                about = (one.scores.source.path, one.scores.reason)
-                if about not in told:
-                    told.add(about)
-                    say(f"imgscan: skipped {about[0]}: {about[1]}")
-                continue
-            results.rows[one.question][task.number] = one.scores
-            if figures:
-                results.measured.setdefault(one.question, []).append((task.number, one))
-            key = keys[task.number, one.question]
-            if key is not None and key not in ledger.rows:  # --figures asks again for what is known
-                facts = _facts(contestants[one.question.contestant], pictures, protocol, one.question.attack)
-                ledger.add(key, facts, one.scores)
-    return results
-
-
-def _facts(contestant: Contestant, pictures: PictureSet, protocol: Protocol, attack: str) -> dict[str, Any]:
-    return {
-        "model": contestant.name,
-        "weights": contestant.weights,
-        "data": pictures.name,
-        "protocol": protocol.name,
-        "attack": attack,
-    }
-
-
 def line_of(scores: SetScores, contestant: Contestant, pictures: PictureSet, protocol: Protocol, attack: str) -> dict[str, Any]:
     """A row as JSON, with all that is needed to repeat it."""
-    facts = _facts(contestant, pictures, protocol, attack) | {"data_sha256": pictures.sha256, "settings": contestant.identity}
+    facts = facts_of(contestant, pictures, protocol, attack) | {"data_sha256": pictures.sha256, "settings": contestant.identity}
     return {"version": __version__} | facts | asdict(scores)
 
 

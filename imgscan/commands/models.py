@@ -10,13 +10,13 @@ from typing import Any
 
 from imgscan.card_keys import INITIAL
 from imgscan.detectors import DETECTORS
+from imgscan.digests import file_sha256
 from imgscan.errors import ExitCode, InputError, WeightsError
-from imgscan.licences import VARIABLE, check_licences, start_command
+from imgscan.licences import COMMERCIAL, VARIABLE, check_licences, start_command
 from imgscan.printable import printable, say
-from imgscan.weights import ALIASES, Card, Installed, file_sha256, find_model, installed
+from imgscan.weights import ALIASES, Card, Installed, find_model, installed
 
 HASHED = 500_000_000  # bytes; `list` hashes files up to this, larger ones take seconds: `verify`
-COMMERCIAL = {True: "yes", False: "no", None: "not stated"}
 
 
 def list_command(*, as_json: bool = False) -> ExitCode:
@@ -94,7 +94,7 @@ def _results(card: Card) -> str:
 def show_command(name: str, *, timing: bool = True, anatomy: bool = True) -> ExitCode:
     """The cards of a model, as they stand, and its networks drawn."""
     model = find_model(name)
-    for path in [*([model.path] if model.path else []), *(card.path for card in model.cards)]:
+    for path in model.paths:
         print(f"# {path}\n{path.read_text('utf-8')}")
     for card in model.cards:
         state = f"hash {_hash_state(card)}, commercial use: {COMMERCIAL[card.commercial]}"

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from imgscan.decisions import read_decisions, remarks, reviewed
+from imgscan.digests import file_sha256
 from imgscan.errors import ExitCode, InputError
 from imgscan.find import real
 from imgscan.printable import as_utf8, printable, say
@@ -16,7 +17,6 @@ from imgscan.report.human import UNFINISHED
 from imgscan.report.record import Record, read_record, record_in
 from imgscan.report.schema import schema
 from imgscan.report.verify import verify
-from imgscan.weights import file_sha256
 
 
 def report_command(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -27,13 +26,13 @@ from imgscan.licences import licence_facts
 from imgscan.operating_points import OperatingPoint
 from imgscan.printable import as_utf8, printable, say
 from imgscan.progress import Bar, bar
-from imgscan.records import Assessed, Line, Skipped, Source
+from imgscan.records import Line, Source
 from imgscan.report.alike import alike_texts
 from imgscan.report.formats import Format, write_report
 from imgscan.report.human import finding_text, summary_text, timing_text
-from imgscan.report.jsonl import SCHEMA, JsonLines, Tally, read_lines, result_line, run_line, summary_line
+from imgscan.report.jsonl import SCHEMA, JsonLines, Tally, read_lines, run_line, summary_line
 from imgscan.report.parts import parts_texts
-from imgscan.report.record import to_record
+from imgscan.report.record import Record, to_record
 from imgscan.unreadable import MostUnreadable
 from imgscan.weights import Model, shape_of
 
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from imgscan.store import Store
 
 PAGE = "report.html"  # below --out, of every scan that came to its end
-BACKLOG = 8  # results whose files are still being written, before the scan has to wait
 
 
 def run(
@@ -64,26 +62,14 @@ def run(
         later: those that come while the scan runs, round by round; the next is asked for when everything before is told.
     """
     from imgscan.features_file import FeaturesFile, keeps, retire
+    from imgscan.lines import result_lines
     from imgscan.pipeline import network_rate
     from imgscan.resume import Journal
     from imgscan.scanner import REVISION
     from imgscan.store import Store
 
     out = options.out
-    weights = {card.full_name: card.sha256 for card in model.cards}
-    decisive = {
-        "schema": SCHEMA,
-        "version": __version__,
-        "model": model.name,
-        "weights": weights,
-        "compat": model.compat,
-        "operating_points": _facts(model.points),
-        "bf16": scanner.amp,
-        "input": [asdict(plan) for plan in scanner.plans],
-        "fuse": asdict(scanner.fusing),
-        "clustering": asdict(scanner.clustering),
-        "localize": asdict(scanner.localizing),
-    }
+    decisive = _decisive(model, scanner)
     # An interval that no card states decides nothing.
     stated = decisive | {"operating_points": _facts([point.with_interval() for point in model.points])}
     key = digest_of(decisive | {"networks": [shape_of(card) for card in model.cards], "revision": REVISION})
@@ -91,7 +77,7 @@ def run(
     paths_only = options.only_paths or options.print0  # bytes, which would be written behind a bar on the same terminal
     began = time.perf_counter()
     with Journal(out, key, force=options.force) as journal:
-        digests = "+".join(weights.values())
+        digests = "+".join(decisive["weights"].values())
         features = FeaturesFile(out, key=key, model=model.name, weights=digests) if options.features else None
         earlier = journal.find(sources, features, scanner.jobs)
         gone_through = _Rounds(list(sources), len(earlier))
@@ -104,7 +90,7 @@ def run(
             lines.write(
                 run_line(
                     started=datetime.now(UTC).isoformat(timespec="seconds"),
-                    **{name: fact for name, fact in stated.items() if name not in ("schema", "version")},
+                    **stated,
                     licences=licence_facts(model.cards, options.accept_licence),
                     fail_on=asdict(gates.fail_on),
                     report_from=asdict(gates.report_from),
@@ -118,7 +104,7 @@ def run(
             complete = False
             code = ExitCode.INCOMPLETE
             try:
-                first = results(sources, earlier, scanner, store)
+                first = result_lines(sources, earlier, scanner, store)
                 find_earlier = partial(journal.find, features=features, threads=scanner.jobs)
                 for made in chain(first, gone_through.results(later, find_earlier, scanner, store, progress)):
                     line = tally.add(made, gates.fail_on, gates.report_from, gates.baseline.known, gates.baseline.reviews)
@@ -145,12 +131,7 @@ def run(
         if features is not None:
             features.clear()
         record = to_record(read_lines(out / "results.jsonl"), out)
-        unwritten: list[OutputError] = []
-        for path in _reports(options):
-            try:
-                write_report(record, path)
-            except OutputError as error:  # the others are written, and what was found is told, all the same
-                unwritten.append(error)
+        unwritten = _write_reports(record, _reports(options))
     if printed is not None:
         sys.stdout.write(as_utf8(printed.render(record)))
     if options.verbose:
@@ -167,6 +148,23 @@ def run(
     return ExitCode.INCOMPLETE if unwritten else code
 
 
+def _decisive(model: Model, scanner: Scanner) -> dict[str, Any]:
+    """What decides a result, as the run line states it."""
+    return {
+        "schema": SCHEMA,
+        "version": __version__,
+        "model": model.name,
+        "weights": {card.full_name: card.sha256 for card in model.cards},
+        "compat": model.compat,
+        "operating_points": _facts(model.points),
+        "bf16": scanner.amp,
+        "input": [asdict(plan) for plan in scanner.plans],
+        "fuse": asdict(scanner.fusing),
+        "clustering": asdict(scanner.clustering),
+        "localize": asdict(scanner.localizing),
+    }
+
+
 def _facts(points: Sequence[OperatingPoint]) -> list[dict[str, Any]]:
     """Thresholds as the record has them."""
     return [{k: v for k, v in asdict(point).items() if v is not None} for point in points]
@@ -176,6 +174,17 @@ def _reports(options: ScanOptions) -> list[Path]:
     """What is written of the record: the files of -o, and the page."""
     page = options.out / PAGE
     return [*options.outputs, *([] if page in options.outputs else [page])]
+
+
+def _write_reports(record: Record, paths: Sequence[Path]) -> list[OutputError]:
+    """Write what can be written; why the others could not: what was found is told all the same."""
+    unwritten = []
+    for path in paths:
+        try:
+            write_report(record, path)
+        except OutputError as error:
+            unwritten.append(error)
+    return unwritten
 
 
 def _drop_reports(options: ScanOptions) -> None:
@@ -189,37 +198,6 @@ def _drop_reports(options: ScanOptions) -> None:
         if real(path) not in kept:
             with suppress(OSError):  # whoever cannot remove it cannot replace it either, which is said then
                 path.unlink()
-
-
-def results(
-    sources: Sequence[Source],
-    earlier: Mapping[int, Line],
-    scanner: Scanner,
-    store: Store,
-    names: Mapping[str, int] | None = None,
-) -> Iterator[Line]:
-    """A result line per source, in their order, each when its files are on disk.
-
-    Args:
-        sources, scanner, store: what is scanned, by whom, and where its files go.
-        earlier: number of a source -> its line of an earlier scan.
-        names: how many pictures of the scan so far have a name, in lower case; None: these are all.
-    """
-    from imgscan.pipeline import scan
-
-    computed = scan([source for number, source in enumerate(sources) if number not in earlier], scanner)
-    alike = Counter(source.name.casefold() for source in sources) if names is None else names
-    waiting: deque[tuple[Assessed | Skipped | Line, Future[dict[str, str]] | None]] = deque()
-    for number in range(len(sources)):
-        item = earlier[number] if number in earlier else next(computed)
-        # Where upper and lower case are one, what lies under this name may be another picture's of this scan.
-        if isinstance(item, Skipped) and alike[item.source.name.casefold()] == 1:
-            store.drop(item.source.name)
-        waiting.append((item, store.add(item) if isinstance(item, Assessed) else None))
-        while waiting and (len(waiting) > BACKLOG or waiting[0][1] is None or waiting[0][1].done()):
-            yield _line(*waiting.popleft())
-    while waiting:
-        yield _line(*waiting.popleft())
 
 
 @dataclass
@@ -238,6 +216,8 @@ class _Rounds:
         progress: Bar,
     ) -> Iterator[Line]:
         """The result lines of each round that comes, all of them before the next one is asked for."""
+        from imgscan.lines import result_lines
+
         names = Counter(source.name.casefold() for source in self.sources)
         for sources in later:
             progress.expect(len(sources))
@@ -245,18 +225,12 @@ class _Rounds:
             names.update(source.name.casefold() for source in sources)
             self.sources += sources
             self.reused += len(earlier)
-            yield from results(sources, earlier, _for_few(scanner, len(sources) - len(earlier)), store, names)
+            yield from result_lines(sources, earlier, _for_few(scanner, len(sources) - len(earlier)), store, names)
 
 
 def _for_few(scanner: Scanner, pictures: int) -> Scanner:
     """Beside a GPU every round starts processes anew: no more than it has pictures.  On the CPU `busy` sees to that."""
     return scanner if scanner.device.type == "cpu" else replace(scanner, jobs=min(scanner.jobs, pictures))
-
-
-def _line(item: Assessed | Skipped | Line, written: Future[dict[str, str]] | None) -> Line:
-    if isinstance(item, dict):
-        return item
-    return result_line(item, written.result() if written is not None else None)
 
 
 def _compared(progress: Bar, tally: Tally, done: int, of: int) -> None:

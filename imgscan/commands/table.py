@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import fmean
 
 from imgscan import __version__
-from imgscan.commands.evaluate import EvaluateOptions, PictureSet, evaluate_set, model_options, read_pictures
+from imgscan.commands.evaluate_options import EvaluateOptions, model_options
+from imgscan.commands.evaluate_set import PictureSet, evaluate_set, read_pictures
 from imgscan.datasets.resolve import parse, resolve
 from imgscan.errors import ExitCode, ImgscanError, InputError
 from imgscan.evaluation.cells import (

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imgscan.commands.train import DEFAULT_SIZES, TrainOptions, anywhere, find_recipe, train_command, with_options
+from imgscan.commands.train import train_command
+from imgscan.commands.train_options import TrainOptions, anywhere, find_recipe, with_options
 from imgscan.errors import BY_SIGNAL, ConfigError, ExitCode, ImgscanError, InputError
 from imgscan.evaluation.cells import (
     FINISHED,
@@ -73,7 +74,7 @@ def train_table_command(name: str, options: TrainOptions, method: str | None, se
 
 def _with_seed(training: _Training, number: int, options: TrainOptions) -> _Training:
     """The training with its second, third, ... seed, in a folder within that of the first."""
-    recipe = read_recipe(find_recipe(training.method, training.size or DEFAULT_SIZES[training.method]), options.compat)
+    recipe = read_recipe(find_recipe(training.method, training.size), options.compat)
     first = with_options(recipe, replace(options, settings=training.settings)).train.seed
     return replace(
         training,

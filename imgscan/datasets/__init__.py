@@ -1,6 +1,6 @@
 """Data sets: entries (a picture and its mask), where they come from, how they are split, and what is wrong with them.
 
-`DATASETS` is the one list of published sets; each module of `published` describes one and reads its published layout.  `synth`
+`DATASETS` is the one list of published sets; each module of `published` describes one and reads its published layout.  SYNTH
 (synth.py) has no module there: its pictures are made on the fly.
 """
 
@@ -33,6 +33,8 @@ DATASETS: dict[str, str] = {
     "autosplice": "autosplice",
     "cocoglide": "cocoglide",
 }
+SYNTH = "synth"
+"""What --data and a weights card call forgeries made on the fly."""
 
 
 def data_set(name: str) -> PublishedSet:

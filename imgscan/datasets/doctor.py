@@ -26,9 +26,9 @@ from imgscan.datasets.info import SetInfo
 from imgscan.datasets.resolve import find
 from imgscan.datasets.splits import Split, SplitRule
 from imgscan.datasets.trees import is_named, pictures
+from imgscan.digests import sha256_or_none
 from imgscan.errors import InputError
 from imgscan.find import PICTURE_SUFFIXES
-from imgscan.weights import sha256_or_none
 
 Severity = Literal["error", "warning", "note"]
 

@@ -224,10 +224,8 @@ def copy_move(rgb: Rgb, labels: Labels, rng: np.random.Generator) -> None:
     source, where = place(rgb, rng), place(rgb, rng)
     high, wide = rgb[source].shape[:2]
     if rng.random() < 0.5:
-        where = (slice(where[0].start, where[0].start + high), slice(where[1].start, where[1].start + wide))
-        height, width = rgb.shape[:2]
-        where = (slice(min(where[0].start, height - high), 0), slice(min(where[1].start, width - wide), 0))
-        where = (slice(where[0].start, where[0].start + high), slice(where[1].start, where[1].start + wide))
+        top, left = min(where[0].start, rgb.shape[0] - high), min(where[1].start, rgb.shape[1] - wide)
+        where = slice(top, top + high), slice(left, left + wide)
         part = rgb[source].copy()
     else:
         high, wide = rgb[where].shape[:2]

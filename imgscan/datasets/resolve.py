@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from imgscan.datasets import DATASETS, data_set
+from imgscan.datasets import DATASETS, SYNTH, data_set
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.manifests import READERS, read_manifest
 from imgscan.datasets.splits import DEFAULT, HashSplit, SplitRule
@@ -123,7 +123,7 @@ def _find(name: str, roots: Sequence[Path], alone: bool) -> tuple[list[Entry], S
     path = Path(name)
     if name in DATASETS:
         return _named(name, roots, alone), data_set(name).INFO.splits
-    if name == "synth":
+    if name == SYNTH:
         raise InputError(
             "synth is made on the fly and joins no other set: give --data synth alone, with --data-root DIR of photographs"
         )

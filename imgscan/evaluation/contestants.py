@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from imgscan.datasets import DATASETS
+from imgscan.datasets import DATASETS, SYNTH
 from imgscan.datasets.entries import size_complaint
 from imgscan.datasets.resolve import parse
 from imgscan.digests import digest_of
@@ -305,4 +305,4 @@ def _trained_on(card: Card) -> list[Path]:
     """The folders and lists among its training data that are here."""
     # Path.exists raises where it may not look.
     names = training_sets(card)
-    return [real(Path(name)) for name in names if name not in (*DATASETS, "synth") and os.path.exists(name)]  # noqa: PTH110
+    return [real(Path(name)) for name in names if name not in (*DATASETS, SYNTH) and os.path.exists(name)]  # noqa: PTH110

@@ -20,7 +20,7 @@ from imgscan import __version__
 from imgscan.digests import digest_of
 from imgscan.errors import OutputError
 from imgscan.evaluation.contestants import Contestant
-from imgscan.evaluation.measure import PictureScores
+from imgscan.evaluation.measure import UNATTACKED, PictureScores
 from imgscan.evaluation.pixel import BINS, PixelMetrics
 from imgscan.evaluation.protocols import Protocol
 
@@ -38,7 +38,7 @@ def key_of(entry: str, number: int, attack: str, contestant: Contestant, protoco
     """
     if not contestant.identity:
         return None
-    seed = number if attack != "none" else 0
+    seed = number if attack != UNATTACKED else 0
     parts = [SCHEMA, __version__, entry, seed, attack, contestant.identity, asdict(protocol)]
     return digest_of(parts)
 

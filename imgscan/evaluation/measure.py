@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from PIL import Image
 
 from imgscan.datasets.entries import Entry, masks_of, read_truth
 from imgscan.decode import decode, layout
+from imgscan.digests import sha256_or_none
 from imgscan.errors import InputError, WorkerError
 from imgscan.evaluation.attacks import attack
 from imgscan.evaluation.contestants import Answer, Contestant
@@ -26,7 +26,6 @@ from imgscan.evaluation.pixel import BoolMap, Counts, PixelMetrics, histogram, p
 from imgscan.evaluation.protocols import Protocol, apply, reported
 from imgscan.frame import cut
 from imgscan.records import Features, Picture, Skipped, Source
-from imgscan.weights import file_sha256
 from imgscan.workers import busy, each
 
 UNATTACKED = "none"
@@ -270,15 +269,8 @@ def _exhibit(shown: _Shown, score: npt.NDArray[np.float32], mask: BoolMap) -> Ex
 
 def entry_sha256(entry: Entry) -> str:
     """Hash of a picture, its masks and the rule that reads them; unreadable files are "" in it."""
-    parts = [_file_sha256(path) for path in (entry.image, *masks_of(entry))]
+    parts = [sha256_or_none(path) or "" for path in (entry.image, *masks_of(entry))]
     return hashlib.sha256("\n".join([entry.rule, *parts]).encode()).hexdigest()
-
-
-def _file_sha256(path: Path) -> str:
-    try:
-        return file_sha256(path)
-    except OSError:
-        return ""
 
 
 def set_sha256(hashes: Sequence[str]) -> str:

@@ -11,14 +11,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from imgscan.datasets import SYNTH
 from imgscan.datasets.doctor import leaked
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.resolve import resolve
 from imgscan.datasets.synth import find_photos, keep_aside
 from imgscan.errors import InputError
 from imgscan.weights import Card
-
-SYNTH = "synth"  # forgeries made on the fly, from the photographs below the roots
 
 
 def trained_files(card: Card) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What a number is worth: bootstrap intervals over pictures, exact ones of shares, and what answering nothing or everything scores.
+"""What a number is worth: bootstrap intervals over pictures, and what answering nothing or everything scores.
 
 Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13 (percentile interval).  Pictures are drawn, not pixels:
 the pixels of one picture are anything but independent.
@@ -65,34 +65,6 @@ def bootstrap(
         answers += drawn.mean(axis=1).tolist() if statistic is mean else [float(statistic(one)) for one in drawn]
     low, high = np.quantile(answers, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def clopper_pearson(count: int, of: int, level: float = 0.95) -> tuple[float, float]:
-    """The exact interval of a share: Clopper and Pearson, Biometrika 26 (1934), 404-413.
-
-    Two-sided, as the other intervals here: (1 - level) / 2 lie beyond either end, so with the usual level the upper end alone is a
-    bound of 97.5 %.  It also holds for the share above a threshold that was set on the same values, so long as it lies between
-    two of them: the shares above these are beta distributed with the parameters below (Wilks, Ann. Math. Stat. 12 (1941), 91-96).
-
-    Args:
-        count: how many have the property, 0..of.
-        of: how many there are, at least 1; independent of each other.
-        level: of confidence, between 0 and 1.
-
-    Returns:
-        (low, high), 0..1; low is 0 where none has it, high is 1 where all have.
-
-    Raises:
-        ValueError: a count or a level out of range.
-    """
-    if not 0 <= count <= of or not of or not 0 < level < 1:
-        raise ValueError(f"{count} of {of} at level {level}; wanted a count among one or more, a level between 0 and 1")
-    from scipy.special import betaincinv  # scipy.stats.beta.ppf is the same, and takes seconds to load
-
-    tail = (1 - level) / 2
-    low = float(betaincinv(count, of - count + 1, tail)) if count else 0.0
-    high = float(betaincinv(count + 1, of - count, 1 - tail)) if count < of else 1.0
-    return low, high
 
 
 @dataclass(frozen=True)

@@ -9,32 +9,19 @@ the 256 channels at stride 4 that the paper gives for HRNet; compact sees the no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import nn
 
-from imgscan.models.pyramid import Pyramid, timm_pyramid
+from imgscan.models.pyramid import TimmSize, timm_pyramid
 
-
-@dataclass(frozen=True)
-class ConvNeXtSize:
-    """Everything that fixes the shape of a focal-convnext; written into the weights card as [backbone]."""
-
-    trunk: str  # name of a timm ConvNeXt
-    dim: int  # D, channels of the feature map
-    noise_view: bool  # True: the trunk sees the noise view; False: RGB
-
-
-Size = ConvNeXtSize
-SIZES: dict[str, ConvNeXtSize] = {
-    "official": ConvNeXtSize("convnext_base", 256, False),
-    "compact": ConvNeXtSize("convnext_atto", 64, True),
-    "tiny": ConvNeXtSize("test_convnext", 16, True),
+Size = TimmSize
+SIZES: dict[str, TimmSize] = {
+    "official": TimmSize("convnext_base", 256, False),
+    "compact": TimmSize("convnext_atto", 64, True),
+    "tiny": TimmSize("test_convnext", 16, True),
 }
 LEVELS = (0, 1, 2, 3)  # strides 4, 8, 16, 32
 
 
-def build(size: ConvNeXtSize) -> nn.Module:
+def build(size: TimmSize) -> nn.Module:
     """The extractor with freshly initialised weights (timm's initialisation, no download)."""
-    trunk, channels = timm_pyramid(size.trunk, "convnext", LEVELS, size.noise_view)
-    return Pyramid(size, trunk, channels, size.dim, size.noise_view)
+    return timm_pyramid(size, "convnext", LEVELS)

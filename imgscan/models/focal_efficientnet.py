@@ -11,32 +11,19 @@ into the 256 channels at stride 4 that the paper gives for HRNet; compact is B0 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import nn
 
-from imgscan.models.pyramid import Pyramid, timm_pyramid
+from imgscan.models.pyramid import TimmSize, timm_pyramid
 
-
-@dataclass(frozen=True)
-class EfficientNetSize:
-    """Everything that fixes the shape of a focal-efficientnet; written into the weights card as [backbone]."""
-
-    trunk: str  # name of a timm EfficientNet
-    dim: int  # D, channels of the feature map
-    noise_view: bool  # True: the trunk sees the noise view; False: RGB
-
-
-Size = EfficientNetSize
-SIZES: dict[str, EfficientNetSize] = {
-    "official": EfficientNetSize("efficientnet_b4", 256, False),
-    "compact": EfficientNetSize("efficientnet_b0", 64, True),
-    "tiny": EfficientNetSize("test_efficientnet", 16, True),
+Size = TimmSize
+SIZES: dict[str, TimmSize] = {
+    "official": TimmSize("efficientnet_b4", 256, False),
+    "compact": TimmSize("efficientnet_b0", 64, True),
+    "tiny": TimmSize("test_efficientnet", 16, True),
 }
 LEVELS = (1, 2, 3, 4)  # strides 4, 8, 16, 32; level 0 has stride 2
 
 
-def build(size: EfficientNetSize) -> nn.Module:
+def build(size: TimmSize) -> nn.Module:
     """The extractor with freshly initialised weights (timm's initialisation, no download)."""
-    trunk, channels = timm_pyramid(size.trunk, "efficientnet", LEVELS, size.noise_view)
-    return Pyramid(size, trunk, channels, size.dim, size.noise_view)
+    return timm_pyramid(size, "efficientnet", LEVELS)

@@ -12,19 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STRIDE = 8  # input pixels a cell of the middle layers; finer features are averaged for them
-WIDTH = 64
+WIDTH = 64  # channels of the middle layers
 DILATIONS = (1, 2, 4)
 
 
 class _Block(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
 
-    def __init__(self, width: int, dilation: int) -> None:
+    def __init__(self, dilation: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation, bias=False)
-        self.first_norm = nn.BatchNorm2d(width)
-        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.second_norm = nn.BatchNorm2d(width)
+        self.first = nn.Conv2d(WIDTH, WIDTH, 3, padding=dilation, dilation=dilation, bias=False)
+        self.first_norm = nn.BatchNorm2d(WIDTH)
+        self.second = nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
         inside = F.relu(self.first_norm(self.first(x)))
@@ -37,18 +37,17 @@ class MaskHead(nn.Module):
     Args:
         dim: D.
         stride: input pixels a feature cell, at most STRIDE.
-        width: channels of the middle layers.
     """
 
-    def __init__(self, dim: int, stride: int, width: int = WIDTH) -> None:
+    def __init__(self, dim: int, stride: int) -> None:
         super().__init__()
         self.pool = max(1, STRIDE // stride)
-        self.enter = nn.Conv2d(2 * dim, width, 1, bias=False)
-        self.enter_norm = nn.BatchNorm2d(width)
-        self.context = nn.Linear(2 * width, width)
-        self.blocks = nn.Sequential(*(_Block(width, dilation) for dilation in DILATIONS))
-        self.coarse = nn.Conv2d(width, 1, 1)
-        self.fine = nn.Conv2d(width, 1, 1)
+        self.enter = nn.Conv2d(2 * dim, WIDTH, 1, bias=False)
+        self.enter_norm = nn.BatchNorm2d(WIDTH)
+        self.context = nn.Linear(2 * WIDTH, WIDTH)
+        self.blocks = nn.Sequential(*(_Block(dilation) for dilation in DILATIONS))
+        self.coarse = nn.Conv2d(WIDTH, 1, 1)
+        self.fine = nn.Conv2d(WIDTH, 1, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         deviation = (features - features.mean((2, 3), keepdim=True)).abs()

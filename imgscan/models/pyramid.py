@@ -7,6 +7,7 @@ exactly as those of focal_hrnet.py, so that a comparison of backbones compares b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import timm
@@ -46,21 +47,29 @@ class Pyramid(nn.Module):
         return F.normalize(mixed.float(), dim=1, eps=1e-6)
 
 
-def timm_pyramid(name: str, family: str, levels: tuple[int, ...], noise_view: bool) -> tuple[nn.Module, tuple[int, ...]]:
-    """A timm backbone that answers its maps, without weights, and the channels of these maps.
+@dataclass(frozen=True)
+class TimmSize:
+    """Everything that fixes the shape of an extractor on a backbone of timm; written into the weights card as [backbone]."""
+
+    trunk: str  # name of a timm model
+    dim: int  # D, channels of the feature map
+    noise_view: bool  # True: the trunk sees the noise view; False: RGB
+
+
+def timm_pyramid(size: TimmSize, family: str, levels: tuple[int, ...]) -> Pyramid:
+    """The extractor with freshly initialised weights (timm's initialisation, no download).
 
     Args:
-        name: of a timm model.
-        family: timm's module that has to hold it: convnext, efficientnet, ...
-        levels: which of its maps, by timm's count.
-        noise_view: whether it takes noise_view.CHANNELS channels instead of 3.
+        size: what to build.
+        family: timm's module that has to hold its trunk: convnext, efficientnet, ...
+        levels: which maps of the trunk, by timm's count.
 
     Raises:
         ConfigError: no such model in that family.
     """
-    if name not in (known := timm.list_models(module=family)):
-        raise ConfigError(unknown(f"{family} trunk", name, known))
+    if size.trunk not in (known := timm.list_models(module=family)):
+        raise ConfigError(unknown(f"{family} trunk", size.trunk, known))
     trunk: Any = timm.create_model(
-        name, pretrained=False, features_only=True, out_indices=levels, in_chans=CHANNELS if noise_view else 3
+        size.trunk, pretrained=False, features_only=True, out_indices=levels, in_chans=CHANNELS if size.noise_view else 3
     )
-    return trunk, tuple(trunk.feature_info.channels())
+    return Pyramid(size, trunk, tuple(trunk.feature_info.channels()), size.dim, size.noise_view)

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from imgscan import __version__
+from imgscan.digests import file_sha256
 from imgscan.errors import InputError, OutputError, WeightsError, unknown
 from imgscan.models import NETWORKS
 from imgscan.models.resnet import ResidualTrunk
@@ -24,7 +25,7 @@ from imgscan.releases.convert import Converted, convert, is_sams
 from imgscan.releases.read import StateFile, read_state
 from imgscan.releases.table import REFUSED, RELEASES, Release
 from imgscan.toml import to_toml
-from imgscan.weights import Card, file_sha256, installed, read_card
+from imgscan.weights import Card, installed, read_card
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -36,16 +36,19 @@ def alike_text(groups: Sequence[Group]) -> str:
     """All groups in a sentence that names some of them; "" where there are none."""
     if not groups:
         return ""
-    said = "; ".join(few([_short(member) for member in group], " = ") for group in groups[:NAMED])
-    more = f"; and {len(groups) - NAMED} more groups" if len(groups) > NAMED + 1 else "; and 1 more group" * (len(groups) > NAMED)
-    return f"the same photograph more than once: {said}{more}"
+    said = [few([_short(member) for member in group], " = ") for group in groups[:NAMED]]
+    return f"the same photograph more than once: {'; '.join([*said, *more(len(groups), 'group', 'and ')])}"
 
 
 def few(texts: Sequence[str], between: str, what: str = "") -> str:
     """Some of them, and how many more there are, of `what`."""
-    left = len(texts) - NAMED
-    more = [f"{left} more" + (f" {what}{'s' if left > 1 else ''}" if what else "")] if left > 0 else []
-    return between.join([*texts[:NAMED], *more])
+    return between.join([*texts[:NAMED], *more(len(texts), what)])
+
+
+def more(count: int, what: str = "", before: str = "") -> list[str]:
+    """How many of so many are not among the NAMED; [] where all are."""
+    left = count - NAMED
+    return [f"{before}{left} more" + (f" {what}{'s' if left > 1 else ''}" if what else "")] if left > 0 else []
 
 
 def _short(member: Line) -> str:
@@ -70,12 +73,21 @@ def kind_text(member: Line, group: Group) -> str:
         return f"the same bytes as {name}"
     if member["kind"] == "unseen":
         return f"by its fingerprint the same photograph as {name}; one of them could not be read to look closer"
-    turned = f", turned by {member['turned']} degrees" if member["turned"] else ""
-    way = (", mirrored" if member["mirrored"] else "") + turned
     if member["kind"] == "same":
-        return f"the same photograph as {name}{way}"
-    places = [f"{right - left} x {bottom - top} pixels at {left}, {top}" for left, top, right, bottom in member["differs"]]
-    return f"the same photograph as {name}{way}, but for {few(places, '; ', 'place')}"
+        return f"the same photograph as {name}{way_text(member)}"
+    places = [box_text(box) for box in member["differs"]]
+    return f"the same photograph as {name}{way_text(member)}, but for {few(places, '; ', 'place')}"
+
+
+def way_text(line: Line) -> str:
+    """How one of two pictures, or parts, has to be turned to look like the other; "" not at all."""
+    return (", mirrored" if line["mirrored"] else "") + (f", turned by {line['turned']} degrees" if line["turned"] else "")
+
+
+def box_text(box: Sequence[int]) -> str:
+    """A box: its size, and where it is."""
+    left, top, right, bottom = box
+    return f"{right - left} x {bottom - top} pixels at {left}, {top}"
 
 
 def numbers(record: Record) -> dict[str, int]:

@@ -9,7 +9,6 @@ quick.
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import os
 import warnings
@@ -20,6 +19,7 @@ from urllib.parse import quote
 
 from PIL import Image, ImageOps
 
+from imgscan.digests import content_of
 from imgscan.find import FORMATS
 from imgscan.pixels import to_rgb
 from imgscan.printable import name_bytes, printable
@@ -234,13 +234,13 @@ def _remarks(line: Line) -> dict[str, str]:
 def _images(number: int, line: Line, record: Record, side: int) -> str:
     """The picture under its overlay with the region boxes, or a link where there is no thumbnail."""
     folder = record.folder
-    shaded = None if folder is None else _content(folder / line["overlay"], line.get("overlay_sha256"))
+    shaded = None if folder is None else content_of(folder / line["overlay"], line.get("overlay_sha256"))
     if folder is not None and shaded is None:  # a later scan into the folder wrote another, or removed it
         return "<div><p>The overlay is not shown: at its path nothing lies that has the SHA-256 of this record.</p></div>"
     overlay = _thumbnail(shaded, side)
     if overlay is None:
         return f"<div><p><a href='{_link(line['overlay'], record)}'>overlay</a></p></div>"
-    below = _thumbnail(_content(Path(line["path"]), line["sha256"]), side)
+    below = _thumbnail(content_of(Path(line["path"]), line["sha256"]), side)
     turned = line["orientation"] >= 5
     width, height = (line["height"], line["width"]) if turned else (line["width"], line["height"])
     boxes = ""
@@ -290,17 +290,6 @@ def upright(box: Sequence[int], width: int, height: int, orientation: int) -> tu
     return corners[0], corners[1], corners[2] - corners[0], corners[3] - corners[1]
 
 
-def _content(path: Path, sha256: str | None) -> bytes | None:
-    """What a file holds; None: it cannot be read, or is not the one of this hash."""
-    try:
-        if not path.is_file():  # a pipe would wait for a writer for ever
-            return None
-        content = path.read_bytes()
-    except (OSError, ValueError):  # a name with a NUL byte
-        return None
-    return content if sha256 in (None, hashlib.sha256(content).hexdigest()) else None
-
-
 def _thumbnail(content: bytes | None, side: int) -> str | None:
     """A picture as a data URI, upright, at most `side` pixels; None: there is none, no room for it, or it cannot be decoded."""
     if content is None or not side:
@@ -323,7 +312,7 @@ def _thumbnail(content: bytes | None, side: int) -> str | None:
 
 def _alone(line: Line, side: int) -> str:
     """A picture without its overlay, as the address of an <img>; "" where it cannot be shown."""
-    return _thumbnail(_content(Path(line["path"]), line["sha256"]), side) or ""
+    return _thumbnail(content_of(Path(line["path"]), line["sha256"]), side) or ""
 
 
 def _place(line: Line, box: Sequence[int]) -> str:

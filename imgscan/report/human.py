@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from imgscan.printable import printable
 from imgscan.records import Line, Timings
-from imgscan.report.alike import groups_of, member_texts
+from imgscan.report.alike import box_text, groups_of, member_texts
 from imgscan.report.jsonl import Tally
 from imgscan.report.parts import part_texts, parts_of
 from imgscan.report.record import Record
@@ -32,17 +32,11 @@ def finding_text(line: Line) -> str:
 def inside_text(line: Line) -> str:
     """Which part of the picture was looked at; "" where it was all, and in records of earlier versions."""
     if line.get("panels"):
-        boxes = "; ".join(_box_text(box) for box in line["panels"])
+        boxes = "; ".join(box_text(box) for box in line["panels"])
         return f"{len(line['panels'])} panels, each as a picture of its own: {boxes}"
     if not line.get("inside"):
         return ""
-    return f"{_box_text(line['inside'])}, not the frame or the program around it"
-
-
-def _box_text(box: Sequence[int]) -> str:
-    """A box: its size, and where it is."""
-    left, top, right, bottom = box
-    return f"{right - left} x {bottom - top} pixels at {left}, {top}"
+    return f"{box_text(line['inside'])}, not the frame or the program around it"
 
 
 def review_text(line: Line) -> str:

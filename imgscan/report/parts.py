@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from imgscan.printable import printable
 from imgscan.records import Line
-from imgscan.report.alike import NAMED, Boxed, Image, figure, origin
+from imgscan.report.alike import NAMED, Boxed, Image, box_text, figure, more, origin, way_text
 from imgscan.report.record import Record
 
 SHOWN = 100  # pairs that the page shows; it names all
@@ -30,8 +30,7 @@ def parts_text(parts: Sequence[Line]) -> str:
     pairs = list(dict.fromkeys(" and ".join(_name(one) for one in part["pictures"]) for part in parts))
     if not pairs:
         return ""
-    more = f"; and {len(pairs) - NAMED} more pairs" if len(pairs) > NAMED + 1 else "; and 1 more pair" * (len(pairs) > NAMED)
-    return f"pictures with a part in common: {'; '.join(pairs[:NAMED])}{more}"
+    return f"pictures with a part in common: {'; '.join([*pairs[:NAMED], *more(len(pairs), 'pair', 'and ')])}"
 
 
 def part_texts(parts: Sequence[Line]) -> list[str]:
@@ -42,8 +41,7 @@ def part_texts(parts: Sequence[Line]) -> list[str]:
 def part_text(part: Line) -> str:
     """What a part of the first picture is in the second."""
     one, other = part["pictures"]
-    way = (", mirrored" if part["mirrored"] else "") + (f", turned by {part['turned']} degrees" if part["turned"] else "")
-    return f"{_place(one)} are in {_name(other)} too, as {_place(other)}{way}"
+    return f"{_place(one)} are in {_name(other)} too, as {_place(other)}{way_text(part)}"
 
 
 def section(record: Record, image: Image, boxed: Boxed) -> str:
@@ -54,7 +52,7 @@ def section(record: Record, image: Image, boxed: Boxed) -> str:
     lines = {line["path"]: line for line in record.results}
     rows = []
     for number, part in enumerate(parts):
-        texts = part_text(part), f"{_place(part['pictures'][1])}"
+        texts = part_text(part), _place(part["pictures"][1])
         cells = [
             figure(one, said, lines.get(one["path"], {}) | one, [one["box"]], image if number < SHOWN else None, boxed)
             for one, said in zip(part["pictures"], texts, strict=True)
@@ -72,6 +70,4 @@ def _name(member: Line) -> str:
 
 
 def _place(member: Line) -> str:
-    left, top, right, bottom = member["box"]
-    some = "nearly all of it, " if member["area"] >= NEARLY_ALL else ""
-    return f"{some}{right - left} x {bottom - top} pixels at {left}, {top}"
+    return ("nearly all of it, " if member["area"] >= NEARLY_ALL else "") + box_text(member["box"])

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from imgscan.digests import file_sha256
 from imgscan.find import FROM_STDIN
 from imgscan.report.record import Record
-from imgscan.weights import file_sha256
 
 State = Literal["same", "altered", "gone"]
 

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from imgscan import __version__
 from imgscan.cluster_names import HEAD
+from imgscan.datasets import SYNTH
+from imgscan.digests import file_sha256
 from imgscan.drawn import DRAWN
 from imgscan.errors import OutputError
 from imgscan.models import NETWORKS
@@ -23,7 +25,6 @@ from imgscan.releases.table import RELEASES
 from imgscan.store import replacing
 from imgscan.toml import to_toml
 from imgscan.training.checkpoint import Run
-from imgscan.weights import file_sha256
 
 _HALF = 65_504.0  # float16's largest number
 # How FOCAL with a mask head is shown pictures and decides, as chosen for what ships: train/README.md.
@@ -58,7 +59,7 @@ def write_weights(
     size = NETWORKS[section.network].SIZES[section.size]
     # As it was trained: on native pixels (forgeries made on the fly, windows of pictures) or on whole pictures resized.
     focal, trained = run.recipe.method == "focal", run.recipe.data
-    native = (data == "synth" or trained.fit == "crop") and model.multiple < 1024
+    native = (data == SYNTH or trained.fit == "crop") and model.multiple < 1024
     side = max(512 if focal else 256, trained.side) if native else trained.side
     headed = getattr(model, "head", None) is not None
     if headed:

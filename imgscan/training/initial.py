@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from imgscan.digests import file_sha256
 from imgscan.errors import ConfigError, WeightsError
 from imgscan.licences import check_licences
 from imgscan.models import NETWORKS
@@ -17,7 +18,7 @@ from imgscan.releases.convert import convert, looks_like, recognise
 from imgscan.releases.read import StateFile, read_state
 from imgscan.releases.table import RELEASES
 from imgscan.training.recipe import ModelSection
-from imgscan.weights import Card, file_sha256, find_model, read_card
+from imgscan.weights import Card, find_model, read_card
 
 MASK_HEAD = "head."  # what the keys of a FOCAL extractor's mask head begin with
 

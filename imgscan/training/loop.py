@@ -34,7 +34,7 @@ from imgscan.training.log import Log
 from imgscan.training.objective import Trainee, check, counts, part
 from imgscan.training.recipe import Recipe, TrainSection
 from imgscan.training.schedule import rate_at
-from imgscan.training.sequence import EntryDataset, Samples, batches
+from imgscan.training.sequence import Batch, EntryDataset, Samples, batches
 from imgscan.training.validation import preview, validate
 from imgscan.training.world import World
 
@@ -49,7 +49,6 @@ class Progress:
     steps: int
     loss: float | None  # mean since the last report; None: no step had one
     rate: float
-    seconds: float  # of the run so far, resumed parts included
     pace: float  # pictures per second since the last report, of all processes
     score: float | None  # validation pixel AUC, where this step validated
     waited: float = 0.0  # share of the time since the last report in which the device had no pictures, 0..1
@@ -173,7 +172,7 @@ def train(
         world: this process among the others.
         epoch: steps in an epoch.
         minutes: of this call; None: no limit.
-        report: called every `log_every` steps, in the first process.
+        report: called every `log_every` steps and after each validation, in every process.
         stop: asked in every step; True ends the run after it, with a checkpoint.
 
     Raises:
@@ -211,7 +210,7 @@ def train(
         if run.step == 0:  # where it starts from: a run that never leaves this learns nothing
             run.last = validate(run.shipped, recipe, validation, world, log)
             log.line(step=0, epoch=0, loss=None, rate=0.0, seconds=0.0, pace=0.0, score=run.last)
-            report(Progress(0, settings.steps, None, 0.0, 0.0, 0.0, run.last))
+            report(Progress(0, settings.steps, None, 0.0, 0.0, run.last))
             last_report = time.monotonic()  # no part of the pace
         while run.step < settings.steps and not run.plateau.ended(settings):  # a run that patience ended stays ended
             rate = rate_at(settings, run.step, run.step // epoch) * run.plateau.factor
@@ -227,31 +226,8 @@ def train(
             counted, asked, remarks = world.total(sum(mine), float(over), sum(any(r) for _, _, r in turns))
             if remarks:
                 log.remark([one for _, _, r in turns for one in r])
-            loss, bad = 0.0, None
             if counted:  # a step without a loss would still move the weights by their momentum
-                for turn, (rgb, labels, _) in enumerate(turns):
-                    seed = ((settings.seed + run.step) * settings.accumulate + turn) * world.size + world.rank
-                    torch.manual_seed(seed)  # dropout
-                    with nullcontext() if turn == len(turns) - 1 or world.size == 1 else trainee.no_sync():
-                        part: Tensor = trainee(
-                            rgb.to(world.device, non_blocking=True), labels.to(world.device, non_blocking=True), seed
-                        )
-                        # DDP averages over the processes; FOCAL's mean is over the pictures that have both classes (Eq. 3).
-                        share = mine[turn] * world.size / counted if recipe.method == "focal" else 1 / settings.accumulate
-                        torch.autograd.backward(run.scaler.scale(part * share))
-                    loss += float(part.detach()) * share
-                    if bad is None and not math.isfinite(loss):
-                        bad = turn
-                sound = bad is None and _sound(run, settings)
-                loss, failed = world.total(loss, float(not sound))
-                if failed:
-                    where = _keep_batch(turns[bad or 0], run.step, out, world) if not sound else out
-                    last = f"the last good checkpoint is {file}" if file.exists() else "there is no checkpoint yet"
-                    raise ImgscanError(
-                        f"the loss or its gradient is not a number at step {run.step}; the batch is kept in {where}, {last}"
-                    )
-                _step(run, settings)
-                losses.append(loss / world.size)
+                losses.append(_learn(run, trainee, turns, mine, counted, file, world) / world.size)
             run.optimizer.zero_grad()
             run.step += 1
 
@@ -279,7 +255,7 @@ def train(
                 pace = pictures / max(1e-9, now - last_report)
                 mean = sum(losses) / len(losses) if losses else None
                 share = waited / max(1e-9, now - last_report)
-                report(Progress(run.step, settings.steps, mean, rate, run.seconds, pace, score, share))
+                report(Progress(run.step, settings.steps, mean, rate, pace, score, share))
                 log.line(step=run.step, epoch=run.step // epoch, loss=mean, rate=rate, seconds=run.seconds, pace=pace, score=score)
                 logged, last_report, waited = run.step, time.monotonic(), 0.0
                 losses.clear()
@@ -288,6 +264,40 @@ def train(
                 last_save = time.monotonic()
             if ends or asked:
                 return
+
+
+def _learn(run: Run, trainee: Any, turns: Sequence[Batch], mine: Sequence[int], counted: float, file: Path, world: World) -> float:
+    """The gradients of all turns and a step by them; the loss, summed over the processes.
+
+    Args:
+        mine: what of each turn has a loss, in this process.
+        counted: that of all turns and processes together.
+        file: the checkpoint, beside which a batch is kept.
+
+    Raises:
+        ImgscanError: the loss or its gradient is not a number in one of the processes; the batch is kept.
+    """
+    recipe, settings = run.recipe, run.recipe.train
+    loss, bad = 0.0, None
+    for turn, (rgb, labels, _) in enumerate(turns):
+        seed = ((settings.seed + run.step) * settings.accumulate + turn) * world.size + world.rank
+        torch.manual_seed(seed)  # dropout
+        with nullcontext() if turn == len(turns) - 1 or world.size == 1 else trainee.no_sync():
+            its: Tensor = trainee(rgb.to(world.device, non_blocking=True), labels.to(world.device, non_blocking=True), seed)
+            # DDP averages over the processes; FOCAL's mean is over the pictures that have both classes (Eq. 3).
+            share = mine[turn] * world.size / counted if recipe.method == "focal" else 1 / settings.accumulate
+            torch.autograd.backward(run.scaler.scale(its * share))
+        loss += float(its.detach()) * share
+        if bad is None and not math.isfinite(loss):
+            bad = turn
+    sound = bad is None and _sound(run, settings)
+    loss, failed = world.total(loss, float(not sound))
+    if failed:
+        where = file.parent if sound else _keep_batch(turns[bad or 0], run.step, file.parent, world)
+        last = f"the last good checkpoint is {file}" if file.exists() else "there is no checkpoint yet"
+        raise ImgscanError(f"the loss or its gradient is not a number at step {run.step}; the batch is kept in {where}, {last}")
+    _step(run, settings)
+    return loss
 
 
 def _has_idle_parameters(recipe: Recipe) -> bool:
@@ -319,7 +329,7 @@ def _step(run: Run, settings: TrainSection) -> None:
         follow(run.average, run.model, min(settings.ema, (run.step + 1) / (run.step + 10)))
 
 
-def _keep_batch(batch: tuple[Tensor, Tensor, list[str]], step: int, out: Path, world: World) -> Path:
+def _keep_batch(batch: Batch, step: int, out: Path, world: World) -> Path:
     """Save the batch whose loss or gradient is not a number, for whoever wants to know why."""
     path = out / ("bad-batch.safetensors" if world.size == 1 else f"bad-batch.{world.rank}.safetensors")
     rgb, labels, _ = batch

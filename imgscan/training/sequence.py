@@ -24,6 +24,8 @@ from imgscan.training.recipe import DataSection, TrainSection
 from imgscan.workers import end_with_parent, start_method
 
 Labels = npt.NDArray[np.uint8]  # H x W, 0 pristine, k the k-th forged part
+# rgb B x 3 x side x side uint8, labels B x side x side uint8, B remarks on what could not be read ("": nothing)
+Batch = tuple[torch.Tensor, torch.Tensor, list[str]]
 _TRIES = 20  # entries taken in place of one that cannot be read
 
 
@@ -139,12 +141,8 @@ class _Shares(Sampler[list[int]]):
 
 def batches(
     samples: Samples, train: TrainSection, *, workers: int, rank: int, size: int, first: int, pin: bool
-) -> Generator[tuple[torch.Tensor, torch.Tensor, list[str]], None, None]:
-    """This process' batches from step `first` on, `accumulate` of them a step; closing it ends the loader processes.
-
-    Yields:
-        rgb B x 3 x side x side uint8, labels B x side x side uint8, B remarks on what could not be read ("": nothing).
-    """
+) -> Generator[Batch, None, None]:
+    """This process' batches from step `first` on, `accumulate` of them a step; closing it ends the loader processes."""
     loader: DataLoader[Sample] = DataLoader(
         samples,  # type: ignore[arg-type]  # Dataset is not a protocol
         batch_sampler=_Shares(train, rank, size, first),

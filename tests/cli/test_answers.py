@@ -16,9 +16,9 @@ from typer.testing import CliRunner, Result
 from imgscan.answers_file import Recorded, read_answers, write_answers
 from imgscan.cli import app
 from imgscan.detectors import adq, copy_move, double_quantisation, small_copies
+from imgscan.digests import file_sha256
 from imgscan.errors import ExitCode
 from imgscan.networks import load_state, save_state
-from imgscan.weights import file_sha256
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 

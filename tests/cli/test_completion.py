@@ -10,7 +10,6 @@ from typing import get_args, get_type_hints
 import pytest
 
 from imgscan import completion
-from imgscan.cluster import CLUSTERINGS
 from imgscan.datasets import DATASETS
 from imgscan.datasets.forge import KINDS
 from imgscan.detectors import DETECTORS
@@ -19,18 +18,15 @@ from imgscan.export import KINDS as EXPORTS
 from imgscan.judge import DEFAULT, NEVER
 from imgscan.prepare import InputPlan
 from imgscan.records import LEVELS
-from imgscan.releases.table import RELEASES
 from imgscan.report.formats import FORMATS
 
 
 def test_names_are_those_of_the_tables() -> None:
     assert set(completion.DETECTORS) == set(DETECTORS)
-    assert set(completion.CLUSTERINGS) == set(CLUSTERINGS)
     assert set(completion.FORMATS) == set(FORMATS)
     assert set(completion.PROTOCOLS) == set(PROTOCOLS)
     assert set(completion.LEVELS) == {*LEVELS[1:], DEFAULT, NEVER}
     assert set(completion.KINDS) == set(KINDS)
-    assert set(completion.RELEASES) == set(RELEASES)
     assert set(completion.EXPORTS) == set(EXPORTS)
     assert set(completion.BEYOND) == set(get_args(get_type_hints(InputPlan)["beyond"]))
     assert completion.data_sets("") == [*DATASETS, "synth"]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from imgscan.commands import table, train_table
 from imgscan.commands.table import _sets
-from imgscan.commands.train import TrainOptions
+from imgscan.commands.train_options import TrainOptions
 from imgscan.commands.train_table import _wanted_trainings, train_table_command
 from imgscan.datasets.resolve import Wanted, resolve
 from imgscan.errors import ConfigError, ExitCode

@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from imgscan.commands.train import TrainOptions, _same_network, find_recipe, gather, with_options
+from imgscan.commands.train_material import gather
+from imgscan.commands.train_options import TrainOptions, find_recipe, same_network, with_options
 from imgscan.datasets.forge import forge
 from imgscan.datasets.resolve import resolve
 from imgscan.errors import ConfigError, ExitCode, InputError
@@ -243,6 +244,6 @@ def test_a_run_goes_on_with_the_seed_that_it_was_begun_with() -> None:
     recipe = with_options(read_recipe(find_recipe("focal", "compact-hrnet")), replace(options, settings=["train.seed=3"]))
     file = Path("run/checkpoint.safetensors")
     for settings in ([], ["train.seed=3"], ["train.rate=0.5"]):
-        assert _same_network(recipe, replace(options, settings=settings), file).train.seed == 3
+        assert same_network(recipe, replace(options, settings=settings), file).train.seed == 3
     with pytest.raises(ConfigError, match=r"train\.seed: run/checkpoint\.safetensors was begun with 3; another seed needs another"):
-        _same_network(recipe, replace(options, settings=["train.seed=4"]), file)
+        same_network(recipe, replace(options, settings=["train.seed=4"]), file)

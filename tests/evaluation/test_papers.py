@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from imgscan.cluster import CLUSTERINGS
-from imgscan.commands.train import DEFAULT_SIZES, find_recipe
+from imgscan.commands.train_options import DEFAULT_SIZES, find_recipe
 from imgscan.datasets import DATASETS
 from imgscan.detectors import DETECTORS
 from imgscan.errors import ConfigError

@@ -3,7 +3,8 @@ import pytest
 from scipy import stats
 
 from imgscan.evaluation.pixel import pixel_metrics
-from imgscan.evaluation.statistics import BASELINES, Values, all_forged, all_pristine, bootstrap, clopper_pearson
+from imgscan.evaluation.statistics import BASELINES, Values, all_forged, all_pristine, bootstrap
+from imgscan.operating_points import clopper_pearson
 
 
 def test_the_interval_of_a_mean_is_near_that_of_the_normal_distribution() -> None:

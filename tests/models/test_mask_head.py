@@ -54,7 +54,7 @@ def test_every_weight_gets_a_gradient(network: str) -> None:
 def test_the_head_sees_the_rest_of_the_picture(stride: int) -> None:
     """The same cells in other company: a corner far beyond what the convolutions reach changes what is said of them."""
     torch.manual_seed(0)
-    head = MaskHead(6, stride, width=8).eval()
+    head = MaskHead(6, stride).eval()
     features = torch.rand(1, 6, 64, 64)
     other = features.clone()
     other[..., 62:, 62:] += 50

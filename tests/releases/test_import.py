@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from imgscan import weights
 from imgscan.average import average
 from imgscan.commands.calibrate import LEVEL_RATES
+from imgscan.digests import file_sha256
 from imgscan.errors import InputError, OutputError, WeightsError
 from imgscan.export import export
 from imgscan.networks import load_network
@@ -22,7 +23,7 @@ from imgscan.releases.install import import_weights, wanted_by
 from imgscan.releases.read import StateFile
 from imgscan.releases.table import RELEASES
 from imgscan.scanner import build_scanner
-from imgscan.weights import Model, file_sha256, find_model
+from imgscan.weights import Model, find_model
 from tests.models.parity import assert_same
 from tests.releases.conftest import released, save
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from imgscan.commands.train import DEFAULT_SIZES, find_recipe
+from imgscan.commands.train_options import DEFAULT_SIZES, find_recipe
 from imgscan.errors import ConfigError
 from imgscan.losses.ncl import cell_classes, ncl_loss
 from imgscan.losses.pivot_consistent import contour_map, pc_loss

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from threadpoolctl import threadpool_info
 
-from imgscan.commands.train import DEFAULT_SIZES, anywhere, find_recipe
+from imgscan.commands.train_options import DEFAULT_SIZES, anywhere, find_recipe
 from imgscan.datasets.augment import AUGMENTATIONS
 from imgscan.datasets.entries import Entry, read_levels, read_rgb
 from imgscan.datasets.synth import cell_labels, find_photos
