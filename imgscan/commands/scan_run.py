@@ -89,6 +89,7 @@ def run(
     key = digest_of(decisive | {"networks": [shape_of(card) for card in model.cards], "revision": REVISION})
     tally = Tally()
     paths_only = options.only_paths or options.print0  # bytes, which would be written behind a bar on the same terminal
+    unwritten: list[OutputError] = []
     began = time.perf_counter()
     with Journal(out, key, force=options.force) as journal:
         digests = "+".join(weights.values())
@@ -130,9 +131,13 @@ def run(
                     _tell(line, quiet=printed is not None, options=options)
                     progress.advance(f"{tally.flagged} flagged")
                 batch.finish(gone_through.sources, scanner.jobs, partial(_compared, progress, tally))
-                store.finish()
-                complete = True
                 code = _exit_code(tally, exit_zero=options.exit_zero, most=gates.unreadable)
+                try:
+                    store.finish()
+                except OutputError as error:  # what was found is told, and reported, all the same
+                    unwritten.append(error)
+                    code = ExitCode.INCOMPLETE
+                complete = True
             except BaseException as error:
                 code = exit_code_of(error)
                 raise
@@ -142,10 +147,9 @@ def run(
                 lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code), **found))
                 if features is None:
                     retire(out, key, whole=complete)
-        if features is not None:
+        if features is not None and not unwritten:
             features.clear()
         record = to_record(read_lines(out / "results.jsonl"), out)
-        unwritten: list[OutputError] = []
         for path in _reports(options):
             try:
                 write_report(record, path)
