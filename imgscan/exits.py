@@ -17,11 +17,10 @@ from typing import Any, NoReturn, ParamSpec
 
 import typer
 
-from imgscan.errors import BY_SIGNAL, HANG_UP, ExitCode, ImgscanError
+from imgscan.errors import BY_SIGNAL, FULL, HANG_UP, ExitCode, ImgscanError
 from imgscan.printable import say
 
 P = ParamSpec("P")
-FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)  # a disk, a user's share of it, the largest file allowed
 
 
 def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:

@@ -56,7 +56,7 @@ def test_a_log_that_cannot_be_written_changes_no_answer(unbuffered: str) -> None
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_report_that_is_cut_short_is_not_taken_for_whole(unbuffered: str, tmp_path: Path) -> None:
     """With PYTHONUNBUFFERED Python drops without a word what the first call did not write."""
-    told = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); sys.stdout.write('x' * 90000)"
+    told = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); sys.stdout.write('x' * 90000); return 0"
     with (tmp_path / "page").open("w") as page:
         assert answer(told, stdout=page.fileno(), unbuffered=unbuffered)[0] == ExitCode.INCOMPLETE
 

@@ -20,7 +20,7 @@ from imgscan import __version__
 from imgscan.alike.batch import Batch
 from imgscan.commands.scan_options import Gates, ScanOptions, measured_sides
 from imgscan.digests import digest_of
-from imgscan.errors import ExitCode, OutputError, exit_code_of
+from imgscan.errors import FULL, ExitCode, OutputError, exit_code_of
 from imgscan.find import real
 from imgscan.judge import least_score
 from imgscan.licences import licence_facts
@@ -140,6 +140,8 @@ def run(
                 complete = True
             except BaseException as error:
                 code = exit_code_of(error)
+                if isinstance(error, OutputError) and getattr(error.__cause__, "errno", None) in FULL:
+                    raise OutputError(f"{error}; make room and call again, which goes on from here") from error.__cause__
                 raise
             finally:
                 seconds = time.perf_counter() - began
