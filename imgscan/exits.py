@@ -21,6 +21,7 @@ from imgscan.errors import BY_SIGNAL, FULL, HANG_UP, ExitCode, ImgscanError
 from imgscan.printable import say
 
 P = ParamSpec("P")
+SOON = 0.02  # seconds after which a signal comes again that came where nobody would hear of it
 
 
 def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
@@ -35,7 +36,9 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
         _terminals[:] = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
         interrupted: list[int] = []
 
-        def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            if _comes_again(number, frame):
+                return
             interrupted.append(number)
             raise KeyboardInterrupt
 
@@ -170,7 +173,24 @@ class _Terminal(io.FileIO):
             return memoryview(data).nbytes
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+def _comes_again(number: int, frame: FrameType | None) -> bool:
+    """Whether a signal came where Python drops what is raised, in a __del__ or for a weak reference; then it comes again soon.
+
+    Otherwise it would be lost, and after a SIGTERM that was lost all further ones are ignored.
+    """
+    while frame is not None and hasattr(signal, "setitimer"):
+        code = frame.f_code
+        if code.co_name == "__del__" or Path(code.co_filename).name in ("weakref.py", "_weakrefset.py"):
+            signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+            signal.setitimer(signal.ITIMER_REAL, SOON)
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    if _comes_again(number, frame):
+        return
     for one in (*HANG_UP, signal.SIGTERM):  # once is enough: cleaning up must not be interrupted
         signal.signal(one, signal.SIG_IGN)
     if hasattr(signal, "SIGCHLD"):  # where all processes of a group get the signal, torch would raise for the end of its workers
@@ -178,7 +198,7 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(int(BY_SIGNAL[signal.Signals(number).name]))
 
 
-def _hang_up(number: int, frame: FrameType | None) -> NoReturn:
+def _hang_up(number: int, frame: FrameType | None) -> None:
     leave_terminal()
     _terminate(number, frame)
 

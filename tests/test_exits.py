@@ -2,8 +2,10 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,35 @@ def test_what_takes_no_more_is_no_internal_error(number: int, capsys: pytest.Cap
     assert ended.value.exit_code == ExitCode.INCOMPLETE
     told = f"imgscan: standard output or a file cannot be written: {os.strerror(number).lower()}\n"
     assert capsys.readouterr().err == told
+
+
+class Deaf:
+    """It is sent a signal when it is deleted."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self.number)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no timers of this kind")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_where_python_drops_exceptions_comes_again(number: int) -> None:
+    """After a SIGTERM that was lost nothing but a SIGKILL ended a scan that goes on for ever."""
+    kept = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD)}
+
+    def command() -> ExitCode:
+        deaf = Deaf(number)
+        del deaf
+        time.sleep(2)
+        return ExitCode.CLEAN
+
+    try:
+        with pytest.raises((typer.Exit, SystemExit)) as ended:
+            exits(command)()
+    finally:
+        for one, handler in kept.items():
+            signal.signal(one, handler)
+    wanted = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
+    assert getattr(ended.value, "exit_code", getattr(ended.value, "code", None)) == wanted

@@ -226,6 +226,7 @@ def results(
             yield _line(*waiting.popleft())
     while waiting:
         yield _line(*waiting.popleft())
+    next(computed, None)  # its processes end here, where a signal is heard, and not when it is deleted
 
 
 @dataclass
