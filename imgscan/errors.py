@@ -12,6 +12,7 @@ The rim (exits.py) turns each of them into one line on stderr and an exit code; 
 
 from __future__ import annotations
 
+import errno
 import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -35,6 +36,8 @@ configuration, weights, an unreadable picture, an internal error; 2 outranks 1);
 are intact; 141 the reader of stdout went away."""
 BY_SIGNAL = {"SIGHUP": ExitCode.HUNG_UP, "SIGINT": ExitCode.INTERRUPTED, "SIGTERM": ExitCode.TERMINATED}
 """What a command answers that one of these signals ended."""
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+"""Of an OSError: no room on a disk, in a user's share of it, or in the largest file that is allowed."""
 HANG_UP = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()  # Windows has none
 
 

@@ -17,10 +17,11 @@ from typing import Any, NoReturn, ParamSpec
 
 import typer
 
-from imgscan.errors import BY_SIGNAL, HANG_UP, ExitCode, ImgscanError
+from imgscan.errors import BY_SIGNAL, FULL, HANG_UP, ExitCode, ImgscanError
 from imgscan.printable import say
 
 P = ParamSpec("P")
+SOON = 0.02  # seconds after which a signal comes again that came where nobody would hear of it
 
 
 def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
@@ -35,7 +36,9 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
         _terminals[:] = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
         interrupted: list[int] = []
 
-        def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            if _comes_again(number, frame):
+                return
             interrupted.append(number)
             raise KeyboardInterrupt
 
@@ -52,7 +55,7 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
             _drop_stdout()  # nobody reads it any more
             code = ExitCode.BROKEN_PIPE
         except OSError as error:
-            code = _unwritable() if error.errno == errno.ENOSPC else _internal(error)
+            code = _unwritable(error) if error.errno in FULL else _internal(error)
         except KeyboardInterrupt:
             code = _interrupted()
         except typer.Abort:
@@ -79,13 +82,13 @@ def _interrupted() -> ExitCode:
     return ExitCode.INTERRUPTED
 
 
-def _unwritable() -> ExitCode:
-    """A disk is full: the one behind standard output, or another one, for the error does not name it."""
+def _unwritable(error: OSError) -> ExitCode:
+    """No more can be written: to standard output, or to another file, for the error does not name it."""
     try:
         sys.stdout.flush()
     except OSError:
         _drop_stdout()
-    say("imgscan: standard output or a file cannot be written: no space left on device")
+    say(f"imgscan: standard output or a file cannot be written: {(error.strerror or str(error)).lower()}")
     return ExitCode.INCOMPLETE
 
 
@@ -128,10 +131,33 @@ def _open_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-            if os.name == "posix" and stream.isatty():
-                raw = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
+            if (kind := _kind_of(stream, name)) is not None:
+                raw = io.BufferedWriter(kind(stream.fileno(), "w", closefd=False))
                 lasting = io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=True)
                 setattr(sys, name, lasting)
+
+
+def _kind_of(stream: Any, name: str) -> type[io.FileIO] | None:
+    """What has to stand below a stream in place of what Python has there; None: nothing else."""
+    if os.name == "posix" and stream.isatty():
+        return _Terminal
+    plain = isinstance(stream.buffer, io.FileIO)  # PYTHONUNBUFFERED: what one call did not write, Python drops without a word
+    if name == "stderr" and (plain or isinstance(getattr(stream.buffer, "raw", None), io.FileIO)) and stream.fileno() == 2:
+        return _Unheard
+    return io.FileIO if plain else None
+
+
+class _Unheard(io.FileIO):
+    """Standard error, which may lie on a full disk: what it does not take is lost, and nothing else.
+
+    Without this Python keeps it, starting a process flushes it and fails, and Python's own exit code, 120, takes the place of ours.
+    """
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return memoryview(data).nbytes
 
 
 class _Terminal(io.FileIO):
@@ -147,7 +173,24 @@ class _Terminal(io.FileIO):
             return memoryview(data).nbytes
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+def _comes_again(number: int, frame: FrameType | None) -> bool:
+    """Whether a signal came where Python drops what is raised, in a __del__ or for a weak reference; then it comes again soon.
+
+    Otherwise it would be lost, and after a SIGTERM that was lost all further ones are ignored.
+    """
+    while frame is not None and hasattr(signal, "setitimer"):
+        code = frame.f_code
+        if code.co_name == "__del__" or Path(code.co_filename).name in ("weakref.py", "_weakrefset.py"):
+            signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+            signal.setitimer(signal.ITIMER_REAL, SOON)
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    if _comes_again(number, frame):
+        return
     for one in (*HANG_UP, signal.SIGTERM):  # once is enough: cleaning up must not be interrupted
         signal.signal(one, signal.SIG_IGN)
     if hasattr(signal, "SIGCHLD"):  # where all processes of a group get the signal, torch would raise for the end of its workers
@@ -155,7 +198,7 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(int(BY_SIGNAL[signal.Signals(number).name]))
 
 
-def _hang_up(number: int, frame: FrameType | None) -> NoReturn:
+def _hang_up(number: int, frame: FrameType | None) -> None:
     leave_terminal()
     _terminate(number, frame)
 

@@ -140,6 +140,8 @@ class FeaturesFile:
                 file.attrs["key"], file.attrs["content"], file.attrs["complete"] = self.key, content, complete
         except (KeyError, OSError, ValueError, EOFError, RuntimeError, BadZipFile) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else error
+            if isinstance(error, KeyError):
+                why = f"arrays are gone from {self._parts}; scan again"
             raise OutputError(f"{self.path}: cannot be written: {why}") from error
         finally:
             self.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import reprlib
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -52,6 +53,12 @@ def _start(path: Path) -> bytes | None:
         return None
     except OSError:
         return b""
+
+
+def is_device(path: Path) -> bool:
+    """Whether a path is a device, such as a disk or /dev/zero; OSError where nobody may look."""
+    mode = path.stat().st_mode
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
 def real(path: Path) -> Path:

@@ -29,7 +29,10 @@ def _config(ctx: typer.Context, file: Path | None) -> Path | None:
         try:
             configure(ctx, file=file, files=not without)
         except (ImgscanError, OSError) as error:  # OSError: the working directory is gone, or one above it may not be looked at
-            said = error if isinstance(error, ImgscanError) else f"no configuration can be looked for: {error}"
+            said = str(error)
+            if isinstance(error, OSError):
+                where = "the working folder, or one above it"
+                said = f"no configuration can be looked for: {error.strerror or error} ({where}); cd to another"
             say(f"imgscan: {said}")
             raise typer.Exit(int(ExitCode.INCOMPLETE)) from None
     return file

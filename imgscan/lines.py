@@ -42,6 +42,7 @@ def result_lines(
             yield _line(*waiting.popleft())
     while waiting:
         yield _line(*waiting.popleft())
+    next(computed, None)  # its processes end here, where a signal is heard, and not when it is deleted
 
 
 def _line(item: Assessed | Skipped | Line, written: Future[dict[str, str]] | None) -> Line:

@@ -98,7 +98,8 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """The end of the scan; of a complete one results.jsonl has everything."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what could not be written, which was said then, is tried once more
+                self._file.close()
         if kind is None:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)

@@ -187,21 +187,34 @@ class Store:
         self._thread.shutdown(wait=True)
         # Also after an interruption: what there is, is whole.  But a file of earlier scans of the same kind stays as it is, for the
         # next scan takes up from that and from the parts beside it.
-        kept = self.features is not None and not self._finished and self.features.has_old
-        if self.features is not None and (kept or _is_full(error)):  # nothing more fits
+        if self.features is None or self._finished:
+            return
+        if self.features.has_old or _is_full(error):  # nothing more fits
             self.features.close()
-        elif self.features is not None:
-            new = self.features.path.with_suffix(".h5.new")
-            made = self.features.gather(new, complete=self._finished)
-            if made or self._finished:
-                try:
-                    settle(new, self.features.path, whole=self._finished, is_complete=is_complete)
-                except OSError as failed:
-                    raise OutputError(f"{self.features.path}: cannot be written: {failed}") from failed
+        else:
+            self._gather(self.features)
 
     def finish(self) -> None:
-        """The scan came to its end: an earlier features.h5 is replaced, not kept beside the new one."""
+        """The scan came to its end: features.h5 is put together; an earlier one is replaced, not kept beside it.
+
+        Raises:
+            OutputError: it cannot be written; everything else is there, and the parts stay for the next scan.
+        """
         self._finished = True
+        if self.features is not None:
+            self._gather(self.features)
+
+    def _gather(self, features: FeaturesFile) -> None:
+        new = features.path.with_suffix(".h5.new")
+        try:
+            made = features.gather(new, complete=self._finished)
+            if made or self._finished:
+                settle(new, features.path, whole=self._finished, is_complete=is_complete)
+        except OSError as failed:
+            raise OutputError(f"{features.path}: cannot be written: {failed.strerror or failed}") from failed
+        finally:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
 
     def add(self, result: Assessed) -> Future[dict[str, str]]:
         """Write one picture's mask, overlay and features; mask_sha256 and overlay_sha256 when all of them are on disk."""

@@ -142,7 +142,7 @@ _HELD: dict[int, tuple[Any, Any]] = {}  # signal -> what holds it while processe
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """What must not be cut in two, starting processes above all: Ctrl-C, SIGTERM and SIGHUP come after it.
+    """What must not be cut in two, starting and ending processes above all: Ctrl-C, SIGTERM and SIGHUP come after it.
 
     Python drops what is raised while it forks, and with it the interruption; a lock of its own then stays locked, and threads wait
     for it for ever.  Processes that begin meanwhile hear of none until they are ready (`end_with_parent`): one that fell over
@@ -154,6 +154,8 @@ def uninterrupted() -> Iterator[None]:
     def hold(number: int, frame: FrameType | None) -> None:
         if os.getpid() == here:
             held.append(number)
+            if number != signal.SIGINT and hasattr(signal, "SIGCHLD"):  # workers of its group end, too: torch would raise for that
+                signal.signal(signal.SIGCHLD, lambda *_: None)
 
     handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():  # no other is interrupted
@@ -223,7 +225,11 @@ def alive(loader: Iterable[Result]) -> Iterator[Result]:
     try:
         with uninterrupted():
             delivered = iter(loader)
-        yield from delivered
+        try:
+            yield from delivered
+        finally:
+            with uninterrupted():  # a loader ends its workers when it is deleted, and Python drops what is raised there
+                del delivered
     except RuntimeError as error:
         if not was_killed(error):
             raise

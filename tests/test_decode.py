@@ -12,6 +12,7 @@ from imgscan import decode as module
 from imgscan.datasets.entries import read_levels, read_rgb
 from imgscan.decode import decode, decode_all
 from imgscan.errors import InputError
+from imgscan.metadata.facts import inspect
 from imgscan.records import Picture, Skipped, Source
 
 
@@ -281,3 +282,14 @@ def test_decoding_imports_nothing_so_that_a_worker_forked_beside_other_threads_n
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert said == "['JPEG', 'PNG', 'TIFF', 'WEBP', 'BMP', 'MPO'] []\n"
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="a device of Unix")
+def test_a_device_is_not_read(tmp_path: Path) -> None:
+    """It may never end."""
+    (tmp_path / "a.jpg").symlink_to("/dev/zero")
+    made = decode(Source(tmp_path / "a.jpg", "a.jpg"))
+    assert isinstance(made, Skipped)
+    assert made.reason == "is a device, which may never end; wanted a file"
+    with pytest.raises(InputError, match="is a device"):
+        inspect(tmp_path / "a.jpg")

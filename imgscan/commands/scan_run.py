@@ -19,7 +19,7 @@ from imgscan import __version__
 from imgscan.alike.batch import Batch
 from imgscan.commands.scan_options import Gates, ScanOptions, measured_sides
 from imgscan.digests import digest_of
-from imgscan.errors import ExitCode, OutputError, exit_code_of
+from imgscan.errors import FULL, ExitCode, OutputError, exit_code_of
 from imgscan.find import real
 from imgscan.judge import least_score
 from imgscan.licences import licence_facts
@@ -75,6 +75,7 @@ def run(
     key = digest_of(decisive | {"networks": [shape_of(card) for card in model.cards], "revision": REVISION})
     tally = Tally()
     paths_only = options.only_paths or options.print0  # bytes, which would be written behind a bar on the same terminal
+    unwritten: list[OutputError] = []
     began = time.perf_counter()
     with Journal(out, key, force=options.force) as journal:
         digests = "+".join(decisive["weights"].values())
@@ -116,11 +117,17 @@ def run(
                     _tell(line, quiet=printed is not None, options=options)
                     progress.advance(f"{tally.flagged} flagged")
                 batch.finish(gone_through.sources, scanner.jobs, partial(_compared, progress, tally))
-                store.finish()
-                complete = True
                 code = _exit_code(tally, exit_zero=options.exit_zero, most=gates.unreadable)
+                try:
+                    store.finish()
+                except OutputError as error:  # what was found is told, and reported, all the same
+                    unwritten.append(error)
+                    code = ExitCode.INCOMPLETE
+                complete = True
             except BaseException as error:
                 code = exit_code_of(error)
+                if isinstance(error, OutputError) and getattr(error.__cause__, "errno", None) in FULL:
+                    raise OutputError(f"{error}; make room and call again, which goes on from here") from error.__cause__
                 raise
             finally:
                 seconds = time.perf_counter() - began
@@ -128,10 +135,10 @@ def run(
                 lines.write(summary_line(tally, complete=complete, seconds=seconds, exit_code=int(code), **found))
                 if features is None:
                     retire(out, key, whole=complete)
-        if features is not None:
+        if features is not None and not unwritten:
             features.clear()
         record = to_record(read_lines(out / "results.jsonl"), out)
-        unwritten = _write_reports(record, _reports(options))
+        unwritten += _write_reports(record, _reports(options))
     if printed is not None:
         sys.stdout.write(as_utf8(printed.render(record)))
     if options.verbose:

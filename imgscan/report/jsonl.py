@@ -173,7 +173,13 @@ class JsonLines:
         except OSError as failed:  # what could not be flushed is tried once more; an error that says so may be on its way
             if error is None:
                 raise OutputError(f"{self.path}: cannot be written: {failed.strerror or failed}") from failed
-        settle(self._new, self.path, whole=kind is None, is_complete=_is_complete)
+        try:
+            if kind is None and not self._new.exists():
+                raise OutputError(f"{self._new}: is gone, something removed or moved it while the scan ran; scan again")
+            settle(self._new, self.path, whole=kind is None, is_complete=_is_complete)
+        except OSError as failed:
+            if error is None:
+                raise OutputError(f"{self.path}: cannot be written: {failed.strerror or failed}") from failed
 
 
 def _is_complete(path: Path) -> bool:

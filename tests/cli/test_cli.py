@@ -64,7 +64,10 @@ def test_nobody_who_fails_answers_as_one_with_findings(tmp_path: Path, monkeypat
     script = f"cd {tmp_path / 'gone'} && rmdir {tmp_path / 'gone'} && exec {' '.join(IMGSCAN)} scan {PHOTOS} --out {tmp_path / 'o'}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.INCOMPLETE, done.stderr
-    assert "imgscan: no configuration can be looked for: " in done.stderr
+    assert (
+        "imgscan: no configuration can be looked for: No such file or directory (the working folder, or one above it); "
+        in done.stderr
+    )
 
 
 def test_help_names_every_exit_code() -> None:

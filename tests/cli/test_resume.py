@@ -11,13 +11,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
-from imgscan.errors import ExitCode
+from imgscan.cli import app
+from imgscan.errors import ExitCode, OutputError
 from imgscan.records import Source
 from imgscan.report.jsonl import run_line
 from imgscan.resume import DECIDED, FILE, Journal, _digest
@@ -256,6 +259,39 @@ def test_the_journal_has_each_picture_once_no_skipped_ones_and_goes_with_a_compl
     with Journal(out, A) as journal:
         assert journal.find([source], None, 1) == {0: line}
     assert not (out / FILE).exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_journal_on_a_full_disk_is_named(tmp_path: Path) -> None:
+    """It is flushed once more when it is closed, and that error has no name."""
+    out = tmp_path / "out"
+    _, line = found(out)
+    with pytest.raises(OutputError, match=rf"{FILE}: cannot be written: No space left"), Journal(out, A) as journal:  # noqa: PT012
+        journal._file = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115 - the journal closes it
+        journal.append(line)
+
+
+def test_what_the_features_have_no_room_for_is_told_and_everything_else_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(3).integers(0, 255, (64, 80, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    out, page = tmp_path / "o", tmp_path / "page.csv"
+    scan = ["scan", str(tmp_path / "a.png"), "--model", "ela", "--no-config", "--jobs", "0", "--out", str(out), "-o", str(page)]
+    with monkeypatch.context() as full:
+        full.setattr("imgscan.features_file.shutil.disk_usage", lambda _: SimpleNamespace(free=100))
+        done = CliRunner().invoke(app, scan)
+    assert done.exit_code == ExitCode.INCOMPLETE
+    assert "1 picture: 0 flagged, 1 scored, 0 skipped" in done.stderr
+    assert "features.h5: cannot be written: no space left on device" in done.stderr
+    assert page.exists()
+    assert (out / "report.html").exists()
+    summary = json.loads((out / "results.jsonl").read_text().splitlines()[-1])
+    assert (summary["complete"], summary["exit_code"]) == (True, ExitCode.INCOMPLETE)
+    again = CliRunner().invoke(app, scan)  # from the parts that stayed
+    assert again.exit_code == ExitCode.CLEAN
+    assert "1 of them from an earlier scan" in again.stderr
+    assert (out / "features.h5").exists()
 
 
 class Without:

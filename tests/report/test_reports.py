@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from imgscan.commands.scan_run import _tell
-from imgscan.errors import ExitCode, InputError
+from imgscan.errors import ExitCode, InputError, OutputError
 from imgscan.exits import exits
 from imgscan.judge import FailOn
 from imgscan.printable import printable
@@ -55,6 +55,18 @@ def test_an_interrupted_file_keeps_its_lines(tmp_path: Path) -> None:
         lines.write({"a": 1})
         raise KeyboardInterrupt
     assert read_lines(tmp_path / "r.jsonl") == [{"a": 1}]
+
+
+def test_a_record_that_is_gone_at_the_end_is_named(tmp_path: Path) -> None:
+    """Its folder was moved away, or emptied; what interrupts a scan is told before that."""
+    path = tmp_path / "results.jsonl"
+    with pytest.raises(OutputError, match=r"results\.jsonl\.new: is gone, something removed or moved it"), JsonLines(path):
+        (tmp_path / "results.jsonl.new").unlink()
+    path.mkdir()
+    with pytest.raises(OutputError, match=r"results\.jsonl: cannot be written: "), JsonLines(path):
+        pass
+    with pytest.raises(KeyboardInterrupt), JsonLines(path):
+        raise KeyboardInterrupt
 
 
 def test_what_an_interrupted_scan_wrote_does_not_replace_the_record_of_a_complete_one(tmp_path: Path) -> None:
