@@ -262,7 +262,7 @@ def _photographs(options: TrainOptions, recipe: Recipe) -> Material:
     from imgscan.datasets.doctor import leaked
     from imgscan.datasets.entries import Entry
     from imgscan.datasets.hard import read_hard
-    from imgscan.datasets.synth import find_photos, keep_aside
+    from imgscan.datasets.photos import find_photos, keep_aside
 
     if recipe.data.hard and not recipe.data.untouched:
         raise ConfigError("data.hard is for untouched pictures, and data.untouched is 0; wanted a share above 0")
