@@ -30,20 +30,36 @@ def data_check(
     name: Annotated[
         str,
         typer.Argument(
-            help="A data set (imgscan data list), a folder with images/ and masks/, or a list.", autocompletion=data_sets
+            help="A data set (imgscan data list), a folder with images/ and masks/, one of photographs, or a list.",
+            autocompletion=data_sets,
         ),
     ],
     root: Annotated[
         Path | None, typer.Argument(help="Where it is: its own folder, or one that holds it; needed for a name.")
     ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another set, folder or list, with which it is to share no photograph; repeatable. By default its own splits are "
+            "held against each other.",
+            autocompletion=data_sets,
+        ),
+    ] = None,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Look for pictures that have a part in common as well, which takes far longer.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=0, help="Processes for --parts; by default one a core, at most 8.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name every file, not the first five of a kind.")] = False,
 ) -> ExitCode:
-    """Examine a data set: pairs, sizes, polarity, duplicates across splits, known bad files, counts.
+    """Examine a data set: pairs, sizes, polarity, duplicates and photographs across splits, known bad files, counts.
 
     Exit status: 0 sound; 1 defects found; 2 it cannot be checked.
     """
     from imgscan.commands.data import check_command
 
-    return check_command(name, root)
+    return check_command(name, root, against=against or [], parts=parts, jobs=jobs, verbose=verbose)
 
 
 @data_app.command("export")

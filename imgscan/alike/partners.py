@@ -29,6 +29,7 @@ def parts_in_common(
     held: Mapping[str, bytes] | None = None,
     jobs: int = 0,
     tell: Tell = untold,
+    sides: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """The parts that pictures have in common, as the summary of a record has them, the surest first.
 
@@ -41,9 +42,11 @@ def parts_in_common(
         held: contents of those that are no files, by their paths.
         jobs: worker processes.
         tell: called with how many of how many pictures, and then pairs, were looked at.
+        sides: by path of what split or set a picture is; only those of two are held against each other then, each of them, for who
+            asks wants to know of every one.
     """
     known = {picture: number for number, group in enumerate(groups) for picture in (member.picture for member in group)}
-    spared = {member.picture for group in groups for member in group[1:] if member.kind != "differs"}
+    spared = {member.picture for group in groups for member in group[1:] if member.kind != "differs"} if sides is None else set()
     files = {(one.path, one.sha256) for one in pictures}
     others = [one for one in earlier if (one.path, one.sha256) not in files]
     asked = [one for one in (*pictures, *others) if one.fingerprint is not None and one not in spared]
@@ -56,7 +59,10 @@ def parts_in_common(
         points.append(one)
     own = sum(one is not None for one in points[:first])
     seen = [(picture, told) for picture, told in zip(asked, points, strict=True) if told is not None]
-    pairs = _chosen(candidates([told for _, told in seen], own), [known.get(picture) for picture, _ in seen])
+    pairs = candidates([told for _, told in seen], own)
+    if sides is not None:
+        pairs = [pair for pair in pairs if sides[seen[pair.one][0].path] != sides[seen[pair.other][0].path]]
+    pairs = _chosen(pairs, [known.get(picture) for picture, _ in seen])
     looks = [_Look(*seen[pair.one], *seen[pair.other]) for pair in pairs]
     found = []
     for number, shared in enumerate(each(looks, partial(_shared, held=held), busy(looks, jobs))):

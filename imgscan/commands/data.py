@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from imgscan.datasets import DATASETS, data_set
@@ -36,24 +37,46 @@ def _counts(known: tuple[int, ...]) -> str:
     return " or ".join(f"{count:,}" for count in known) if known else "?"
 
 
-def check_command(name: str, root: Path | None) -> ExitCode:
+def check_command(
+    name: str,
+    root: Path | None,
+    *,
+    against: Sequence[str] = (),
+    parts: bool = False,
+    jobs: int | None = None,
+    verbose: bool = False,
+) -> ExitCode:
     """Examine a set and print every finding and the verdict; 0 sound, 1 defects found, 2 it cannot be checked."""
+    if parts and jobs is None:
+        from imgscan.scanner import default_jobs
+
+        jobs = default_jobs()
     with bar("checking", 100) as progress:
-        diagnosis = check(name, root, lambda done, total: progress.advance(by=100 * done // total - 100 * (done - 1) // total))
-    print(diagnosis_text(diagnosis))
+        diagnosis = check(
+            name,
+            root,
+            lambda done, total: progress.advance(by=100 * done // total - 100 * (done - 1) // total),
+            against=against,
+            parts=parts,
+            jobs=jobs or 0,
+            tell=lambda done, of: progress.advance(f"{done} of {of} held against others", 0),
+        )
+    print(diagnosis_text(diagnosis, None if verbose else SHOWN))
     return ExitCode.CLEAN if diagnosis.sound else ExitCode.FINDINGS
 
 
-def diagnosis_text(diagnosis: Diagnosis) -> str:
-    """A diagnosis as lines: counts, findings with their first files, verdict."""
+def diagnosis_text(diagnosis: Diagnosis, most: int | None = SHOWN) -> str:
+    """A diagnosis as lines: counts, findings with so many of their files (None: all), verdict."""
     splits = ", ".join(f"{count:,} {name}" for name, count in diagnosis.splits.items())
     lines = [f"{printable(diagnosis.name)}: {diagnosis.forged:,} forged, {diagnosis.authentic:,} untouched; splits: {splits}"]
     for finding in diagnosis.findings:
         number = f"{len(finding.files):,} " if finding.files else ""
         lines.append(f"{finding.severity:<8} {finding.kind:<18} {number}{printable(finding.text)}")
-        lines += [f"         {printable(str(path))}" for path in finding.files[:SHOWN]]
-        if len(finding.files) > SHOWN:
-            lines.append(f"         and {len(finding.files) - SHOWN:,} more")
+        told = finding.remarks or ("",) * len(finding.files)
+        named = [printable(str(path)) + (f": {text}" if text else "") for path, text in zip(finding.files, told, strict=True)]
+        lines += [f"         {one}" for one in named[:most]]
+        if most is not None and len(named) > most:
+            lines.append(f"         and {len(named) - most:,} more")
     count = {severity: sum(f.severity == severity for f in diagnosis.findings) for severity in ("error", "warning")}
     verdict = "sound" if diagnosis.sound else f"defects found: {count['error']} kinds of error, {count['warning']} of warning"
     return "\n".join([*lines, f"verdict: {verdict}"])

@@ -189,7 +189,7 @@ def examine_folder(text: str) -> None:
     that will count as untouched."""
     if text in DATASETS or not is_generic(Path(text)):
         return
-    for finding in check(text).findings:
+    for finding in check(text, scenes=False).findings:
         spoils = finding.severity == "error" and finding.kind not in ("unreadable-image", "across-splits")
         if spoils or finding.kind in ("empty-mask", "faint-mask"):
             files = ", ".join(str(path) for path in finding.files[:3])

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from imgscan import __version__
 from imgscan.datasets.families import parse_families
 from imgscan.datasets.hard import Judged, hardest, write_hard, write_windows
-from imgscan.datasets.synth import find_photos
+from imgscan.datasets.photos import find_photos
 from imgscan.devices import choose_device
 from imgscan.digests import digest_of
 from imgscan.errors import ExitCode, InputError, OutputError

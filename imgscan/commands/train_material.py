@@ -12,6 +12,7 @@ from imgscan.commands.train_options import TrainOptions, anywhere
 from imgscan.datasets import SYNTH
 from imgscan.datasets.doctor import leaked
 from imgscan.datasets.entries import Entry
+from imgscan.datasets.photos import find_photos, keep_aside
 from imgscan.datasets.resolve import parse, resolve
 from imgscan.errors import ConfigError, InputError
 from imgscan.training.recipe import Recipe
@@ -82,8 +83,7 @@ def gather(options: TrainOptions, recipe: Recipe) -> Material:
 
 def _photographs(options: TrainOptions, recipe: Recipe) -> Material:
     """Pristine photographs; without --validation-root a tenth of them, chosen by their names, is kept aside."""
-    from imgscan.datasets.hard import read_hard
-    from imgscan.datasets.synth import find_photos, keep_aside  # which load torch
+    from imgscan.datasets.hard import read_hard  # which loads torch
 
     if recipe.data.hard and not recipe.data.untouched:
         raise ConfigError("data.hard is for untouched pictures, and data.untouched is 0; wanted a share above 0")

@@ -2,8 +2,8 @@
 
 Every picture and mask is opened.  What it looks for has each cost somebody's results (issue threads of IML-ViT, IMDLBenCo, Mesorch,
 TruFor, FOCAL): pictures and masks without each other, sizes that differ, masks on their side, empty or full masks, masks in the
-other polarity, unreadable files, one file in two splits or as forged and as untouched, files known to be bad, and counts that are
-not those of the papers.
+other polarity, unreadable files, one file in two splits or as forged and as untouched, one photograph in two splits, files known to
+be bad, and counts that are not those of the papers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
@@ -20,12 +20,16 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from imgscan.alike.groups import Tell, untold
+from imgscan.alike.pictures import Known
 from imgscan.datasets import DATASETS, data_set
-from imgscan.datasets.entries import RULES, Entry, masks_of, read_levels, read_rgb
+from imgscan.datasets.entries import RULES, Entry, masks_of, read_levels
 from imgscan.datasets.info import SetInfo
 from imgscan.datasets.resolve import find
-from imgscan.datasets.splits import Split, SplitRule
-from imgscan.datasets.trees import is_named, pictures
+from imgscan.datasets.scenes import Shared, known_in, shared
+from imgscan.datasets.sets import read_set
+from imgscan.datasets.splits import KeptAside, Split, SplitRule
+from imgscan.datasets.trees import is_generic, is_named, pictures, without_made
 from imgscan.digests import sha256_or_none
 from imgscan.errors import InputError
 from imgscan.find import PICTURE_SUFFIXES
@@ -43,6 +47,9 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "inverted-polarity": ("error", "most masks mark over half of the picture: the other polarity is meant"),
     "both-truths": ("error", "the same file as forged and as untouched"),
     "across-splits": ("error", "the same file in two splits"),
+    "across-sets": ("error", "files that a set which --against names has, too"),
+    "one-photograph": ("warning", "pictures of a photograph that another split or set has: saved again, scaled, cropped, altered"),
+    "part-in-common": ("warning", "pictures that have a part in common with one of another split or set"),
     "known-bad": ("warning", "files known to be bad"),
     "unpaired-mask": ("warning", "files in a folder of masks that belong to no picture"),
     "shared-mask": ("warning", "pictures of one name but for the suffix, which have one mask between them"),
@@ -63,6 +70,7 @@ class Finding:
     kind: str  # a name of KINDS
     text: str
     files: tuple[Path, ...] = ()
+    remarks: tuple[str, ...] = ()  # one for each of the files, or none
 
     @property
     def severity(self) -> Severity:
@@ -90,34 +98,59 @@ class Diagnosis:
 class _Notes:
     """Files by kind of defect, while the set is gone through."""
 
+    scenes: bool = True  # whether what pictures show matters
     files: dict[str, list[Path]] = field(default_factory=dict)
+    known: dict[Path, Known] = field(default_factory=dict)  # of those that can be decoded
     forged: list[float] = field(default_factory=list)  # share of forged pixels of every mask that is neither empty nor misfit
 
     def add(self, kind: str, *paths: Path) -> None:
         self.files.setdefault(kind, []).extend(paths)
 
 
-def check(name_or_path: str, root: Path | None = None, step: Callable[[int, int], None] = lambda done, total: None) -> Diagnosis:
+def check(
+    name_or_path: str,
+    root: Path | None = None,
+    step: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    scenes: bool = True,
+    against: Sequence[str] = (),
+    parts: bool = False,
+    jobs: int = 0,
+    tell: Tell = untold,
+) -> Diagnosis:
     """Examine a set of DATASETS below root, or a folder or list.
 
     Args:
-        name_or_path: what resolve takes, without + and *.
+        name_or_path: what resolve takes, without + and *, or a folder of photographs.
         root: the set's folder or one that holds it; for lists, where relative names are looked up.
         step: called after every picture, with how many are done and how many there are.
+        scenes: whether photographs that two splits share are looked for, which takes longer than all the rest.
+        against: other sets, named the same way, whose photographs this one is to have none of; where there are some, its own splits
+            are not held against each other.
+        parts: whether pictures with a part in common are looked for as well.
+        jobs: worker processes for that.
+        tell: called with how many of how many pictures, or pairs, were held against others.
 
     Raises:
-        InputError: the set is not found at all.
+        InputError: a set is not found at all.
     """
-    if name_or_path in DATASETS and root is None:
-        raise InputError(
-            f"where {name_or_path} is has to be said: imgscan data check {name_or_path} ROOT, its folder or one that holds it"
-        )
-    entries, rule = find(name_or_path, [root] if root else [])
+    roots = [root] if root else []
+    for name in (name_or_path, *against):
+        if name in DATASETS and root is None:
+            raise InputError(
+                f"where {name} is has to be said: imgscan data check {name_or_path} ROOT, its folder or one that holds it"
+            )
+    entries, rule = _found(name_or_path, roots)
+    others = {entry.image: name for name in against for entry in _found(name, roots)[0]}
     info = data_set(name_or_path).INFO if name_or_path in DATASETS else None
-    notes = _Notes()
+    notes = _Notes(scenes)
     for done, entry in enumerate(entries, 1):
         _examine(entry, notes)
-        step(done, len(entries))
+        step(done, len(entries) + len(others))
+    given = []
+    for done, (path, name) in enumerate(others.items(), len(entries) + 1):
+        given += [one for one in (_known(path, notes, name),) if one is not None]
+        step(done, len(entries) + len(others))
     # A list may well name a part of a folder; only whole folders have strays.
     listed = Path(name_or_path).is_file() if info is None else any(entry.source not in DATASETS for entry in entries)
     if not listed:
@@ -130,26 +163,53 @@ def check(name_or_path: str, root: Path | None = None, step: Callable[[int, int]
         notes.add("inverted-polarity", *[e.mask for e in entries if e.mask is not None][:1])
     findings = [Finding(kind, KINDS[kind][1], tuple(paths)) for kind, paths in notes.files.items()]
     findings += _duplicates(entries, rule)
+    sides: dict[str, list[Known]] = {name_or_path: list(notes.known.values())}
+    if not against:
+        splits = {entry.image: rule.of(entry) for entry in entries}
+        sides = {name: [one for path, one in notes.known.items() if splits[path] == name] for name in rule.names()}
+        given = [replace(one, record="train") for one in sides.pop("train", ())]
+    if scenes:
+        seen = _scenes(shared(given, sides, parts=parts, jobs=jobs, tell=tell))
+        findings += [one for one in seen if against or one.kind != "across-sets"]  # files in two splits were found above
     forged = sum(entry.mask is not None for entry in entries)
     findings += _counts(info, forged, len(entries) - forged)
     order = list(KINDS)
-    splits = Counter(rule.of(entry) for entry in entries)
+    count = Counter(rule.of(entry) for entry in entries)
     return Diagnosis(
         name=name_or_path,
         forged=forged,
         authentic=len(entries) - forged,
-        splits={name: splits[name] for name in rule.names()},
+        splits={name: count[name] for name in rule.names()},
         findings=tuple(sorted(findings, key=lambda finding: order.index(finding.kind))),
     )
 
 
+def _found(name: str, roots: Sequence[Path]) -> tuple[list[Entry], SplitRule]:
+    """A set, or photographs that forgeries are made of on the fly: of a folder that has neither pictures beside masks nor half of
+    that."""
+    folder = Path(name)
+    if name not in DATASETS and folder.is_dir() and not is_generic(folder):
+        with suppress(InputError):
+            photographs = without_made(entry.image for entry in read_set(name))
+            return [Entry(path, None) for path in photographs], KeptAside()
+    return find(name, roots)
+
+
+def _known(path: Path, notes: _Notes, record: str | None = None) -> Known | None:
+    try:
+        return known_in(path, record, shows=notes.scenes)
+    except InputError:
+        notes.add("unreadable-image", path)
+        return None
+
+
 def _examine(entry: Entry, notes: _Notes) -> None:
     """One picture and its masks, opened."""
+    known = _known(entry.image, notes)
     size: tuple[int, ...] | None = None
-    try:
-        size = read_rgb(entry.image).shape[:2]
-    except InputError:
-        notes.add("unreadable-image", entry.image)
+    if known is not None:
+        notes.known[entry.image] = known
+        size = known.height, known.width
     if entry.mask is not None and not os.path.lexists(entry.mask):
         notes.add("unpaired-image", entry.image)
         return
@@ -251,6 +311,14 @@ def _duplicates(entries: Sequence[Entry], rule: SplitRule) -> Iterable[Finding]:
     for kind, paths in (("both-truths", [*both]), ("across-splits", across), ("duplicate", within)):
         if paths:
             yield Finding(kind, KINDS[kind][1], tuple(paths))
+
+
+def _scenes(found: Iterable[Shared]) -> list[Finding]:
+    """What pictures show of those of other splits or sets."""
+    kinds: dict[str, dict[Path, str]] = {}
+    for one in found:
+        kinds.setdefault(one.kind, {})[one.picture] = one.text
+    return [Finding(kind, KINDS[kind][1], *zip(*sorted(texts.items()), strict=True)) for kind, texts in kinds.items()]
 
 
 def _counts(info: SetInfo | None, forged: int, authentic: int) -> Iterable[Finding]:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -93,12 +93,26 @@ def size_complaint(image: Path, size: tuple[int, ...], mask: Path, mask_size: tu
     return f"{text}; wanted equal sizes"
 
 
+class Decoded(NamedTuple):
+    """A picture file."""
+
+    rgb: Rgb  # H x W x 3, in the file's own pixel order
+    orientation: int  # EXIF, 1..8
+    content: bytes  # of the file
+
+
 def read_rgb(path: Path) -> Rgb:
     """H x W x 3 uint8; InputError names a file that cannot be decoded."""
+    return read_picture(path).rgb
+
+
+def read_picture(path: Path) -> Decoded:
+    """A picture, with what else its file says; InputError names one that cannot be decoded."""
     try:
-        with Image.open(io.BytesIO(path.read_bytes())) as file:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as file:
             turned = orientation_of(file)
-            return as_stored(to_rgb(file), file.format, turned)
+            return Decoded(as_stored(to_rgb(file), file.format, turned), turned, content)
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
         raise InputError(f"{path}: cannot be decoded: {_why(error)}") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,46 +16,12 @@ from torch.utils.data import Dataset, get_worker_info
 
 from imgscan.datasets.families import Families, forge_as, parse_families, untouched_as
 from imgscan.datasets.forge import Photo, Rgb, forge, untouched
-from imgscan.datasets.photos import pictures_below, read_photo
-from imgscan.datasets.trees import without_made
+from imgscan.datasets.photos import read_photo
 from imgscan.errors import InputError
 
 _TRIES = 5  # photographs drawn in place of one that cannot be decoded
 HARD_SHARE = 0.5  # of the untouched pictures; of the others some are hard by chance
 CLEAR_FORGED, CLEAR_PRISTINE = 0.75, 0.10  # shares of forged pixels beyond which a feature cell has a label
-
-
-def find_photos(roots: list[Path]) -> list[Path]:
-    """Every picture file below the folders, in stable order; InputError when a folder is missing, may not be read or holds none.
-
-    What `imgscan data synth` and scans wrote there is left out.
-    """
-    photos: list[Path] = []
-    for root in roots:
-        if not root.is_dir():
-            raise InputError(
-                f"training photographs: {root} is not a folder; wanted a folder of pristine pictures (--data-root DIR)"
-            )
-        found = sorted(pictures_below([root]))
-        if not found:
-            raise InputError(f"{root}: no pictures below it; wanted .jpg, .png, .tif or .webp files")
-        photographs = without_made(found)
-        if not photographs:
-            raise InputError(f"{root}: only forgeries that imgscan data synth wrote; wanted pristine pictures (--data-root DIR)")
-        photos += photographs
-    return photos
-
-
-def keep_aside(photos: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Photographs to train on and a tenth of them to validate on, decided by the hash of each file's name.
-
-    InputError when there are too few to keep any aside.
-    """
-    kept = [path for path in photos if int(hashlib.sha256(path.name.encode(errors="replace")).hexdigest(), 16) % 10 == 0]
-    rest = sorted(set(photos) - set(kept))
-    if not kept or not rest:
-        raise InputError(f"{len(photos)} photographs are too few to keep a tenth aside for validation; give --validation-root DIR")
-    return rest, kept
 
 
 def cell_labels(labels: Tensor, stride: int, ignore_contour: bool = True) -> Tensor:

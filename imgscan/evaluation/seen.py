@@ -14,8 +14,8 @@ from pathlib import Path
 from imgscan.datasets import SYNTH
 from imgscan.datasets.doctor import leaked
 from imgscan.datasets.entries import Entry
+from imgscan.datasets.photos import find_photos, keep_aside
 from imgscan.datasets.resolve import resolve
-from imgscan.datasets.synth import find_photos, keep_aside
 from imgscan.errors import InputError
 from imgscan.weights import Card
 

@@ -7,6 +7,7 @@ import io
 
 from imgscan.printable import as_cell, as_utf8
 from imgscan.report.alike import numbers
+from imgscan.report.parts import by_picture
 from imgscan.report.record import Record
 
 COLUMNS = (
@@ -39,6 +40,7 @@ COLUMNS = (
     "decision_note",
     "decision_time",
     "panels",
+    "parts",
 )
 
 
@@ -47,12 +49,13 @@ def render(record: Record) -> str:
     empty unless the weights allow no commercial use; `evidence` is what speaks for any of the regions; `withheld` is why a picture
     was not judged; `inside` is left top right bottom of the part that was looked at, in pixels, where that is not all; `known` is
     1 for what would be flagged or reported, were it not in the baseline; `alike` is the number of the group of pictures that are
-    one photograph; the decision is a reviewer's; `panels` are left top right bottom of each photograph of a collage."""
+    one photograph; the decision is a reviewer's; `panels` are left top right bottom of each photograph of a collage; `parts` left
+    top right bottom of what it has in common with another picture, and that one's name, where a scan looked for that."""
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(COLUMNS)
     notes = {"licence": "; ".join(record.licence_notes) or None}
-    groups = numbers(record)
+    groups, parts = numbers(record), by_picture(record)
     for line in record.results:
         regions = line.get("regions", [])
         largest = max(regions, key=lambda region: region["area"])["box"] if regions else []
@@ -67,6 +70,7 @@ def render(record: Record) -> str:
             "inside": " ".join(map(str, line.get("inside") or ())),
             "panels": "; ".join(" ".join(map(str, box)) for box in line.get("panels") or ()),
             "alike": groups.get(line["path"]),
+            "parts": "; ".join(parts.get(line["path"], ())),
             "decision": review.get("decision"),
             "decision_note": review.get("note"),
             "decision_time": review.get("time"),

@@ -44,6 +44,16 @@ def part_text(part: Line) -> str:
     return f"{_place(one)} are in {_name(other)} too, as {_place(other)}{way_text(part)}"
 
 
+def by_picture(record: Record) -> dict[str, list[str]]:
+    """By path what a picture of this scan shares with others, a text each: left top right bottom in pixels, the other's name."""
+    found: dict[str, list[str]] = {}
+    for part in parts_of(record):
+        for one, other in (part["pictures"], part["pictures"][::-1]):
+            if "record" not in one:
+                found.setdefault(one["path"], []).append(f"{' '.join(map(str, one['box']))} {other['name']}{origin(other)}")
+    return found
+
+
 def section(record: Record, image: Image, boxed: Boxed) -> str:
     """The part of the page; "" where there is none."""
     parts = parts_of(record)

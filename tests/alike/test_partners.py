@@ -75,6 +75,13 @@ def test_a_giver_in_an_earlier_scan_is_found_as_long_as_its_file_is_there(batch:
     assert parts_in_common(new, old) == []
 
 
+def test_of_two_sides_every_picture_is_held_against_those_of_the_other(batch: Path) -> None:
+    """Also the second of one photograph, for who asks wants to know all; what pictures of one side have in common is left out."""
+    pictures = [one for one in known(batch) if one.name != "d.png"]
+    sides = {one.path: "train" if one.name in ("b.jpg", "c.jpg") else "test" for one in pictures}
+    assert named(parts_in_common(pictures, groups=alike(pictures), sides=sides)) == {("a.png", "b.jpg"), ("again.jpg", "b.jpg")}
+
+
 def test_of_each_picture_so_many_are_looked_at_and_none_of_its_own_group() -> None:
     pairs = [Candidate(0, other, 50 - other) for other in range(1, 30)]
     assert [pair.other for pair in _chosen(pairs, [None] * 30)] == list(range(1, 17))

@@ -21,8 +21,8 @@ from imgscan.commands.data import check_command
 from imgscan.commands.synth import synth_command
 from imgscan.datasets import DATASETS
 from imgscan.datasets import photos as photographs
+from imgscan.datasets.photos import find_photos
 from imgscan.datasets.resolve import resolve
-from imgscan.datasets.synth import find_photos
 from imgscan.errors import ExitCode, InputError
 from imgscan.records import Source
 from imgscan.scanner import Scanner
@@ -30,9 +30,10 @@ from tests.conftest import PHOTOS
 from tests.processes import run
 
 
-def test_list_names_every_set_and_imports_no_torch() -> None:
+def test_list_names_every_set_and_neither_it_nor_check_imports_torch() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from imgscan.cli import app\n"
+        f"assert CliRunner().invoke(app, ['data', 'check', {str(PHOTOS)!r}]).exit_code == 0\n"
         "done = CliRunner().invoke(app, ['data', 'list']); assert 'torch' not in sys.modules; print(done.output)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -154,7 +154,8 @@ def test_doubles_that_may_not_be_read_are_nobodys(root: Path, monkeypatch: pytes
 
 
 def test_every_kind_of_defect_is_planted_somewhere() -> None:
-    assert set(KINDS) == set(PLANTS) | {"known-bad", "counts", "counts-agree"}
+    scenes = {"across-sets", "one-photograph", "part-in-common"}  # test_scenes.py
+    assert set(KINDS) == set(PLANTS) | scenes | {"known-bad", "counts", "counts-agree"}
 
 
 def test_a_list_may_name_a_part_of_a_folder(root: Path) -> None:

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 
 from imgscan.datasets import synth
 from imgscan.datasets.forge import KINDS, common_history, forge, from_camera, jpeg, untouched
-from imgscan.datasets.photos import read_photo
-from imgscan.datasets.synth import SynthDataset, cell_labels, find_photos, keep_aside
+from imgscan.datasets.photos import find_photos, keep_aside, read_photo
+from imgscan.datasets.synth import SynthDataset, cell_labels
 from imgscan.errors import InputError
 from imgscan.training.recipe import TrainSection
 from imgscan.training.sequence import batches

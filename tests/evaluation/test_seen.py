@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from imgscan.commands.calibrate import calibrate_command
-from imgscan.datasets.synth import keep_aside
+from imgscan.datasets.photos import keep_aside
 from imgscan.errors import ExitCode
 from imgscan.evaluation.contestants import ModelOptions, of_model
 from imgscan.evaluation.seen import seen, trained_files

@@ -1,5 +1,7 @@
 """What reports say of pictures that have a part in common."""
 
+import csv
+import io
 from typing import Any
 
 import jsonschema
@@ -51,6 +53,16 @@ def test_the_schema_wants_two_pictures_and_their_boxes() -> None:
     for wrong in (part(turned=360), part() | {"pictures": part()["pictures"][:1]}, {"pictures": part()["pictures"]}):
         with pytest.raises(jsonschema.ValidationError):
             checked.validate(SUMMARY | {"parts": [wrong]})
+
+
+def test_csv_has_the_box_and_the_other_picture_of_each_part() -> None:
+    old = part("b.png", "a.png")
+    old["pictures"][1] |= {"record": "claims", "path": "photos/c.png", "width": 60, "height": 30, "orientation": 1}
+    record = to_record([RUN, *map(assessed, ("a.png", "b.png", "c.png")), SUMMARY | {"parts": [part(), old]}])
+    rows = {row["name"]: row["parts"] for row in csv.DictReader(io.StringIO(FORMATS["csv"].render(record), newline=""))}
+    assert rows == {"a.png": "10 20 110 60 b.png", "b.png": "0 5 50 25 a.png; 10 20 110 60 a.png of claims", "c.png": ""}
+    (row,) = csv.DictReader(io.StringIO(FORMATS["csv"].render(of()), newline=""))
+    assert row["parts"] == ""
 
 
 def test_page_and_text_name_them_whatever_they_are_called() -> None:

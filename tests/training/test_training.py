@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_info
 from imgscan.commands.train_options import DEFAULT_SIZES, anywhere, find_recipe
 from imgscan.datasets.augment import AUGMENTATIONS
 from imgscan.datasets.entries import Entry, read_levels, read_rgb
-from imgscan.datasets.synth import cell_labels, find_photos
+from imgscan.datasets.photos import find_photos
+from imgscan.datasets.synth import cell_labels
 from imgscan.errors import ConfigError, ImgscanError, InputError, OutputError
 from imgscan.losses.focal import focal_loss
 from imgscan.models import build_named, focal_hrnet
