@@ -6,7 +6,8 @@ distributed without masks.
 
 Layout: `Tp/CM/`, `Tp/Sp/`, `Au/`, `CASIA 1.0 groundtruth/CM/<stem>_gt.png`, `CASIA 1.0 groundtruth/Sp/<stem>_gt.png`, all in one
 folder, or the pictures in `CASIA 1.0 dataset/` beside the masks; `Modified Tp/Tp/` stands for `Tp/` (`Original Tp/` has other names
-than the masks).  Forged is what is not black.  One splice has no mask, so that 920 (459 copy-move, 461 splices) can be used.
+than the masks).  MVSS-Net's lists have the masks in `mask/CM/` and `mask/Sp/`.  Forged is what is not black.  One splice has no
+mask, so that 920 (459 copy-move, 461 splices) can be used.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ INFO = SetInfo(
     left_out={"Sp_D_NRN_A_cha0011_sec0011_0542": "has no mask in any distribution"},
     remark="Au/ overlaps CASIA 2.0's Au/: after training on casia-v2, false alarms must be counted on other untouched pictures",
 )
-_MASKS = ("CASIA 1.0 groundtruth", "CASIA1 groundtruth", "groundtruth")
+_MASKS = ("CASIA 1.0 groundtruth", "CASIA1 groundtruth", "groundtruth", "mask", "masks")
 
 
 def _gt(stem: str) -> tuple[str, ...]:

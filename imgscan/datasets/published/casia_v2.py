@@ -42,7 +42,7 @@ def _gt(stem: str) -> tuple[str, ...]:
     return (f"{stem}_gt", stem, f"{stem}_gt3")
 
 
-_MASKS = ("CASIA 2 Groundtruth", "CASIA2 Groundtruth", "CASIA2.0_Groundtruth", "groundtruth")
+_MASKS = ("CASIA 2 Groundtruth", "CASIA2 Groundtruth", "CASIA2.0_Groundtruth", "groundtruth", "mask", "masks")
 PARTS = (
     Part(("Tp", *(f"{folder}/Tp" for folder in _FOLDERS)), beside("casia2groundtruth", _MASKS), _gt, "any"),
     Part(("Au", *(f"{folder}/Au" for folder in _FOLDERS)), optional=True),

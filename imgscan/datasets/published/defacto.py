@@ -6,8 +6,10 @@ Papers use two subsets that MVSS-Net drew: 84k to train on and 12k to test on (6
 lists only (`image mask label` a line): where the root holds lists whose names have `84k` and `12k`, those are read and are the
 split (train and a tenth of it val; test).  Without lists the original layout is read whole, with the split by hash:
 `splicing_<k>_img/img/`, `splicing_<k>_annotations/probe_mask/`, `copymove_img/img/`, `copymove_annotations/probe_mask/`,
-`inpainting_img/img/`, `inpainting_annotations/inpaint_mask/`. That layout is given from memory of the distribution, and so
-uncertain; images/ and masks/ are taken too.  White is forged; its JPEG masks are not exact at their edges.
+`inpainting_img/img/`, `inpainting_annotations/probe_mask/`, each also in a folder of its own (`defacto-splicing/`), as on Kaggle;
+images/ and masks/ are taken too.  `probe_mask/` says where the forgery is; `donor_mask/` says where its source was, `inpaint_mask/`
+what the inpainting was told, and neither is read.  White is forged; its JPEG masks are not exact at their edges, and some have
+another size than their picture.
 
 Up to ten forgeries a kind are of one COCO picture, `0_000000000260.tif` to `9_000000000260.tif`: its number is what is hashed.
 """
@@ -37,7 +39,7 @@ INFO = SetInfo(
     remark="always name the subset; 12k is 6,000 forged and 6,000 untouched pictures",
 )
 SUBSETS = ("84k", "12k")
-_KINDS = (("splicing", "probe_mask"), ("copymove", "probe_mask"), ("inpainting", "inpaint_mask"))
+_KINDS = ("splicing", "copymove", "inpainting")
 
 
 def entries(root: Path) -> list[Entry]:
@@ -49,8 +51,7 @@ def entries(root: Path) -> list[Entry]:
     made: list[Entry] = []
     for place in (root, *subfolders(root)):
         for folder in subfolders(place):
-            for kind, masks in _KINDS:
-                if folder.name.lower().startswith(kind) and folder.name.lower().endswith("_img"):
-                    notes = f"{folder.name[:-4]}_annotations/{masks}"
-                    made += pair(place, Part((f"{folder.name}/img", folder.name), (notes,)), INFO.name, background)
+            if folder.name.lower().startswith(_KINDS) and folder.name.lower().endswith("_img"):
+                notes = f"{folder.name[:-4]}_annotations/probe_mask"
+                made += pair(place, Part((f"{folder.name}/img", folder.name), (notes,)), INFO.name, background)
     return made or collect(INFO, root, (Part(("splicing_1_img/img",), ("splicing_1_annotations/probe_mask",)),), background)

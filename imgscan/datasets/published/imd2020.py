@@ -10,6 +10,7 @@ split hashes.  The mask of z14/00030_fake does not fit and is left out, as in CA
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from imgscan.datasets.entries import Entry
@@ -46,8 +47,9 @@ def _topic(folder: Path) -> list[Entry]:
     made = []
     for path in pictures(folder):
         stem = path.stem.lower()
-        if stem.endswith(_SUFFIX) or not stem.endswith(("_orig", "_fake", "_0")):
+        own = path.with_name(f"{path.stem}{_SUFFIX}.png")
+        if stem.endswith(_SUFFIX) or not (stem.endswith(("_orig", "_fake", "_0")) or os.path.lexists(own)):
             continue
-        mask = None if stem.endswith("_orig") else path.with_name(f"{path.stem}{_SUFFIX}.png")
+        mask = None if stem.endswith("_orig") else own
         made.append(Entry(path, mask, "white", INFO.name, group=folder.name.lower()))
     return made
