@@ -15,11 +15,12 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
 from imgscan.datasets import DATASETS, data_set
-from imgscan.datasets.entries import Entry
+from imgscan.datasets.entries import Entry, masks_of
 from imgscan.datasets.manifests import READERS, read_manifest
 from imgscan.datasets.splits import DEFAULT, HashSplit, SplitRule
 from imgscan.datasets.trees import below, generic, subfolders
@@ -73,6 +74,8 @@ def _of_split(name: str, entries: list[Entry], rule: SplitRule, split: Wanted) -
         return entries
     if split not in rule.names():
         advice = "; it is a benchmark: train on another set" if rule.names() == ("test",) else ""
+        if split == "test" and name in DATASETS:
+            advice = f"; for a list of all of it: imgscan data export {name} --split all --format csv --masks DIR --out {name}.csv"
         raise InputError(f"{name} has no {split} split (it has {', '.join(rule.names())}): {rule.describe()}{advice}")
     chosen = [entry for entry in entries if rule.of(entry) == split]
     if not chosen:
@@ -156,7 +159,29 @@ def _named(name: str, roots: Sequence[Path], alone: bool) -> list[Entry]:
     looked = ", ".join(f"{root}/" for root in roots) or "nowhere (give --data-root DIR)"
     wanted = ", ".join(sorted({name, *module.INFO.folders}))
     reasons = "; ".join(complaints) or "no root was given"
-    raise InputError(f"data set {name} is not found; looked in {looked} for a folder named {wanted}: {reasons}")
+    above = ((root, place) for root in roots for place in folders_above(root))
+    inside = next((f"; it is in {place}: --data-root {place}" for root, place in above if holds(place, name, root)), "")
+    raise InputError(f"data set {name} is not found; looked in {looked} for a folder named {wanted}: {reasons}{inside}")
+
+
+def folders_above(folder: Path) -> list[Path]:
+    """The three folders that a folder lies in, as far as they may be read; beyond the first, until one is a crowd and no set's."""
+    first, *others = list(Path(os.path.abspath(folder)).parents)[:3] or [folder]  # noqa: PTH100 - links stay
+    allowed = [place for place in (first, *others) if os.access(place, os.R_OK | os.X_OK)]
+    return list(takewhile(lambda place: place == first or len(subfolders(place)) <= 20, allowed))
+
+
+def holds(place: Path, name: str, folder: Path) -> bool:
+    """Whether a published set is at a place, nearly all forgeries with their masks, and some of these files are below a folder."""
+    try:
+        entries = data_set(name).entries(place)
+    except (InputError, OSError, ValueError):
+        return False
+    forged = [entry for entry in entries if entry.mask is not None]
+    whole = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay
+    there = sum(all(os.path.exists(mask) for mask in masks_of(entry)) for entry in forged)  # noqa: PTH110 - Path.exists may raise
+    files = (Path(os.path.abspath(path)) for entry in forged for path in (entry.image, *masks_of(entry)))  # noqa: PTH100
+    return there >= 0.9 * len(forged) and any(whole in path.parents for path in files)
 
 
 def _is_plain_tree(place: Path, entries: Sequence[Entry]) -> bool:
