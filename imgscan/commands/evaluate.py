@@ -14,7 +14,7 @@ import numpy as np
 from imgscan import __version__
 from imgscan.cluster_names import check_clustering
 from imgscan.datasets import DATASETS
-from imgscan.datasets.doctor import check
+from imgscan.datasets.doctor import check, first_look
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.resolve import Wanted
 from imgscan.datasets.sets import names_below, read_set
@@ -145,7 +145,7 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
         if said := faint_predictions(folder):
             say(f"imgscan: {said}")
     for one in sets:
-        examine_folder(one.name)
+        examine_set(one)
     for contestant in contestants:
         _tell_what_was_seen(contestant, sets)
     found: dict[str, list[SetScores]] = {name: [] for name in attacks}
@@ -339,14 +339,17 @@ def line_of(scores: SetScores, contestant: Contestant, pictures: PictureSet, pro
     return {"version": __version__} | facts | asdict(scores)
 
 
-def examine_folder(text: str) -> None:
-    """Say what is wrong with a folder of pictures and masks before hours are spent on it: pictures that will be skipped, and those
-    that will count as untouched."""
+def examine_set(pictures: PictureSet) -> None:
+    """Say what is wrong with a set before hours are spent on it: of a folder, which pictures will be skipped or count as untouched;
+    of a published set or a list, what a first look at it tells."""
+    text = pictures.name
     if text in DATASETS or not is_generic(Path(text)):
+        for said in first_look(text, pictures.entries):
+            say(f"imgscan: {text}: {said}")
         return
     for finding in check(text).findings:
         spoils = finding.severity == "error" and finding.kind not in ("unreadable-image", "across-splits")
-        if spoils or finding.kind in ("empty-mask", "faint-mask"):
+        if spoils or finding.kind in ("empty-mask", "faint-mask", "unused-image"):
             files = ", ".join(str(path) for path in finding.files[:3])
             more = f" and {len(finding.files) - 3} more" if len(finding.files) > 3 else ""
             say(f"imgscan: {text}: {finding.text}: {files}{more}")
