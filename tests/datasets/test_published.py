@@ -3,6 +3,7 @@ pairing by sorted order would be wrong from the first picture on."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from zlib import crc32
@@ -278,6 +279,12 @@ def test_what_is_known(name: str) -> None:
     assert info.licence
     assert info.where.startswith("http")
     assert info.splits.describe()
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name not in ("casia", "casia-v2", "imd2020")])
+def test_the_folders_that_are_told_are_those_that_are_read(tmp_path: Path, name: str) -> None:
+    told = data_set(name).INFO.layout
+    assert {file.split("/")[0] for file in TREES[name](tmp_path)} <= set(re.findall(r"[^/,]+(?=/)", told.replace(", ", ",")))
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -27,6 +27,7 @@ INFO = SetInfo(
     where="https://github.com/namtpham/casia1groundtruth",
     forged=(920,),
     authentic=(800,),
+    layout="Tp/CM/, Tp/Sp/, CASIA 1.0 groundtruth/CM/, CASIA 1.0 groundtruth/Sp/, Au/",
     splits=TestOnly(),
     folders=_FOLDERS,
     left_out={"Sp_D_NRN_A_cha0011_sec0011_0542": "has no mask in any distribution"},

@@ -32,6 +32,7 @@ INFO = SetInfo(
     where="https://github.com/namtpham/casia2groundtruth (corrected masks: SunnyHaze/CASIA2.0-Corrected-Groundtruth)",
     forged=(5123, 5105, 5063),
     authentic=(7491,),
+    layout="Tp/, CASIA 2 Groundtruth/ or Gt/, Au/",
     splits=HashSplit(0.1, 0.0, "target picture in the file name, as nat00041"),
     folders=_FOLDERS,
     remark="17 distributed masks have the wrong size or are rotated; use the corrected ones",

@@ -26,6 +26,7 @@ INFO = SetInfo(
     where="https://www.ee.columbia.edu/ln/dvmm/downloads/authsplcuncmp/dlform.html",
     forged=(180, 160),
     authentic=(183,),
+    layout="4cam_splc/ with edgemask/, 4cam_auth/",
     splits=TestOnly(),
     folders=("Columbia Uncompressed", "Columbia Uncompressed Image Splicing Detection", "authsplcuncmp"),
     beside_masks=("*_edgemask_3.*",),

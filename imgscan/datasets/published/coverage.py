@@ -25,6 +25,7 @@ INFO = SetInfo(
     where="https://github.com/wenbihan/coverage",
     forged=(100,),
     authentic=(100,),
+    layout="image/, mask/",
     splits=TestOnly(),
     folders=("COVER",),
     beside_masks=("*copy.*", "*paste.*"),

@@ -34,6 +34,7 @@ INFO = SetInfo(
     where="https://defactodataset.github.io; lists: https://github.com/dong03/MVSS-Net",
     forged=(),
     authentic=(),
+    layout="splicing_1_img/img/, splicing_1_annotations/probe_mask/ (to 7), copymove_img/, inpainting_img/ so too; or lists",
     splits=BySource({"defacto-84k": HashSplit(0.1, 0.0, _KEY), "defacto-12k": TestOnly(), "defacto": HashSplit(0.1, 0.1, _KEY)}),
     folders=("DEFACTO",),
     remark="always name the subset; 12k is 6,000 forged and 6,000 untouched pictures",

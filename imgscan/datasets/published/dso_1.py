@@ -23,6 +23,7 @@ INFO = SetInfo(
     where="https://recodbr.wordpress.com/code-n-data/#dso1_dsi1",
     forged=(100,),
     authentic=(100,),
+    layout="DSO-1/, DSO-1-Fake-Images-Masks/",
     splits=TestOnly(),
     folders=("tifs-database", "DSO1"),
     remark="black is forged in the masks",

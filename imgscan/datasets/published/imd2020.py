@@ -25,6 +25,7 @@ INFO = SetInfo(
     where="https://staff.utia.cas.cz/novozada/db/",
     forged=(2009, 2010),
     authentic=(414, 404),
+    layout="a folder for each original, with x_orig.jpg, y_0.jpg, y_0_mask.png",
     splits=HashSplit(0.1, 0.1, "name of the folder, which is that of the original"),
     folders=("IMD2020", "IMD20", "IMD_2020"),
     whole=True,

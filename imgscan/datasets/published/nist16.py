@@ -34,6 +34,7 @@ INFO = SetInfo(
     where="https://mfc.nist.gov (registration)",
     forged=(564,),
     authentic=(560, 874, 1434),  # probes, world/, both
+    layout="probe/, world/, reference/ with manipulation/NC2016-manipulation-ref.csv",
     splits=HashSplit(round(0.1 * 404 / 564, 4), round(160 / 564, 4), "name of the untouched original"),
     folders=("NC2016_Test0613", "NC2016", "NIST2016"),
     whole=True,
