@@ -31,6 +31,7 @@ from imgscan.errors import InputError
 from imgscan.find import PICTURE_SUFFIXES
 from imgscan.weights import sha256_or_none
 
+_FOLDERS = (*("images", "tp", "authentic", "au"), *("real", "pristine", "original", "originals", "normal", "untouched", "negative"))
 _TRUTH = re.compile(r"mask|truth|^gt$")  # in the names of folders of masks
 Severity = Literal["error", "warning", "note"]
 
@@ -217,7 +218,7 @@ def _unused(entries: Sequence[Entry], info: SetInfo | None, tree: Path | None, n
     known = {path for entry in entries for path in (entry.image, *masks_of(entry))} | set(notes.files.get("unpaired-mask", ()))
     folders = {entry.image.parent for entry in entries}
     if tree is not None:
-        folders |= {folder for folder in subfolders(tree) if folder.name.lower() in ("images", "tp", "authentic", "au")}
+        folders |= {folder for folder in subfolders(tree) if folder.name.lower() in _FOLDERS}
     left_out = _left_out(info)
     unused = {
         path

@@ -123,7 +123,8 @@ def test_a_planted_defect_is_found_and_nothing_else(root: Path, kind: str) -> No
 def test_untouched_pictures_in_folders_of_their_own_are_named(root: Path) -> None:
     """authentic/ is read and what is below it is not: a set without untouched pictures would look like a choice."""
     picture(root / "authentic/flickr/a.jpg")
-    assert found(check(str(root))) == {"unused-image": ["a.jpg"]}
+    picture(root / "real/b.jpg")
+    assert found(check(str(root))) == {"unused-image": ["a.jpg", "b.jpg"]}
 
 
 def test_masks_of_untouched_pictures_are_no_pictures_that_were_forgotten(tmp_path: Path) -> None:

@@ -414,6 +414,9 @@ def test_a_forgery_of_imd2020_with_another_ending(tmp_path: Path) -> None:
         ("x_0.jpg", "x_0_mask.png"),
         ("x_1.png", "x_1_mask.png"),
     ]
+    (tmp_path / "t/x_0.jpg").unlink()
+    with pytest.raises(InputError, match="imd2020"):  # masks beside pictures are not IMD2020's alone
+        data_set("imd2020").entries(tmp_path)
 
 
 def test_parts_of_one_forgery_of_nist16(tmp_path: Path) -> None:
@@ -440,6 +443,15 @@ def test_what_macos_puts_into_archives_is_no_set(tmp_path: Path) -> None:
         (tmp_path / "__MACOSX" / name).mkdir(parents=True)
         (tmp_path / "__MACOSX" / name / "._a.png").write_bytes(b"\0\5\x16\7")
     assert len(data_set("cocoglide").entries(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("casia-v1", "Tp_S_NNN_S_N_nat1_nat1_1"), ("casia-v2", "Sp_S_CND_A_pla0016_pla0016_0196")]
+)
+def test_one_casia_in_plain_folders_is_not_the_other(tmp_path: Path, name: str, other: str) -> None:
+    make(tmp_path / "x", {f"Tp/{other}.jpg": f"Gt/{other}_gt.png"}, "white")
+    with pytest.raises(InputError, match=f"{name}: .*x holds the other CASIA"):
+        data_set(name).entries(tmp_path / "x")
 
 
 def test_the_mask_of_casia_with_another_ending(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from imgscan.datasets.entries import Entry
 from imgscan.datasets.info import SetInfo
 from imgscan.datasets.splits import TestOnly
 from imgscan.datasets.trees import Part, beside, collect
+from imgscan.errors import InputError
 
 _FOLDERS = ("CASIA1", "CASIA1.0", "CASIA 1.0", "CASIA 1.0 dataset", "CASIAv1")
 INFO = SetInfo(
@@ -53,5 +54,19 @@ PARTS = (_tampered("CM"), _tampered("Sp"), Part(_images("Au"), optional=True))
 
 
 def entries(root: Path) -> list[Entry]:
-    """The 920 usable forgeries and what of Au/ is there; InputError when the layout is not."""
-    return collect(INFO, root, PARTS)
+    """The 920 usable forgeries and what of Au/ is there; InputError when the layout is not, or holds CASIA 2.0."""
+    return of_version(collect(INFO, root, PARTS), INFO, root, "Sp_", "Tp_")
+
+
+def of_version(entries: list[Entry], info: SetInfo, root: Path, own: str, others: str) -> list[Entry]:
+    """The entries, unless most of the forgeries are called as the other version's: in plain folders both look the same.
+
+    Args:
+        entries, info, root: of the version that was asked for.
+        own: what names of its forgeries begin with.
+        others: what those of the other version begin with.
+    """
+    names = [entry.image.name.lower() for entry in entries if entry.mask is not None]
+    if sum(name.startswith(others.lower()) for name in names) * 2 > len(names):
+        raise InputError(f"{info.name}: {root} holds the other CASIA, whose forgeries are called {others}...; wanted {own}...")
+    return entries

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.info import SetInfo
+from imgscan.datasets.published.casia_v1 import of_version
 from imgscan.datasets.splits import HashSplit
 from imgscan.datasets.trees import Part, beside, collect
 
@@ -61,5 +62,5 @@ def target(image: Path) -> str:
 
 
 def entries(root: Path) -> list[Entry]:
-    """Every forgery of Tp/ and what of Au/ is there; InputError when the layout is not."""
-    return collect(INFO, root, PARTS, target)
+    """Every forgery of Tp/ and what of Au/ is there; InputError when the layout is not, or holds CASIA 1.0."""
+    return of_version(collect(INFO, root, PARTS, target), INFO, root, "Tp_", "Sp_")
