@@ -9,7 +9,7 @@ from pathlib import Path
 from imgscan.datasets import DATASETS, data_set
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.names import forgery_of, names_forgeries
-from imgscan.datasets.resolve import Wanted, folders_above, holds, parse, resolve
+from imgscan.datasets.resolve import Wanted, folders_above, parse, published_in, resolve
 from imgscan.datasets.trees import any_stem, is_generic, subfolders
 from imgscan.errors import InputError
 from imgscan.find import find, real
@@ -99,17 +99,12 @@ def _half_by_name(folder: Path) -> str | None:
 
 def _read_as(root: Path) -> str | None:
     """How a folder can be named, where its pictures are of a published set in its own layout; None: they are of none."""
-    above = folders_above(root)
-    for place in (root, *subfolders(root)[:20], *above):
-        if place in above and is_generic(place):
-            return f"--data {place}"
-        for name in DATASETS:
-            if name == "casia" or not holds(place, name, root):  # of which that is two
-                continue
-            if "test" in data_set(name).INFO.splits.names():
-                return f"--data {name} --data-root {place}"
-            return f"--data {name} --data-root {place}, which has no test split; imgscan data export --split all makes a list of it"
-    return None
+    if (found := published_in(root)) is not None:
+        name, place = found
+        if "test" in data_set(name).INFO.splits.names():
+            return f"--data {name} --data-root {place}"
+        return f"--data {name} --data-root {place}, which has no test split; imgscan data export --split all makes a list of it"
+    return next((f"--data {place}" for place in folders_above(root) if is_generic(place)), None)
 
 
 def names_below(entries: Sequence[Entry]) -> list[str]:

@@ -520,6 +520,8 @@ def test_defacto_lists_are_its_splits(tmp_path: Path) -> None:
     split = {e.image.stem: module.INFO.splits.of(e) for e in module.entries(tmp_path)}
     assert split["c"] == "test"
     assert "test" not in (split["a"], split["b"])
+    (tmp_path / "defacto_84k.txt").rename(tmp_path / "DEFACTO84k-val.txt")  # the one that MVSS-Net's repository has
+    assert {e.image.stem: module.INFO.splits.of(e) for e in module.entries(tmp_path)} == {"a": "val", "b": "val", "c": "test"}
 
 
 def test_a_mask_that_does_not_fit(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from imgscan.datasets.doctor import check
 from imgscan.datasets.names import forgery_of, names_forgeries, rule_of_mask
 from imgscan.datasets.sets import read_set
 from imgscan.errors import InputError
@@ -91,6 +92,22 @@ def test_a_plain_tree_that_is_a_published_set_tells_its_name(tmp_path: Path) -> 
         InputError, match=rf"normal-01.png: no mask .* \(1 such pictures\); wanted --data dso-1 --data-root {tmp_path}"
     ):
         read_set(str(tmp_path))
+
+
+def test_a_plain_tree_that_lacks_a_mask_is_no_published_set(tmp_path: Path) -> None:
+    make(tmp_path, {f"images/{k}.jpg": f"masks/{k}.png" for k in range(20)}, "white")
+    (tmp_path / "masks/7.png").unlink()
+    with pytest.raises(InputError, match=r"images/7.jpg: no mask with this stem in .*masks \(1 such pictures\)$"):
+        read_set(str(tmp_path))
+
+
+def test_a_folder_to_check_or_to_train_on_that_is_a_published_set(tmp_path: Path) -> None:
+    TREES["korus"](tmp_path)
+    for folder in (tmp_path, tmp_path / "Nikon_D90"):
+        with pytest.raises(
+            InputError, match=rf"{folder} has not the folders .*; it is the data set korus, whose root is {tmp_path}$"
+        ):
+            check(str(folder))
 
 
 def test_a_set_that_is_looked_for_within_itself(tmp_path: Path) -> None:
