@@ -26,7 +26,7 @@ import pickle
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import numpy as np
@@ -89,6 +89,8 @@ def read_manifest(path: Path, roots: Sequence[Path] = (), source: str = "", with
 def _entry(path: Path, number: int, row: Row, rule: MaskRule, places: Sequence[Path], source: str) -> Entry:
     image, mask = (text.strip() for text in row)
     if mask.lower() in UNTOUCHED:
+        if known := forgery_of(PurePosixPath(image.replace("\\", "/")).stem):
+            raise InputError(f"{path}: entry {number}, {image}, is called as forgeries of {known} are and has no mask; remove it")
         return Entry(_found(image, places), None, rule, source)
     if mask == image:
         raise InputError(
@@ -188,8 +190,6 @@ def _text(path: Path) -> Read:
         elif Path(line).suffix.lower() in PICTURE_SUFFIXES:
             bare = Path(line).with_suffix("").as_posix()
             rows.append((line, f"{bare}_mask.png" if bare.endswith(_MASKED) else ""))
-            if not bare.endswith(_MASKED) and (known := forgery_of(Path(bare).name)):
-                raise InputError(f"{path}: line {number}, {line}, is called as forgeries of {known} are and names no mask")
         else:
             raise InputError(f"{path}: line {number} is {line[:60]!r}; wanted image,mask,... or image mask label, None for no mask")
     return rows, rule, []

@@ -32,13 +32,13 @@ _FORGERIES = (
     (re.compile(r"img_\d{7}_img_\d{7}$"), "FantasticReality"),
     (re.compile(r"glide_inpainting_"), "CocoGlide"),
     (re.compile(r"tp_c\d\d_\d{3}_(copy|gt)$"), "GRIP"),
-    (re.compile(r".*tamp\d+$"), "MICC"),
+    (re.compile(r".*\dtamp\d+$"), "MICC"),
     (re.compile(r"\d+_fake$"), "IMD2020"),
     (re.compile(r".*_edgemask(_3)?$"), "Columbia"),
 )
 _BESIDE = (  # end of a forgery's stem, of that of its original in the same folder, set
     (re.compile(r"(?<=\d)t$"), "", "Coverage"),
-    (re.compile(r"_f(?=$|_)"), "_o", "CoMoFoD"),
+    (re.compile(r"(?<=^\d{3})_f(?=$|_)"), "_o", "CoMoFoD"),
 )
 _MADE = re.compile(
     r"(?<![a-z])(mask|masks|gt|forged|forgery|forgeries|tampered|tampering|spliced|splicing|splc|manipulated|fake|fakes|tp)(?![a-z])"

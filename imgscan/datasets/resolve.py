@@ -117,8 +117,9 @@ def _find(name: str, roots: Sequence[Path], alone: bool) -> tuple[list[Entry], S
         return read_manifest(path, roots), rule_of_list(path)
     if path.is_dir():
         if not is_generic(path) and (found := published_in(path)) is not None:
+            name, place = found
             raise InputError(
-                f"{path} has not the folders images/ and masks/; it is the data set {found[0]}, whose root is {found[1]}"
+                f"{path} has not the folders images/ and masks/; it has pictures of the data set {name}, whose root is {place}"
             )
         return generic(path), DEFAULT
     if path.exists():

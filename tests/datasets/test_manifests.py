@@ -290,7 +290,13 @@ def test_a_picture_is_not_its_own_mask(root: Path) -> None:
             "img/a.jpg,gt/a.png\nimg/c.jpg,None\n",
             "line 2, img/c.jpg, has label 'fake' by the list's name and no mask",
         ),
-        ("FR_valid_list.txt", "IMG_0010626_IMG_0004077.jpg\n", "called as forgeries of FantasticReality are and names no mask"),
+        ("FR_valid_list.txt", "IMG_0010626_IMG_0004077.jpg\n", "called as forgeries of FantasticReality are and has no mask"),
+        (
+            "x.json",
+            '[["img/a.jpg", "gt/a.png"], ["Tp/Tp_S_NNN_S_N_nat1_nat1_1.jpg", "Negative"]]',
+            "entry 2, Tp/Tp_S.* of CASIA are",
+        ),
+        ("x.csv", "image,mask\nimg/a.jpg,gt/a.png\nDSO-1\\splicing-99.png,\n", "entry 2, .* of DSO-1 are and has no mask"),
     ],
 )
 def test_forgeries_without_masks_in_lists_of_forgeries_alone(root: Path, name: str, text: str, said: str) -> None:

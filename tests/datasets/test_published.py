@@ -364,6 +364,18 @@ def test_as_the_archives_unpack(tmp_path: Path, name: str, tree: Callable[[Path]
     assert all(abs(read_entry(e)[1].mean() - FORGED.mean()) < 0.1 for e in found if e.mask), "the polarity is that of the set"
 
 
+def test_casia_1_with_all_masks_in_one_folder(tmp_path: Path) -> None:
+    casia_v1(tmp_path)
+    for kind in ("CM", "Sp"):
+        for path in sorted((tmp_path / GT1 / kind).iterdir()):
+            path.rename(tmp_path / GT1 / path.name)
+        (tmp_path / GT1 / kind).rmdir()
+    found = [e for e in data_set("casia-v1").entries(tmp_path) if e.mask]
+    assert [e.mask and e.mask.name for e in found] == [f"{e.image.stem}_gt.png" for e in found]
+    assert len(found) == 2
+    assert all(e.mask and e.mask.exists() for e in found)
+
+
 @pytest.mark.parametrize("folders", [("tampered", "mask", "Au"), ("Tp", "Gt", "Au"), ("images", "masks", "authentic")])
 def test_coverage_as_others_pass_it_on(tmp_path: Path, folders: tuple[str, str, str]) -> None:
     """MVSS-Net's lists, IMDLBenCo's folders, one's own: the masks keep their names."""

@@ -105,7 +105,7 @@ def test_a_folder_to_check_or_to_train_on_that_is_a_published_set(tmp_path: Path
     TREES["korus"](tmp_path)
     for folder in (tmp_path, tmp_path / "Nikon_D90"):
         with pytest.raises(
-            InputError, match=rf"{folder} has not the folders .*; it is the data set korus, whose root is {tmp_path}$"
+            InputError, match=rf"{folder} has not the folders .*; it has pictures of the data set korus, whose root is {tmp_path}$"
         ):
             check(str(folder))
 
@@ -129,10 +129,11 @@ def test_masks_beside_forgeries_of_imd2020(tmp_path: Path) -> None:
 
 
 def test_names() -> None:
-    assert [forgery_of(stem) for stem in ("Tp_D_NRN_S_N_ani00001_nat00002_1", "1t", "001_F", "IMG_0001", "tamper")] == ["CASIA"] + [
-        ""
-    ] * 4
+    assert [forgery_of(stem) for stem in ("Tp_D_NRN_S_N_ani00001_nat00002_1", "1t", "001_F", "IMG_0001", "stamp12")] == [
+        "CASIA"
+    ] + [""] * 4
     assert forgery_of("1t", {"1"}) == "Coverage"
+    assert forgery_of("front_f", {"front_o"}) == ""
     assert not names_forgeries("4cam_auth")
     assert not names_forgeries("http")
     assert names_forgeries("CASIA2.0_Groundtruth")

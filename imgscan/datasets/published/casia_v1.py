@@ -6,8 +6,8 @@ distributed without masks.
 
 Layout: `Tp/CM/`, `Tp/Sp/`, `Au/`, `CASIA 1.0 groundtruth/CM/<stem>_gt.png`, `CASIA 1.0 groundtruth/Sp/<stem>_gt.png`, all in one
 folder, or the pictures in `CASIA 1.0 dataset/` beside the masks; `Modified Tp/Tp/` stands for `Tp/` (`Original Tp/` has other names
-than the masks).  MVSS-Net's lists have the masks in `mask/CM/` and `mask/Sp/`.  Forged is what is not black.  One splice has no
-mask, so that 920 (459 copy-move, 461 splices) can be used.
+than the masks).  MVSS-Net's lists have the masks in `mask/CM/` and `mask/Sp/`, others have all in one
+folder.  Forged is what is not black.  One splice has no mask, so that 920 (459 copy-move, 461 splices) can be used.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _images(name: str) -> tuple[str, ...]:
 
 def _tampered(kind: str) -> Part:
     images = (*_images(f"Tp/{kind}"), *_images(f"Modified Tp/Tp/{kind}"), *_images(f"Modified Tp/{kind}"))
-    return Part(images, beside("casia1groundtruth", tuple(f"{folder}/{kind}" for folder in _MASKS)), _gt, "any")
+    return Part(images, beside("casia1groundtruth", (*(f"{folder}/{kind}" for folder in _MASKS), *_MASKS)), _gt, "any")
 
 
 PARTS = (_tampered("CM"), _tampered("Sp"), Part(_images("Au"), optional=True))
