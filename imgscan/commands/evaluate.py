@@ -349,7 +349,7 @@ def examine_set(pictures: PictureSet) -> None:
         return
     for finding in check(text).findings:
         spoils = finding.severity == "error" and finding.kind not in ("unreadable-image", "across-splits")
-        if spoils or finding.kind in ("empty-mask", "faint-mask", "unused-image"):
+        if spoils or finding.kind in ("empty-mask", "faint-mask", "coloured-mask", "unused-image"):
             files = ", ".join(str(path) for path in finding.files[:3])
             more = f" and {len(finding.files) - 3} more" if len(finding.files) > 3 else ""
             say(f"imgscan: {text}: {finding.text}: {files}{more}")

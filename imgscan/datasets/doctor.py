@@ -29,6 +29,7 @@ from imgscan.datasets.splits import Split, SplitRule
 from imgscan.datasets.trees import is_named, is_picture, pictures, subfolders
 from imgscan.errors import InputError
 from imgscan.find import PICTURE_SUFFIXES
+from imgscan.pixels import is_deep
 from imgscan.weights import sha256_or_none
 
 _FOLDERS = (*("images", "tp", "authentic", "au"), *("real", "pristine", "original", "originals", "normal", "untouched", "negative"))
@@ -53,6 +54,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "empty-mask": ("warning", "masks of forged pictures that mark nothing"),
     "full-mask": ("warning", "masks that mark the whole picture"),
     "faint-mask": ("warning", "masks that mark nothing by their rule but hold levels above 0"),
+    "coloured-mask": ("warning", "masks in colours, which count by how bright they are; look whether that is what they mean"),
     "counts": ("warning", "counts that are not those of the literature"),
     "mostly-forged": ("note", "masks that mark over half of their picture; look whether they are in the other polarity"),
     "duplicate": ("note", "the same file twice within a split"),
@@ -175,6 +177,8 @@ def _examine(entry: Entry, notes: _Notes) -> None:
         faint |= bool(levels.any())
     if entry.mask is None or size is None:
         return
+    if entry.rule != "green" and _is_coloured(entry.mask):
+        notes.add("coloured-mask", entry.mask)
     share = float(forged.mean())
     if share == 0:
         notes.add("faint-mask" if faint else "empty-mask", entry.mask)
@@ -184,6 +188,15 @@ def _examine(entry: Entry, notes: _Notes) -> None:
         notes.add("mostly-forged", entry.mask)
     if share > 0:
         notes.forged.append(share)
+
+
+def _is_coloured(mask: Path) -> bool:
+    """Whether more than a thousandth of a mask that can be decoded has a colour: Columbia's, CoMoFoD's, those of a palette."""
+    with Image.open(mask) as file:
+        if file.mode in ("1", "L", "LA") or is_deep(file):
+            return False
+        levels = np.asarray(file.convert("RGB"))
+    return float((np.ptp(levels, 2) > 100).mean()) > 0.001
 
 
 def _strays(entries: Sequence[Entry], info: SetInfo | None, notes: _Notes) -> None:

@@ -17,7 +17,7 @@ from imgscan.datasets.doctor import KINDS, Diagnosis, check, first_look, identic
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.splits import DEFAULT
 from imgscan.errors import InputError
-from tests.datasets.test_published import FORGED, TREES, make, mask, picture
+from tests.datasets.test_published import FORGED, TREES, edgemask, make, mask, picture
 
 COUNT = 12
 
@@ -103,6 +103,7 @@ PLANTS: dict[str, Callable[[Path], list[str]]] = {
     "empty-mask": planted("07.png", lambda root: mask(root / "masks/07.png", forged=FORGED & False)),
     "full-mask": planted("08.png", lambda root: mask(root / "masks/08.png", forged=FORGED | True)),
     "faint-mask": planted("09.png", lambda root: Image.fromarray(FORGED.astype(np.uint8)).save(root / "masks/09.png")),
+    "coloured-mask": planted("03.png", lambda root: edgemask(root / "masks/03.png")),
     "inverted-polarity": plant_polarity,
     "shared-mask": plant_shared,
     "mostly-forged": planted("02.png", lambda root: mask(root / "masks/02.png", "black")),
