@@ -18,7 +18,7 @@ data_app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode
 @data_app.command("list")
 @exits
 def data_list() -> ExitCode:
-    """List the data sets: counts, splits, licence, where to get them."""
+    """List the data sets: counts, licence, where to get them, their folders, splits."""
     from imgscan.commands.data import list_command
 
     return list_command()

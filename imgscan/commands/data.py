@@ -16,11 +16,12 @@ SHOWN = 5  # files named for each kind of defect
 
 
 def list_command() -> ExitCode:
-    """Every set: counts, splits, licence, where to get it, what to know."""
+    """Every set: counts, licence, where to get it, its folders, splits, what to know."""
     for name in DATASETS:
         info = data_set(name).INFO
         counts = f"{_counts(info.forged)} forged, {_counts(info.authentic)} untouched"
         print(f"{name}\t{info.title}\n\t{counts}\n\tlicence: {info.licence}\n\tfrom: {info.where}")
+        print(f"\tfolders: {info.layout}")
         print(f"\tsplit: {info.splits.describe()}")
         if info.remark:
             print(f"\tnote: {info.remark}")
@@ -28,7 +29,8 @@ def list_command() -> ExitCode:
         f"synth\tforgeries made on the fly from your own photographs: {', '.join(KINDS)}\n\tendless\n\tlicence: your photographs'"
     )
     print("\tfrom: --data-root DIR; to disk: imgscan data synth")
-    print("\nAlso: a folder with images/ and masks/ (or Tp/ and Gt/); lists of IMDLBenCo, ForensicHub, CAT-Net, MVSS-Net, FOCAL,")
+    print("\nA set is its folders, in a folder below --data-root that is called like it, or in --data-root itself.")
+    print("Also: a folder with images/ and masks/ (or Tp/ and Gt/); lists of IMDLBenCo, ForensicHub, CAT-Net, MVSS-Net, FOCAL,")
     print("CFLNet; imgscan data export writes such lists.")
     return ExitCode.CLEAN
 

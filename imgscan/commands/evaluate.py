@@ -15,7 +15,7 @@ from imgscan import __version__
 from imgscan.commands.evaluate_options import EvaluateOptions, model_options
 from imgscan.commands.evaluate_set import PictureSet, Results, evaluate_set, facts_of, read_pictures
 from imgscan.datasets import DATASETS
-from imgscan.datasets.doctor import check
+from imgscan.datasets.doctor import check, first_look
 from imgscan.datasets.trees import is_generic
 from imgscan.errors import ExitCode, InputError
 from imgscan.evaluation.attacks import find_attacks
@@ -61,7 +61,7 @@ def evaluate_command(options: EvaluateOptions) -> ExitCode:
     how = model_options(options)
     contestants = _contestants(options, sets, len(attacks) > 1, how)
     for one in sets:
-        examine_folder(one.name)
+        examine_set(one)
     for contestant in contestants:
         _tell_what_was_seen(contestant, sets)
     found: dict[str, list[SetScores]] = {name: [] for name in attacks}
@@ -184,14 +184,17 @@ def line_of(scores: SetScores, contestant: Contestant, pictures: PictureSet, pro
     return {"version": __version__} | facts | asdict(scores)
 
 
-def examine_folder(text: str) -> None:
-    """Say what is wrong with a folder of pictures and masks before hours are spent on it: pictures that will be skipped, and those
-    that will count as untouched."""
+def examine_set(pictures: PictureSet) -> None:
+    """Say what is wrong with a set before hours are spent on it: of a folder, which pictures will be skipped or count as untouched;
+    of a published set or a list, what a first look at it tells."""
+    text = pictures.name
     if text in DATASETS or not is_generic(Path(text)):
+        for said in first_look(text, pictures.entries):
+            say(f"imgscan: {text}: {said}")
         return
     for finding in check(text, scenes=False).findings:
         spoils = finding.severity == "error" and finding.kind not in ("unreadable-image", "across-splits")
-        if spoils or finding.kind in ("empty-mask", "faint-mask"):
+        if spoils or finding.kind in ("empty-mask", "faint-mask", "coloured-mask", "unused-image"):
             files = ", ".join(str(path) for path in finding.files[:3])
             more = f" and {len(finding.files) - 3} more" if len(finding.files) > 3 else ""
             say(f"imgscan: {text}: {finding.text}: {files}{more}")

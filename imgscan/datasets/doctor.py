@@ -9,6 +9,7 @@ be bad, and counts that are not those of the papers.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -29,11 +30,14 @@ from imgscan.datasets.resolve import find
 from imgscan.datasets.scenes import Shared, known_in, shared
 from imgscan.datasets.sets import read_set
 from imgscan.datasets.splits import KeptAside, Split, SplitRule
-from imgscan.datasets.trees import is_generic, is_named, pictures, without_made
+from imgscan.datasets.trees import is_generic, is_named, is_picture, pictures, subfolders, without_made
 from imgscan.digests import sha256_or_none
 from imgscan.errors import InputError
 from imgscan.find import PICTURE_SUFFIXES
+from imgscan.pixels import is_deep
 
+_FOLDERS = (*("images", "tp", "authentic", "au"), *("real", "pristine", "original", "originals", "normal", "untouched", "negative"))
+_TRUTH = re.compile(r"mask|truth|^gt$")  # in the names of folders of masks
 Severity = Literal["error", "warning", "note"]
 
 # Kind -> severity and what it means.  An error spoils a training or a measurement, a warning is to be looked at, a note is no
@@ -51,11 +55,13 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "one-photograph": ("warning", "pictures of a photograph that another split or set has: saved again, scaled, cropped, altered"),
     "part-in-common": ("warning", "pictures that have a part in common with one of another split or set"),
     "known-bad": ("warning", "files known to be bad"),
+    "unused-image": ("warning", "pictures in the set's folders or below that are not taken"),
     "unpaired-mask": ("warning", "files in a folder of masks that belong to no picture"),
     "shared-mask": ("warning", "pictures of one name but for the suffix, which have one mask between them"),
     "empty-mask": ("warning", "masks of forged pictures that mark nothing"),
     "full-mask": ("warning", "masks that mark the whole picture"),
     "faint-mask": ("warning", "masks that mark nothing by their rule but hold levels above 0"),
+    "coloured-mask": ("warning", "masks in colours, which count by how bright they are; look whether that is what they mean"),
     "counts": ("warning", "counts that are not those of the literature"),
     "mostly-forged": ("note", "masks that mark over half of their picture; look whether they are in the other polarity"),
     "duplicate": ("note", "the same file twice within a split"),
@@ -155,12 +161,13 @@ def check(
     listed = Path(name_or_path).is_file() if info is None else any(entry.source not in DATASETS for entry in entries)
     if not listed:
         _strays(entries, info, notes)
+        _unused(entries, info, None if info else Path(name_or_path), notes)
     _shared(entries, notes)
     if info is not None:
         _known_bad(entries, info, root, notes)
     if notes.forged and np.mean(np.array(notes.forged) > 0.5) > 0.5:
         notes.files.pop("mostly-forged", None)  # nearly all of them
-        notes.add("inverted-polarity", *[e.mask for e in entries if e.mask is not None][:1])
+        notes.add("inverted-polarity", *[e.mask for e in entries if e.mask is not None and os.path.lexists(e.mask)][:1])
     findings = [Finding(kind, KINDS[kind][1], tuple(paths)) for kind, paths in notes.files.items()]
     findings += _duplicates(entries, rule)
     sides: dict[str, list[Known]] = {name_or_path: list(notes.known.values())}
@@ -230,6 +237,8 @@ def _examine(entry: Entry, notes: _Notes) -> None:
         faint |= bool(levels.any())
     if entry.mask is None or size is None:
         return
+    if entry.rule != "green" and _is_coloured(entry.mask):
+        notes.add("coloured-mask", entry.mask)
     share = float(forged.mean())
     if share == 0:
         notes.add("faint-mask" if faint else "empty-mask", entry.mask)
@@ -241,11 +250,20 @@ def _examine(entry: Entry, notes: _Notes) -> None:
         notes.forged.append(share)
 
 
+def _is_coloured(mask: Path) -> bool:
+    """Whether more than a thousandth of a mask that can be decoded has a colour: Columbia's, CoMoFoD's, those of a palette."""
+    with Image.open(mask) as file:
+        if file.mode in ("1", "L", "LA") or is_deep(file):
+            return False
+        levels = np.asarray(file.convert("RGB"))
+    return float((np.ptp(levels, 2) > 100).mean()) > 0.001
+
+
 def _strays(entries: Sequence[Entry], info: SetInfo | None, notes: _Notes) -> None:
     """Files beside the masks that are no entry's."""
     used = {path for entry in entries for path in (entry.image, *masks_of(entry))}
     folders = {mask.parent for entry in entries for mask in masks_of(entry)}
-    left_out = [f"{name}{end}" for name in (info.left_out if info else ()) for end in ("", "_mask", "_gt")]
+    left_out = _left_out(info)
     kept = info.beside_masks if info else ()
     strays = [
         path
@@ -255,6 +273,37 @@ def _strays(entries: Sequence[Entry], info: SetInfo | None, notes: _Notes) -> No
     ]
     if strays:
         notes.add("unpaired-mask", *strays)
+
+
+def _left_out(info: SetInfo | None) -> list[str]:
+    return [f"{name}{end}" for name in (info.left_out if info else ()) for end in ("", "_mask", "_gt")]
+
+
+def _unused(entries: Sequence[Entry], info: SetInfo | None, tree: Path | None, notes: _Notes) -> None:
+    """Pictures where those of the set lie, or in folders there, that are no entry's: nobody looks below images/ or Au/.
+
+    Args:
+        entries: of the set.
+        info: of a published one.
+        tree: the folder of a set that is not published.
+        notes: take them.
+    """
+    known = {path for entry in entries for path in (entry.image, *masks_of(entry))} | set(notes.files.get("unpaired-mask", ()))
+    folders = {entry.image.parent for entry in entries}
+    if tree is not None:
+        folders |= {folder for folder in subfolders(tree) if folder.name.lower() in _FOLDERS}
+    left_out = _left_out(info)
+    unused = {
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path not in known
+        and is_picture(path)
+        and not is_named(path, left_out)
+        and not any(_TRUTH.search(part.lower()) for part in path.parent.relative_to(folder).parts)
+    }
+    if unused:
+        notes.add("unused-image", *sorted(unused))
 
 
 def _shared(entries: Sequence[Entry], notes: _Notes) -> None:
@@ -333,6 +382,32 @@ def _counts(info: SetInfo | None, forged: int, authentic: int) -> Iterable[Findi
         yield Finding("counts", f"{KINDS['counts'][1]}: {'; '.join(off)}")
     else:
         yield Finding("counts-agree", f"{KINDS['counts-agree'][1]}: {forged:,} forged, {authentic:,} untouched")
+
+
+def first_look(name: str, entries: Sequence[Entry], looked_at: int = 16) -> list[str]:
+    """What is wrong with the masks of a set on the whole, or with its size, from a few masks and no picture: seconds before hours.
+
+    Args:
+        name: of the set; the counts of published ones that are one benchmark are held against the literature.
+        entries: all of the set.
+        looked_at: forged pictures whose masks are opened, evenly over the set; what cannot be read tells nothing here.
+    """
+    forged = [entry for entry in entries if entry.mask is not None]
+    info = data_set(name).INFO if name in DATASETS else None
+    said = []
+    if info is not None and info.splits.names() == ("test",):
+        said += [one.text for one in _counts(info, len(forged), len(entries) - len(forged)) if one.severity != "note"]
+    shares = []
+    for entry in forged[:: -(-len(forged) // looked_at) or 1]:
+        with suppress(InputError):
+            levels = [RULES[entry.rule](read_levels(mask, entry.rule)) for mask in masks_of(entry)]
+            if len({one.shape for one in levels}) == 1:
+                shares.append(float(np.logical_or.reduce(levels).mean()))
+    if shares and np.median(shares) > 0.5:
+        said.append(KINDS["inverted-polarity"][1])
+    elif shares and max(shares) == 0:
+        said.append(f"{KINDS['empty-mask'][1]}: all that were looked at")
+    return said
 
 
 def identical(paths: Iterable[Path]) -> list[list[Path]]:

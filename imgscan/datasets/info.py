@@ -21,6 +21,7 @@ class SetInfo:
     where: str  # address to get it from
     forged: tuple[int, ...]  # counts the literature gives; empty: none is comparable
     authentic: tuple[int, ...]
+    layout: str  # the folders that are read, as its archives have them
     splits: SplitRule
     folders: tuple[str, ...] = ()  # further names its folder goes by
     left_out: Mapping[str, str] = field(default_factory=dict)  # known bad: path without suffix -> why; `entries` leaves these out

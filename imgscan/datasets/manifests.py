@@ -10,6 +10,9 @@
     .npy   FOCAL                    n x 2 array of image, mask or ""
     .csv   imgscan                  columns image, mask (empty: untouched), as `imgscan data synth` writes them
 
+Masks that are called as those of a published set are read by its rule (names.py), whatever the list's own; several masks of one
+picture make one truth.  A list that is called so (`VIPP_fake.txt`) is of forgeries alone, none of which is without a mask.
+
 Relative names are looked up beside the list and then below the roots.  FOCAL's lists may be pickled object arrays; numpy would run
 whatever code such a file holds, so they go through an unpickler that can rebuild an array of text and nothing else.
 """
@@ -22,12 +25,14 @@ import os
 import pickle
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import numpy as np
 
 from imgscan.datasets.entries import Entry, MaskRule
+from imgscan.datasets.names import forgery_of, rule_of_mask
 from imgscan.datasets.trees import generic
 from imgscan.errors import InputError, unknown
 from imgscan.find import PICTURE_SUFFIXES
@@ -36,6 +41,7 @@ Row = tuple[str, str]  # image, mask ("": untouched)
 UNTOUCHED = frozenset({"", "none", "negative"})  # what stands in place of a mask, in lower case
 _SUFFIXES = "|".join(sorted(suffix[1:] for suffix in PICTURE_SUFFIXES))
 _SPACED = re.compile(rf"(.+?\.(?:{_SUFFIXES}))\s+(None|.+?)(?:\s+(-?\d+))?", re.IGNORECASE)
+_FORGED_LIST = re.compile(r"(?!.*(real|auth|pristine|orig|untouched|all))(?:.*[^a-z])?(fake|tamp|tampered|forged)(?:[^a-z].*)?")
 _MASKED = ("_0", "_fake")  # ends of stems that say forged, in lists without masks
 
 
@@ -66,7 +72,7 @@ def read_manifest(path: Path, roots: Sequence[Path] = (), source: str = "", with
     if nameless is not None:  # the folder itself would be found
         raise InputError(f"{path}: entry {nameless} of {len(rows)} names no picture; wanted one in each")
     places = (path.parent, *roots)
-    entries = [_entry(row, rule, places, source or path.stem) for row in rows]
+    entries = _joined([_entry(path, number, row, rule, places, source or path.stem) for number, row in enumerate(rows, 1)])
     for inner in more:
         place = _found(inner, places)
         entries += generic(place, source) if place.is_dir() else read_manifest(place, roots, source, (*within, path.resolve()))
@@ -80,9 +86,36 @@ def read_manifest(path: Path, roots: Sequence[Path] = (), source: str = "", with
     return entries
 
 
-def _entry(row: Row, rule: MaskRule, places: Sequence[Path], source: str) -> Entry:
+def _entry(path: Path, number: int, row: Row, rule: MaskRule, places: Sequence[Path], source: str) -> Entry:
     image, mask = (text.strip() for text in row)
-    return Entry(_found(image, places), None if mask.lower() in UNTOUCHED else _found(mask, places), rule, source)
+    if mask.lower() in UNTOUCHED:
+        if known := forgery_of(PurePosixPath(image.replace("\\", "/")).stem):
+            raise InputError(f"{path}: entry {number}, {image}, is called as forgeries of {known} are and has no mask; remove it")
+        return Entry(_found(image, places), None, rule, source)
+    if mask == image:
+        raise InputError(
+            f"{path}: entry {number} names {image} as picture and as mask; such a list, as TruFor's of DSO-1, means two folders "
+            "with the same names in them: write both into it, or give the data set by name (imgscan data list)"
+        )
+    found = _found(mask, places)
+    return Entry(_found(image, places), found, rule_of_mask(found, rule), source)
+
+
+def _joined(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, those of one picture with several masks as one: CAT-Net's of NIST16 have a line for every part pasted in."""
+    masks: dict[Path, dict[Path, None]] = {}
+    for entry in entries:
+        if entry.mask is not None:
+            masks.setdefault(entry.image, {})[entry.mask] = None
+    made, joined = [], set[Path]()
+    for entry in entries:
+        its = [] if entry.mask is None else list(masks[entry.image])
+        if len(its) < 2:
+            made.append(entry)
+        elif entry.image not in joined:
+            joined.add(entry.image)
+            made.append(replace(entry, parts=tuple(mask for mask in its if mask != entry.mask)))
+    return made
 
 
 def _found(name: str, places: Sequence[Path]) -> Path:
@@ -139,6 +172,7 @@ def _check_mask(path: Path, where: str, image: str, mask: str, label: str) -> No
 def _text(path: Path) -> Read:
     rows: list[Row] = []
     rule: MaskRule = "white"
+    forged = _FORGED_LIST.fullmatch(path.stem.lower())  # of forgeries alone, by its name
     for number, line in enumerate(map(str.strip, path.read_text("utf-8-sig").split("\n")), 1):
         fields = [field.strip() for field in line.split(",")]
         by_commas = len(fields) > 1 and Path(fields[0]).suffix.lower() in PICTURE_SUFFIXES  # else a name may hold them
@@ -151,6 +185,8 @@ def _text(path: Path) -> Read:
         elif len(fields) > 1:
             rows.append((fields[0], fields[1]))
             rule = "any"  # CAT-Net and those after it take every level above 0
+            if forged:  # TruFor's of VIPP, whose masks are not all published
+                _check_mask(path, f"line {number}", fields[0], fields[1], f"{forged[2]!r} by the list's name")
         elif Path(line).suffix.lower() in PICTURE_SUFFIXES:
             bare = Path(line).with_suffix("").as_posix()
             rows.append((line, f"{bare}_mask.png" if bare.endswith(_MASKED) else ""))

@@ -14,34 +14,18 @@ import csv
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
 from imgscan.datasets import DATASETS, SYNTH, data_set
-from imgscan.datasets.entries import Entry
+from imgscan.datasets.entries import Entry, masks_of
 from imgscan.datasets.manifests import READERS, read_manifest
-from imgscan.datasets.splits import DEFAULT, HashSplit, SplitRule
-from imgscan.datasets.trees import below, generic, subfolders
+from imgscan.datasets.splits import DEFAULT, HashSplit, Only, SplitRule
+from imgscan.datasets.trees import below, generic, is_generic, subfolders
 from imgscan.errors import InputError, unknown
 
 Wanted = Literal["train", "val", "test", "all"]
-
-
-@dataclass(frozen=True)
-class _Only:
-    """A list that is one split by its name."""
-
-    split: Literal["val", "test"]
-
-    def of(self, entry: Entry) -> Literal["train", "val", "test"]:
-        return self.split
-
-    def names(self) -> tuple[Literal["train", "val", "test"], ...]:
-        return (self.split,)
-
-    def describe(self) -> str:
-        return f"{self.split} only, by the name of the list"
 
 
 def resolve(spec: str, roots: Sequence[Path], split: Wanted) -> list[Entry]:
@@ -73,6 +57,8 @@ def _of_split(name: str, entries: list[Entry], rule: SplitRule, split: Wanted) -
         return entries
     if split not in rule.names():
         advice = "; it is a benchmark: train on another set" if rule.names() == ("test",) else ""
+        if split == "test" and name in DATASETS:
+            advice = f"; for a list of all of it: imgscan data export {name} --split all --format csv --masks DIR --out {name}.csv"
         raise InputError(f"{name} has no {split} split (it has {', '.join(rule.names())}): {rule.describe()}{advice}")
     chosen = [entry for entry in entries if rule.of(entry) == split]
     if not chosen:
@@ -130,6 +116,11 @@ def _find(name: str, roots: Sequence[Path], alone: bool) -> tuple[list[Entry], S
     if path.suffix.lower() in READERS and path.is_file():
         return read_manifest(path, roots), rule_of_list(path)
     if path.is_dir():
+        if not is_generic(path) and (found := published_in(path)) is not None:
+            name, place = found
+            raise InputError(
+                f"{path} has not the folders images/ and masks/; it has pictures of the data set {name}, whose root is {place}"
+            )
         return generic(path), DEFAULT
     if path.exists():
         raise InputError(f"{path} is neither a folder nor a list; lists end in {', '.join(READERS)}")
@@ -156,7 +147,44 @@ def _named(name: str, roots: Sequence[Path], alone: bool) -> list[Entry]:
     looked = ", ".join(f"{root}/" for root in roots) or "nowhere (give --data-root DIR)"
     wanted = ", ".join(sorted({name, *module.INFO.folders}))
     reasons = "; ".join(complaints) or "no root was given"
-    raise InputError(f"data set {name} is not found; looked in {looked} for a folder named {wanted}: {reasons}")
+    above = ((root, place) for root in roots for place in folders_above(root))
+    inside = next((f"; it is in {place}: --data-root {place}" for root, place in above if holds(place, name, root)), "")
+    raise InputError(f"data set {name} is not found; looked in {looked} for a folder named {wanted}: {reasons}{inside}")
+
+
+def folders_above(folder: Path) -> list[Path]:
+    """The three folders that a folder lies in, as far as they may be read; beyond the first, until one is a crowd and no set's."""
+    first, *others = list(Path(os.path.abspath(folder)).parents)[:3] or [folder]  # noqa: PTH100 - links stay
+    allowed = [place for place in (first, *others) if os.access(place, os.R_OK | os.X_OK)]
+    return list(takewhile(lambda place: place == first or len(subfolders(place)) <= 20, allowed))
+
+
+def published_in(folder: Path) -> tuple[str, Path] | None:
+    """The name and the place of the published set whose forgeries or masks are in a folder; None: of none that is known.
+
+    Looked for there, in the folders in it and in those above; in plain trees, which pass for any set, only there.
+    """
+    for place in (folder, *subfolders(folder)[:20], *folders_above(folder)):
+        if place != folder and is_generic(place):
+            continue
+        for name in DATASETS:
+            if name != "casia" and holds(place, name, folder):  # which is two sets
+                return name, place
+    return None
+
+
+def holds(place: Path, name: str, folder: Path) -> bool:
+    """Whether a published set is at a place, nearly all forgeries with their masks, and some of these files are below a folder."""
+    try:
+        entries = data_set(name).entries(place)
+    except (InputError, OSError, ValueError):
+        return False
+    forged = [entry for entry in entries if entry.mask is not None]
+    whole = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay
+    there = sum(all(os.path.exists(mask) for mask in masks_of(entry)) for entry in forged)  # noqa: PTH110 - Path.exists may raise
+    files = (Path(os.path.abspath(path)) for entry in forged for path in (entry.image, *masks_of(entry)))  # noqa: PTH100
+    enough = len(forged) if is_generic(place) else 0.9 * len(forged)  # a plain tree that lacks masks lacks them by any name
+    return there >= enough and any(whole in path.parents for path in files)
 
 
 def _is_plain_tree(place: Path, entries: Sequence[Entry]) -> bool:
@@ -173,7 +201,7 @@ def rule_of_list(path: Path) -> SplitRule:
     """What the name of a list says of its split; a list to train on still gives a tenth to validation."""
     words = re.split(r"[^a-z]+", path.stem.lower())
     if "test" in words:
-        return _Only("test")
+        return Only("test")
     if {"val", "valid", "validation"} & set(words):
-        return _Only("val")
+        return Only("val")
     return HashSplit(0.1, 0.0) if "train" in words else DEFAULT

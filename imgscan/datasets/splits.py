@@ -92,6 +92,22 @@ class TestOnly:
 
 
 @dataclass(frozen=True)
+class Only:
+    """A list that is one split by its name."""
+
+    split: Split
+
+    def of(self, entry: Entry) -> Split:
+        return self.split
+
+    def names(self) -> tuple[Split, ...]:
+        return (self.split,)
+
+    def describe(self) -> str:
+        return f"{self.split} only, by the name of the list"
+
+
+@dataclass(frozen=True)
 class BySource:
     """Several rules, by the name of the set or list an entry came from."""
 

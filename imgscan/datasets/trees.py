@@ -8,6 +8,7 @@ neither shifts its neighbours nor turns into an untouched picture.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from imgscan.datasets.entries import Entry, MaskRule
 from imgscan.datasets.info import SetInfo
+from imgscan.datasets.names import rule_of_mask
 from imgscan.errors import InputError
 from imgscan.find import PICTURE_SUFFIXES
 
@@ -25,8 +27,9 @@ def same_stem(stem: str) -> Sequence[str]:
 
 
 def any_stem(stem: str) -> Sequence[str]:
-    """Stems a mask may have in a folder of unknown habits."""
-    return (stem, f"{stem}_gt", f"{stem}_mask")
+    """Stems a mask may have in a folder of unknown habits: also Columbia's, and Coverage's `1forged` for `1t`."""
+    coverage = (f"{stem[:-1]}forged",) if re.fullmatch(r"\d+t", stem.lower()) else ()
+    return (stem, f"{stem}_gt", f"{stem}_mask", f"{stem}_edgemask", *coverage)
 
 
 def own_stem(image: Path) -> str:
@@ -42,7 +45,7 @@ class Part:
     masks: tuple[str, ...] = ()  # empty: untouched pictures
     mask_stems: Callable[[str], Sequence[str]] = same_stem
     rule: MaskRule = "white"
-    pick: str = "*"  # of the pictures' file names
+    pick: str = "*"  # of the pictures' file names, in lower case
     optional: bool = False
 
 
@@ -58,27 +61,36 @@ def beside(repository: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def below(root: Path, names: Sequence[str]) -> Path | None:
-    """The first of the folders `a/b` that exists below root, whatever the case of its letters, or what was unpacked into it."""
-    for name in names:
-        here: Path | None = root
-        for step in name.split("/"):
-            here = _child(here, step) if here else None
-        if here is not None:
-            return here
-    return None
+    """The first of the folders `a/b` that exists below root, or what was unpacked into it.
+
+    The case of letters does not count, nor blanks, hyphens and underscores; what is called exactly so goes first.
+    """
+    return next((found for name in names for found in _steps(root, name.split("/"))), None)
 
 
-def _unpacked(folder: Path) -> Path:
-    """The folder, or `a/a` for `a`: an archive that holds a folder of its own name was unpacked into a folder of that name."""
-    return folder / folder.name if _is_dir(folder / folder.name) else folder
+def _steps(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Where a chain of folders leads: `a/a` before `a`, for an archive may hold a folder of its own name and be unpacked into one,
+    and `a` too, for what was unpacked apart lies there."""
+    if not names:
+        yield folder
+        return
+    child = _child(folder, names[0])
+    for one in (child / child.name, child) if child else ():
+        if _is_dir(one):
+            yield from _steps(one, names[1:])
 
 
 def _child(folder: Path, name: str) -> Path | None:
     if _is_dir(folder / name):
-        return _unpacked(folder / name)
+        return folder / name
     if not _is_dir(folder):
         return None
-    return next((_unpacked(p) for p in sorted(folder.iterdir()) if p.name.lower() == name.lower() and _is_dir(p)), None)
+    there = sorted(one for one in folder.iterdir() if _spelled(one.name) == _spelled(name) and _is_dir(one))
+    return next((one for one in there if one.name.lower() == name.lower()), there[0] if there else None)
+
+
+def _spelled(name: str) -> str:
+    return re.sub(r"[ _-]", "", name.lower())
 
 
 def _is_dir(path: Path) -> bool:
@@ -126,8 +138,9 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders directly in a folder, in stable order; [] where it is none."""
-    return sorted(p for p in folder.iterdir() if _is_dir(p) and not p.name.startswith(".")) if _is_dir(folder) else []
+    """The folders directly in a folder, in stable order, but those that macOS puts into archives; [] where it is none."""
+    there = sorted(folder.iterdir()) if _is_dir(folder) else []
+    return [p for p in there if _is_dir(p) and not p.name.startswith(".") and p.name != "__MACOSX"]
 
 
 def by_stem(paths: Sequence[Path]) -> dict[str, list[Path]]:
@@ -159,28 +172,36 @@ def is_filled(home: Path, parts: Sequence[Part]) -> bool:
 def pair(root: Path, part: Part, source: str, group: Callable[[Path], str] = own_stem) -> list[Entry]:
     """The entries of one part; [] when an optional folder is not there.
 
+    Where the masks' folder is not there, the pictures are forged all the same, and without their masks.
+
     Raises:
         InputError: two masks claim one picture.
     """
     images = below(root, part.images)
-    masks = below(root, part.masks)
-    if images is None or (part.masks and masks is None):
+    if images is None:
         return []
-    chosen = [path for path in pictures(images) if fnmatch(path.name, part.pick)]
-    if masks is None:
+    chosen = [path for path in pictures(images) if fnmatch(path.name.lower(), part.pick)]
+    if not part.masks:
         return [Entry(path, None, part.rule, source, group=group(path)) for path in chosen]
-    there = by_stem(pictures(masks))
+    masks = below(root, part.masks) or root / part.masks[0]
+    there = by_stem(pictures(masks)) if _is_dir(masks) else {}
     made = []
     for path in chosen:
         stems = part.mask_stems(path.stem)
         found = next((there[stem.lower()] for stem in stems if stem.lower() in there), [masks / f"{stems[0]}.png"])
         if len(found) > 1:
             raise InputError(f"{path}: {len(found)} masks, {found[0]} and {found[1]}; wanted one, remove the others")
-        made.append(Entry(path, found[0], part.rule, source, group=group(path)))
+        made.append(Entry(path, found[0], rule_of_mask(found[0], part.rule), source, group=group(path)))
     return made
 
 
-def collect(info: SetInfo, root: Path, parts: Sequence[Part], group: Callable[[Path], str] = own_stem) -> list[Entry]:
+def collect(
+    info: SetInfo,
+    root: Path,
+    parts: Sequence[Part],
+    group: Callable[[Path], str] = own_stem,
+    others: Sequence[Sequence[Part]] = (),
+) -> list[Entry]:
     """The entries of a published layout at root or one folder below it, or else of a plain tree at root.
 
     Args:
@@ -188,13 +209,14 @@ def collect(info: SetInfo, root: Path, parts: Sequence[Part], group: Callable[[P
         root: the set's folder.
         parts: its layout.
         group: names the near-duplicates of a picture.
+        others: further layouts in which it is passed on.
 
     Raises:
         InputError: neither layout is there; says what was expected and what was found.
     """
-    for layout in (parts, *GENERIC):
+    for layout in (parts, *others, *GENERIC):
         for place in homes(root, layout):
-            if layout is not parts and place != root:
+            if layout in GENERIC and place != root:
                 break  # a plain tree one folder below could be any other set's
             found = (entry for part in layout for entry in pair(place, part, info.name, group)) if is_filled(place, layout) else ()
             made = [entry for entry in found if not is_named(entry.image, info.left_out)]

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgscan.datasets.doctor import KINDS, Diagnosis, check, identical, leaked
+from imgscan.datasets import data_set
+from imgscan.datasets.doctor import KINDS, Diagnosis, check, first_look, identical, leaked
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.splits import DEFAULT
 from imgscan.errors import InputError
-from tests.datasets.test_published import FORGED, TREES, make, mask, picture
+from tests.datasets.test_published import FORGED, TREES, edgemask, make, mask, picture
 
 COUNT = 12
 
@@ -93,6 +94,7 @@ def plant_nowhere(root: Path) -> list[str]:
 
 PLANTS: dict[str, Callable[[Path], list[str]]] = {
     "unpaired-image": planted("03.png", lambda root: (root / "masks/03.png").unlink()),
+    "unused-image": planted("99.png", lambda root: picture(root / "images/more/99.png")),
     "unpaired-mask": planted("03.png", lambda root: (root / "images/03.png").unlink()),
     "unreadable-image": planted("04.png", lambda root: (root / "images/04.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")),
     "unreadable-mask": planted("04.png", lambda root: (root / "masks/04.png").write_bytes(b"")),
@@ -101,6 +103,7 @@ PLANTS: dict[str, Callable[[Path], list[str]]] = {
     "empty-mask": planted("07.png", lambda root: mask(root / "masks/07.png", forged=FORGED & False)),
     "full-mask": planted("08.png", lambda root: mask(root / "masks/08.png", forged=FORGED | True)),
     "faint-mask": planted("09.png", lambda root: Image.fromarray(FORGED.astype(np.uint8)).save(root / "masks/09.png")),
+    "coloured-mask": planted("03.png", lambda root: edgemask(root / "masks/03.png")),
     "inverted-polarity": plant_polarity,
     "shared-mask": plant_shared,
     "mostly-forged": planted("02.png", lambda root: mask(root / "masks/02.png", "black")),
@@ -116,6 +119,42 @@ def test_a_planted_defect_is_found_and_nothing_else(root: Path, kind: str) -> No
     diagnosis = check(str(root))
     assert found(diagnosis) == {kind: wanted}
     assert diagnosis.sound == (KINDS[kind][0] == "note")
+
+
+def test_untouched_pictures_in_folders_of_their_own_are_named(root: Path) -> None:
+    """authentic/ is read and what is below it is not: a set without untouched pictures would look like a choice."""
+    picture(root / "authentic/flickr/a.jpg")
+    picture(root / "real/b.jpg")
+    assert found(check(str(root))) == {"unused-image": ["a.jpg", "b.jpg"]}
+
+
+def test_masks_of_untouched_pictures_are_no_pictures_that_were_forgotten(tmp_path: Path) -> None:
+    TREES["columbia"](tmp_path)
+    mask(tmp_path / "4cam_auth/edgemask/canong3_02_sub_01_edgemask.jpg", "green")
+    assert "unused-image" not in found(check("columbia", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("drawn", "forged", "said"),
+    [
+        ("white", FORGED, []),
+        ("black", FORGED, ["most masks mark over half of the picture: the other polarity is meant"]),
+        ("white", FORGED & False, ["masks of forged pictures that mark nothing: all that were looked at"]),
+    ],
+)
+def test_a_first_look(tmp_path: Path, drawn: str, forged: np.ndarray, said: list[str]) -> None:
+    files = [mask(tmp_path / f"{k:02d}.png", drawn, forged) for k in range(40)]
+    entries = [Entry(tmp_path / f"{k:02d}.jpg", path) for k, path in enumerate(files)]
+    assert first_look("list.txt", [*entries, Entry(tmp_path / "x.jpg", None)]) == said
+    assert first_look("list.txt", [Entry(tmp_path / "x.jpg", None)]) == []
+
+
+def test_a_first_look_at_a_benchmark_counts(tmp_path: Path) -> None:
+    TREES["korus"](tmp_path)
+    wanted = "counts that are not those of the literature: 2 forged, literature 220; 2 untouched, literature 220"
+    assert first_look("korus", data_set("korus").entries(tmp_path)) == [wanted]
+    TREES["defacto"](tmp_path / "d")
+    assert first_look("defacto", data_set("defacto").entries(tmp_path / "d")) == []
 
 
 def test_links_that_lead_nowhere_are_defects(root: Path) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from imgscan.datasets.entries import read_entry
 from imgscan.datasets.manifests import read_manifest, read_text_array
 from imgscan.errors import InputError
-from tests.datasets.test_published import make, mask, picture
+from tests.datasets.test_published import FORGED, edgemask, make, mask, picture
 
 
 @pytest.fixture
@@ -241,3 +242,67 @@ def test_names_may_hold_commas_backslashes_and_what_ends_lines_elsewhere(root: P
 def test_one_picture_of_forensichub_is_a_list_of_one(root: Path) -> None:
     (root / "x.json").write_text('{"path": "img/a.jpg", "mask": "gt/a.png"}')
     assert names(read_manifest(root / "x.json"), root) == PAIRS[:1]
+
+
+@pytest.mark.parametrize(
+    ("where", "drawn"),
+    [
+        ("4cam_splc/edgemask/canong3_canonxt_sub_01_edgemask.png", "green"),
+        ("4cam_splc/edgemask/plain_edgemask.bmp", "white"),
+        ("reference/splice/mask/NC2016_2490.png", "black"),
+        ("reference/manipulation/mask/NC2016_0022.png", "black"),
+        ("DSO-1-Fake-Images-Masks/splicing-99.png", "black"),
+        ("Sony_A57/ground-truth/DPP0012.PNG", "any"),
+        ("mask/NC2016_2490.png", "white"),
+    ],
+)
+@pytest.mark.parametrize("line", ["probe/x.jpg,{0}", "probe/x.jpg,{0},0jpg/x.jpg", "./probe/x.jpg ./{0} 1"])
+def test_masks_of_published_sets_are_read_by_their_own_rule(root: Path, where: str, drawn: str, line: str) -> None:
+    """TruFor's, CAT-Net's and MVSS-Net's lists name them as they were published, whatever rule the lists' own tools have."""
+    picture(root / "probe/x.jpg")
+    edgemask(root / where) if drawn == "green" else mask(root / where, drawn)
+    (root / "x.txt").write_text(f"{line.format(where)}\n")
+    (entry,) = read_manifest(root / "x.txt")
+    assert (read_entry(entry)[1] == FORGED).all()
+
+
+def test_several_masks_of_one_picture_are_one_truth(root: Path) -> None:
+    """CAT-Net's NC16_splice.txt has probe/NC2016_0596.jpg twice, once for each part that was pasted in."""
+    mask(root / "gt/a2.png", forged=np.roll(FORGED, 6, 0))
+    (root / "x.txt").write_text("img/a.jpg,gt/a.png\nimg/c.jpg,None\nimg/a.jpg,gt/a2.png\nimg/c.jpg,None\n")
+    found = read_manifest(root / "x.txt")
+    assert [entry.image.name for entry in found] == ["a.jpg", "c.jpg", "c.jpg"]
+    assert (read_entry(found[0])[1] == FORGED | np.roll(FORGED, 6, 0)).all()
+
+
+def test_a_picture_is_not_its_own_mask(root: Path) -> None:
+    """TruFor's DSO-1_fake.txt: `splicing-99.png,splicing-99.png`, of two folders; every picture would be forged as a whole."""
+    (root / "img/x.txt").write_text("a.jpg,a.jpg\n")
+    with pytest.raises(InputError, match=r"entry 1 names a\.jpg as picture and as mask"):
+        read_manifest(root / "img/x.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "VIPP_fake.txt",
+            "img/a.jpg,gt/a.png\nimg/c.jpg,None\n",
+            "line 2, img/c.jpg, has label 'fake' by the list's name and no mask",
+        ),
+        ("FR_valid_list.txt", "IMG_0010626_IMG_0004077.jpg\n", "called as forgeries of FantasticReality are and has no mask"),
+        (
+            "x.json",
+            '[["img/a.jpg", "gt/a.png"], ["Tp/Tp_S_NNN_S_N_nat1_nat1_1.jpg", "Negative"]]',
+            "entry 2, Tp/Tp_S.* of CASIA are",
+        ),
+        ("x.csv", "image,mask\nimg/a.jpg,gt/a.png\nDSO-1\\splicing-99.png,\n", "entry 2, .* of DSO-1 are and has no mask"),
+    ],
+)
+def test_forgeries_without_masks_in_lists_of_forgeries_alone(root: Path, name: str, text: str, said: str) -> None:
+    picture(root / "IMG_0010626_IMG_0004077.jpg")
+    (root / name).write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_manifest(root / name)
+    (root / "fake_and_real.txt").write_text("img/a.jpg,gt/a.png\nimg/c.jpg,None\n")
+    assert [entry.mask is None for entry in read_manifest(root / "fake_and_real.txt")] == [False, True]

@@ -3,6 +3,7 @@ pairing by sorted order would be wrong from the first picture on."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from zlib import crc32
@@ -40,6 +41,16 @@ def mask(path: Path, rule: str = "white", forged: np.ndarray = FORGED) -> Path:
     else:
         off, on = levels[rule]
         Image.fromarray(np.where(forged, on, off).astype(np.uint8)).save(path)
+    return path
+
+
+def edgemask(path: Path) -> Path:
+    """Columbia's colours without loss: green is spliced and red is not, 255 in a band along the edge and 200 elsewhere."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    level = np.full(FORGED.shape, 200, np.uint8)
+    level[3:9, 1:11] = 255
+    level[5:7, 3:9] = 200
+    Image.fromarray(np.stack([np.where(FORGED, 0, level), np.where(FORGED, level, 0), 0 * level], -1)).save(path)
     return path
 
 
@@ -129,7 +140,7 @@ def defacto(root: Path) -> Expected:
     pairs: Expected = {
         "splicing_1_img/img/0_000000000260.tif": "splicing_1_annotations/probe_mask/0_000000000260.png",
         "copymove_img/img/0_000000000328.tif": "copymove_annotations/probe_mask/0_000000000328.png",
-        "inpainting_img/img/0_000000000643.tif": "inpainting_annotations/inpaint_mask/0_000000000643.png",
+        "inpainting_img/img/0_000000000643.tif": "inpainting_annotations/probe_mask/0_000000000643.png",
     }
     return make(root, pairs, "white", (f"copymove_annotations/probe_mask/{STRAY}.png",))
 
@@ -270,6 +281,12 @@ def test_what_is_known(name: str) -> None:
     assert info.splits.describe()
 
 
+@pytest.mark.parametrize("name", [name for name in DATASETS if name not in ("casia", "casia-v2", "imd2020")])
+def test_the_folders_that_are_told_are_those_that_are_read(tmp_path: Path, name: str) -> None:
+    told = data_set(name).INFO.layout
+    assert {file.split("/")[0] for file in TREES[name](tmp_path)} <= set(re.findall(r"[^/,]+(?=/)", told.replace(", ", ",")))
+
+
 @pytest.mark.parametrize("name", DATASETS)
 def test_another_folder_is_refused_by_what_it_holds(tmp_path: Path, name: str) -> None:
     (tmp_path / "holiday").mkdir()
@@ -306,7 +323,7 @@ def test_both_casias_with_masks_in_folders_of_one_name(tmp_path: Path) -> None:
         assert all(entry.mask.exists() for entry in data_set(name).entries(tmp_path) if entry.mask)
 
 
-GT2, NEW = "CASIA2.0_revised/CASIA 2 Groundtruth", "CASIA 1.0 dataset"
+GT1, GT2, NEW = "CASIA 1.0 groundtruth", "CASIA2.0_revised/CASIA 2 Groundtruth", "CASIA 1.0 dataset"
 
 
 @pytest.mark.parametrize(
@@ -322,6 +339,17 @@ GT2, NEW = "CASIA2.0_revised/CASIA 2 Groundtruth", "CASIA 1.0 dataset"
             columbia,
             [("4cam_splc", "x/4cam_splc"), ("4cam_auth", "y/4cam_auth"), ("x", "4cam_splc"), ("y", "4cam_auth")],
         ),
+        (
+            "columbia",
+            columbia,
+            [("4cam_splc/edgemask", "e"), ("4cam_splc", "x/4cam_splc"), ("x", "4cam_splc"), ("e", "4cam_splc/edgemask")],
+        ),
+        ("columbia", columbia, [("4cam_splc/edgemask", "Gt"), ("4cam_splc", "Tp"), ("4cam_auth", "Au")]),
+        ("casia-v1", casia_v1, [("Tp", "CASIA1.0dataset/ModifiedTp"), ("Au", "CASIA1.0dataset/Au"), (GT1, "CASIA1.0groundtruth")]),
+        ("casia-v1", casia_v1, [("Tp", "TP"), (GT1, "mask")]),
+        ("casia-v2", casia_v2, [(GT2, "CASIA2.0_revised/mask")]),
+        ("dso-1", dso_1, [("DSO-1", "images"), ("DSO-1-Fake-Images-Masks", "masks")]),
+        ("dso-1", dso_1, [("DSO-1", "tifs-database/DSO1"), ("DSO-1-Fake-Images-Masks", "tifs-database/DSO1_Fake_Images_Masks")]),
     ],
 )
 def test_as_the_archives_unpack(tmp_path: Path, name: str, tree: Callable[[Path], Expected], moves: list[tuple[str, str]]) -> None:
@@ -333,6 +361,109 @@ def test_as_the_archives_unpack(tmp_path: Path, name: str, tree: Callable[[Path]
     found = data_set(name).entries(tmp_path)
     assert {(e.image.name, e.mask and e.mask.name) for e in found} == wanted
     assert all(mask.exists() for e in found for mask in masks_of(e))
+    assert all(abs(read_entry(e)[1].mean() - FORGED.mean()) < 0.1 for e in found if e.mask), "the polarity is that of the set"
+
+
+def test_casia_1_with_all_masks_in_one_folder(tmp_path: Path) -> None:
+    casia_v1(tmp_path)
+    for kind in ("CM", "Sp"):
+        for path in sorted((tmp_path / GT1 / kind).iterdir()):
+            path.rename(tmp_path / GT1 / path.name)
+        (tmp_path / GT1 / kind).rmdir()
+    found = [e for e in data_set("casia-v1").entries(tmp_path) if e.mask]
+    assert [e.mask and e.mask.name for e in found] == [f"{e.image.stem}_gt.png" for e in found]
+    assert len(found) == 2
+    assert all(e.mask and e.mask.exists() for e in found)
+
+
+@pytest.mark.parametrize("folders", [("tampered", "mask", "Au"), ("Tp", "Gt", "Au"), ("images", "masks", "authentic")])
+def test_coverage_as_others_pass_it_on(tmp_path: Path, folders: tuple[str, str, str]) -> None:
+    """MVSS-Net's lists, IMDLBenCo's folders, one's own: the masks keep their names."""
+    forged, masks, untouched = folders
+    pairs: Expected = {f"{forged}/{n}t.tif": f"{masks}/{n}forged.tif" for n in (1, 41)}
+    make(tmp_path, pairs | {f"{untouched}/1.tif": None}, "white", (f"{masks}/1copy.tif", f"{masks}/1paste.tif"))
+    found = data_set("coverage").entries(tmp_path)
+    assert {(e.image.relative_to(tmp_path).as_posix(), e.mask and e.mask.name) for e in found} == {
+        (f"{forged}/1t.tif", "1forged.tif"),
+        (f"{forged}/41t.tif", "41forged.tif"),
+        (f"{untouched}/1.tif", None),
+    }
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_the_inner_part_of_columbias_splices_is_forged_too(tmp_path: Path, suffix: str) -> None:
+    """(0, 200, 0) has the grey level 117: what looks at grey finds the band along the edge alone."""
+    picture(tmp_path / "4cam_splc/a.tif")
+    edgemask(tmp_path / f"4cam_splc/edgemask/a_edgemask{suffix}")
+    (entry,) = data_set("columbia").entries(tmp_path)
+    assert read_entry(entry)[1][5:7, 3:9].all()
+
+
+def test_defacto_says_where_it_is_forged_and_not_what_the_inpainting_was_told(tmp_path: Path) -> None:
+    make(tmp_path, {"inpainting_img/img/0_000000000643.tif": "inpainting_annotations/probe_mask/0_000000000643.jpg"}, "white")
+    mask(tmp_path / "inpainting_annotations/inpaint_mask/0_000000000643.jpg", forged=~FORGED)
+    (entry,) = data_set("defacto").entries(tmp_path)
+    assert (read_entry(entry)[1] == FORGED).all()
+
+
+def test_forgeries_whose_folder_of_masks_is_not_there_stay_forgeries(tmp_path: Path) -> None:
+    korus(tmp_path)
+    (tmp_path / "Sony_A57" / "ground-truth" / "DPP0012.PNG").unlink()
+    (tmp_path / "Sony_A57" / "ground-truth" / f"{STRAY}.PNG").unlink()
+    (tmp_path / "Sony_A57" / "ground-truth").rmdir()
+    found = data_set("korus").entries(tmp_path)
+    assert [(e.image.parent.parent.name, e.mask.exists()) for e in found if e.mask] == [("Nikon_D90", True), ("Sony_A57", False)]
+    (tmp_path / "d").mkdir()
+    picture(tmp_path / "d/splicing_2_img/img/0_000000000643.tif")
+    assert [e.mask and e.mask.exists() for e in data_set("defacto").entries(tmp_path / "d")] == [False]
+
+
+def test_a_forgery_of_imd2020_with_another_ending(tmp_path: Path) -> None:
+    make(tmp_path, {"t/x_0.jpg": "t/x_0_mask.png", "t/x_1.png": "t/x_1_mask.png", "t/t_orig.jpg": None}, "white")
+    found = data_set("imd2020").entries(tmp_path)
+    assert [(e.image.name, e.mask and e.mask.name) for e in found] == [
+        ("t_orig.jpg", None),
+        ("x_0.jpg", "x_0_mask.png"),
+        ("x_1.png", "x_1_mask.png"),
+    ]
+    (tmp_path / "t/x_0.jpg").unlink()
+    with pytest.raises(InputError, match="imd2020"):  # masks beside pictures are not IMD2020's alone
+        data_set("imd2020").entries(tmp_path)
+
+
+def test_parts_of_one_forgery_of_nist16(tmp_path: Path) -> None:
+    """A row for each, as the reference files have for donors; a forged row without a mask is no forgery as a whole."""
+    nist16(tmp_path)
+    reference = tmp_path / "reference/manipulation/NC2016-manipulation-ref.csv"
+    more = "reference/manipulation/mask/NC2016_0001.png"
+    mask(tmp_path / more, "black", np.roll(FORGED, 6, 0))
+    rows = reference.read_text().splitlines()
+    first = next(row for row in rows if row.endswith("|Y"))
+    fields = first.split("|")
+    at = rows[0].split("|").index("ProbeMaskFileName")
+    reference.write_text("\n".join([*rows, "|".join([*fields[:at], more, *fields[at + 1 :]])]) + "\n")
+    entry = next(e for e in data_set("nist16").entries(tmp_path) if e.parts)
+    assert (read_entry(entry)[1] == FORGED | np.roll(FORGED, 6, 0)).all()
+    reference.write_text("\n".join([rows[0], "|".join([*fields[:at], "", *fields[at + 1 :]])]) + "\n")
+    with pytest.raises(InputError, match=r"row 1 is forged .* names no ProbeMaskFileName"):
+        data_set("nist16").entries(tmp_path)
+
+
+def test_what_macos_puts_into_archives_is_no_set(tmp_path: Path) -> None:
+    cocoglide(tmp_path / "cocoglide")
+    for name in ("fake", "mask", "real"):
+        (tmp_path / "__MACOSX" / name).mkdir(parents=True)
+        (tmp_path / "__MACOSX" / name / "._a.png").write_bytes(b"\0\5\x16\7")
+    assert len(data_set("cocoglide").entries(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("casia-v1", "Tp_S_NNN_S_N_nat1_nat1_1"), ("casia-v2", "Sp_S_CND_A_pla0016_pla0016_0196")]
+)
+def test_one_casia_in_plain_folders_is_not_the_other(tmp_path: Path, name: str, other: str) -> None:
+    make(tmp_path / "x", {f"Tp/{other}.jpg": f"Gt/{other}_gt.png"}, "white")
+    with pytest.raises(InputError, match=f"{name}: .*x holds the other CASIA"):
+        data_set(name).entries(tmp_path / "x")
 
 
 def test_the_mask_of_casia_with_another_ending(tmp_path: Path) -> None:
@@ -379,7 +510,7 @@ def test_backgrounds_and_series_are_groups(tmp_path: Path) -> None:
 
 
 def test_forgeries_of_one_coco_picture_stay_in_one_split_of_defacto(tmp_path: Path) -> None:
-    folders = {"splicing_1": "probe_mask", "copymove": "probe_mask", "inpainting": "inpaint_mask"}
+    folders = {"splicing_1": "probe_mask", "copymove": "probe_mask", "inpainting": "probe_mask"}
     names = [(kind, f"{k}_000000000260") for kind in folders for k in range(10)]
     make(tmp_path, {f"{kind}_img/img/{n}.tif": f"{kind}_annotations/{folders[kind]}/{n}.tif" for kind, n in names}, "white")
     module = data_set("defacto")
@@ -401,6 +532,8 @@ def test_defacto_lists_are_its_splits(tmp_path: Path) -> None:
     split = {e.image.stem: module.INFO.splits.of(e) for e in module.entries(tmp_path)}
     assert split["c"] == "test"
     assert "test" not in (split["a"], split["b"])
+    (tmp_path / "defacto_84k.txt").rename(tmp_path / "DEFACTO84k-val.txt")  # the one that MVSS-Net's repository has
+    assert {e.image.stem: module.INFO.splits.of(e) for e in module.entries(tmp_path)} == {"a": "val", "b": "val", "c": "test"}
 
 
 def test_a_mask_that_does_not_fit(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ INFO = SetInfo(
     where="https://github.com/shanface33/AutoSplice_Dataset",
     forged=(3621,),
     authentic=(2273,),
+    layout="Forged_JPEG100/ (or 90, 75), Mask/, Authentic/",
     splits=TestOnly(),
     folders=("AutoSplice_Dataset",),
 )

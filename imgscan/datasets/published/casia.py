@@ -24,6 +24,7 @@ INFO = SetInfo(
     where=f"{casia_v2.INFO.where}; {casia_v1.INFO.where}",
     forged=tuple(count + casia_v1.INFO.forged[0] for count in casia_v2.INFO.forged),
     authentic=casia_v2.INFO.authentic,
+    layout="CASIA 2.0's and 1.0's, each in a folder of its own",
     splits=BySource({"casia-v2": casia_v2.INFO.splits, "casia-v1": casia_v1.INFO.splits}),
     folders=("CASIA",),
     left_out=casia_v1.INFO.left_out,

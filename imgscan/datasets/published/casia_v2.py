@@ -21,6 +21,7 @@ from pathlib import Path
 
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.info import SetInfo
+from imgscan.datasets.published.casia_v1 import of_version
 from imgscan.datasets.splits import HashSplit
 from imgscan.datasets.trees import Part, beside, collect
 
@@ -32,6 +33,7 @@ INFO = SetInfo(
     where="https://github.com/namtpham/casia2groundtruth (corrected masks: SunnyHaze/CASIA2.0-Corrected-Groundtruth)",
     forged=(5123, 5105, 5063),
     authentic=(7491,),
+    layout="Tp/, CASIA 2 Groundtruth/ or Gt/, Au/",
     splits=HashSplit(0.1, 0.0, "target picture in the file name, as nat00041"),
     folders=_FOLDERS,
     remark="17 distributed masks have the wrong size or are rotated; use the corrected ones",
@@ -42,7 +44,7 @@ def _gt(stem: str) -> tuple[str, ...]:
     return (f"{stem}_gt", stem, f"{stem}_gt3")
 
 
-_MASKS = ("CASIA 2 Groundtruth", "CASIA2 Groundtruth", "CASIA2.0_Groundtruth", "groundtruth")
+_MASKS = ("CASIA 2 Groundtruth", "CASIA2 Groundtruth", "CASIA2.0_Groundtruth", "groundtruth", "mask", "masks")
 PARTS = (
     Part(("Tp", *(f"{folder}/Tp" for folder in _FOLDERS)), beside("casia2groundtruth", _MASKS), _gt, "any"),
     Part(("Au", *(f"{folder}/Au" for folder in _FOLDERS)), optional=True),
@@ -60,5 +62,5 @@ def target(image: Path) -> str:
 
 
 def entries(root: Path) -> list[Entry]:
-    """Every forgery of Tp/ and what of Au/ is there; InputError when the layout is not."""
-    return collect(INFO, root, PARTS, target)
+    """Every forgery of Tp/ and what of Au/ is there; InputError when the layout is not, or holds CASIA 1.0."""
+    return of_version(collect(INFO, root, PARTS, target), INFO, root, "Tp_", "Sp_")

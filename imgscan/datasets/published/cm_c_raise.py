@@ -23,6 +23,7 @@ INFO = SetInfo(
     where=WHERE,
     forged=(200_000,),
     authentic=(0,),
+    layout="bcmc_images/, bcm_masks/",
     splits=SPLITS,
     folders=FOLDERS,
     beside_masks=("*",),  # the folder of masks is cm-raise's

@@ -21,6 +21,7 @@ INFO = SetInfo(
     where=WHERE,
     forged=(199_429, 199_999, 200_000),
     authentic=(0,),
+    layout="cm_images/, cm_masks/",
     splits=SPLITS,
     folders=FOLDERS,
     remark="made by program; for training only",

@@ -22,6 +22,7 @@ INFO = SetInfo(
     where=WHERE,
     forged=(199_443, 200_000),
     authentic=(0,),
+    layout="bcm_images/, bcm_masks/",
     splits=SPLITS,
     folders=FOLDERS,
     remark="made by program; for training only",

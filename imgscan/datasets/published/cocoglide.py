@@ -24,6 +24,7 @@ INFO = SetInfo(
     where="https://github.com/grip-unina/TruFor (CocoGlide)",
     forged=(512,),
     authentic=(512,),
+    layout="fake/, mask/, real/",
     splits=TestOnly(),
     folders=("CocoGlide",),
 )

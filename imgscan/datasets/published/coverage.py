@@ -4,7 +4,8 @@ Wen et al., "COVERAGE - A Novel Database for Copy-Move Forgery Detection", ICIP 
 
 Layout: `image/{N}.tif` untouched, `image/{N}t.tif` forged, `mask/{N}forged.tif` (`{N}copy.tif` and `{N}paste.tif` are its halves
 and not used).  Nine pictures (41, 48, 55 to 59, 61, 95) ship masks of the wrong size; labels were corrected on 2017-09-27.  They
-are entries all the same, since papers report on 100, and reading one with a wrong mask is an error that names it.
+are entries all the same, since papers report on 100, and reading one with a wrong mask is an error that names it.  MVSS-Net's lists
+have it as `tampered/{N}t.tif`, `mask/{N}forged.tif` and `Au/{N}.tif`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,15 @@ INFO = SetInfo(
     where="https://github.com/wenbihan/coverage",
     forged=(100,),
     authentic=(100,),
+    layout="image/, mask/",
     splits=TestOnly(),
+    folders=("COVER",),
     beside_masks=("*copy.*", "*paste.*"),
-    suspects={f"image/{number}t": "was published with masks of the wrong size" for number in WRONG_SIZE},
+    suspects={
+        f"{folder}/{number}t": "was published with masks of the wrong size"
+        for folder in ("image", "tampered")
+        for number in WRONG_SIZE
+    },
 )
 
 
@@ -38,8 +45,9 @@ PARTS = (
     Part(("image",), ("mask",), _forged, pick="*[0-9]t.*"),
     Part(("image",), pick="*[0-9].*"),
 )
+MVSS = (Part(("tampered",), ("mask",), _forged, pick="*[0-9]t.*"), Part(("Au",), pick="*[0-9].*", optional=True))
 
 
 def entries(root: Path) -> list[Entry]:
     """The forgeries and their originals; InputError when the layout is not there."""
-    return collect(INFO, root, PARTS)
+    return collect(INFO, root, PARTS, others=(MVSS,))

@@ -4,7 +4,7 @@ Carvalho et al., "Exposing Digital Image Forgeries by Illumination Color Classif
 https://recodbr.wordpress.com/code-n-data/#dso1_dsi1.
 
 Layout (`tifs-database/`): `DSO-1/splicing-*.png`, `DSO-1/normal-*.png`, `DSO-1-Fake-Images-Masks/splicing-*.png`.  In the masks
-**black is forged**.
+**black is forged**.  Download scripts rename the two folders to `images/` and `masks/` and leave the masks as they are.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ INFO = SetInfo(
     where="https://recodbr.wordpress.com/code-n-data/#dso1_dsi1",
     forged=(100,),
     authentic=(100,),
+    layout="DSO-1/, DSO-1-Fake-Images-Masks/",
     splits=TestOnly(),
     folders=("tifs-database", "DSO1"),
     remark="black is forged in the masks",
 )
 PARTS = (
-    Part(("DSO-1",), ("DSO-1-Fake-Images-Masks",), rule="black", pick="splicing*"),
-    Part(("DSO-1",), pick="normal*"),
+    Part(("DSO-1", "images"), ("DSO-1-Fake-Images-Masks", "masks"), rule="black", pick="splicing*"),
+    Part(("DSO-1", "images"), pick="normal*"),
 )
 
 

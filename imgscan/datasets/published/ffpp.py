@@ -26,6 +26,7 @@ INFO = SetInfo(
     where="https://github.com/ondyari/FaceForensics",
     forged=(1000,),
     authentic=(),
+    layout="manipulated_sequences/METHOD/c23/images/VIDEO/ with METHOD/masks/images/VIDEO/, original_sequences/: frames",
     splits=TestOnly(),
     folders=("FaceForensics++", "FaceForensics", "FF++"),
 )

@@ -10,6 +10,7 @@ split hashes.  The mask of z14/00030_fake does not fit and is left out, as in CA
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from imgscan.datasets.entries import Entry
@@ -24,19 +25,20 @@ INFO = SetInfo(
     where="https://staff.utia.cas.cz/novozada/db/",
     forged=(2009, 2010),
     authentic=(414, 404),
+    layout="a folder for each original, with x_orig.jpg, y_0.jpg, y_0_mask.png",
     splits=HashSplit(0.1, 0.1, "name of the folder, which is that of the original"),
-    folders=("IMD2020", "IMD20", "IMD_2020"),
+    folders=("IMD2020", "IMD20", "IMD_2020", "IMD"),
     whole=True,
     left_out={"z14/00030_fake": "its mask belongs to another picture"},
 )
-_SUFFIX = "_mask"
+_SUFFIX, _ENDS = "_mask", ("_fake", "_0")
 
 
 def entries(root: Path) -> list[Entry]:
     """Every forgery and original of the topic folders; InputError when there are none."""
     for place in (root, *subfolders(root)):
         made = [entry for topic in subfolders(place) for entry in _topic(topic)]
-        if any(entry.mask is not None and entry.mask.exists() for entry in made):
+        if any(entry.mask is not None and entry.mask.exists() and entry.image.stem.lower().endswith(_ENDS) for entry in made):
             return [entry for entry in made if not is_named(entry.image, INFO.left_out)]
     return collect(INFO, root, (Part(("<topic>",), ("<topic>",)),))
 
@@ -46,8 +48,9 @@ def _topic(folder: Path) -> list[Entry]:
     made = []
     for path in pictures(folder):
         stem = path.stem.lower()
-        if stem.endswith(_SUFFIX) or not stem.endswith(("_orig", "_fake", "_0")):
+        own = path.with_name(f"{path.stem}{_SUFFIX}.png")
+        if stem.endswith(_SUFFIX) or not (stem.endswith(("_orig", *_ENDS)) or os.path.lexists(own)):
             continue
-        mask = None if stem.endswith("_orig") else path.with_name(f"{path.stem}{_SUFFIX}.png")
+        mask = None if stem.endswith("_orig") else own
         made.append(Entry(path, mask, "white", INFO.name, group=folder.name.lower()))
     return made

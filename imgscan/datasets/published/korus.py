@@ -24,6 +24,7 @@ INFO = SetInfo(
     where="https://pkorus.pl/downloads/dataset-realistic-tampering",
     forged=(220,),
     authentic=(220,),
+    layout="Canon_60D/, Nikon_D90/, Nikon_D7000/, Sony_A57/, each with tampered-realistic/, ground-truth/, pristine/",
     splits=TestOnly(),
     folders=("realistic-tampering-dataset", "data-images", "Korus"),
 )

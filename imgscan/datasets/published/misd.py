@@ -24,6 +24,7 @@ INFO = SetInfo(
     where="https://zenodo.org/records/5525829",
     forged=(300, 227),
     authentic=(618,),
+    layout="Sp/, Ground Truth Masks/NAME/masks/, Au/",
     splits=TestOnly(),
     folders=("Multiple Image Splicing Dataset", "MISD_Dataset"),
 )

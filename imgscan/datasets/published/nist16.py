@@ -6,8 +6,9 @@ https://mfc.nist.gov.
 Layout (`NC2016_Test0613`): `probe/`, `world/` (untouched originals, 874 files) and
 `reference/manipulation/NC2016-manipulation-ref.csv`, columns separated by `|`: ProbeFileName, ProbeMaskFileName, IsTarget (Y:
 forged), BaseFileName (the untouched original).  A mask has another number than its picture, so nothing else pairs them.  In the
-masks **black is forged**.  The header was read in other people's readers of the file, not in the file; a plain Tp/ + Gt/ tree is
-taken too (there white is forged, as its makers convert it).
+masks **black is forged**.  The columns are those of the file among the tests of NIST's scorer (usnistgov/MediScore), where the
+untouched probes have no mask and no original.  Several rows of one picture are several parts of its forgery, as in the references
+for splices and removals.  A plain Tp/ + Gt/ tree is taken too (there white is forged, as its makers convert it).
 
 Forgeries come in series of near-duplicates from one original, and random splits leak them (hence the deduplicated lists of
 DSLJDI/NIST16-data-set-deduplication).  Papers fine-tune on 404 and test on 160 (PSCC-Net, SPAN); the rule here keeps that share
@@ -17,9 +18,10 @@ but keeps series together: by the hash of the original's name, 160/564 test, a t
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
-from imgscan.datasets.entries import Entry
+from imgscan.datasets.entries import Entry, masks_of
 from imgscan.datasets.info import SetInfo
 from imgscan.datasets.splits import HashSplit
 from imgscan.datasets.trees import Part, below, collect, home, pictures, subfolders
@@ -31,7 +33,8 @@ INFO = SetInfo(
     licence="NIST's data use agreement, research only",
     where="https://mfc.nist.gov (registration)",
     forged=(564,),
-    authentic=(560, 874),
+    authentic=(560, 874, 1434),  # probes, world/, both
+    layout="probe/, world/, reference/ with manipulation/NC2016-manipulation-ref.csv",
     splits=HashSplit(round(0.1 * 404 / 564, 4), round(160 / 564, 4), "name of the untouched original"),
     folders=("NC2016_Test0613", "NC2016", "NIST2016"),
     whole=True,
@@ -67,8 +70,14 @@ def _referenced(root: Path, reference: Path) -> list[Entry]:
         if any(row[name] is None for name in _COLUMNS):
             raise InputError(f"nist16: {reference}: row {number} has fewer fields than the header; the file was cut short")
         image, base = root / row["ProbeFileName"], row["BaseFileName"] or row["ProbeFileName"]
-        mask = root / row["ProbeMaskFileName"] if row["IsTarget"].strip().upper() == "Y" else None
-        made.setdefault(image, Entry(image, mask, "black", INFO.name, group=Path(base).stem.lower()))
+        forged = row["IsTarget"].strip().upper() == "Y"
+        if forged and not row["ProbeMaskFileName"].strip():  # the folder itself would be its mask
+            raise InputError(f"nist16: {reference}: row {number} is forged (IsTarget Y) and names no ProbeMaskFileName")
+        mask = root / row["ProbeMaskFileName"].strip() if forged else None
+        known = made.setdefault(image, Entry(image, mask, "black", INFO.name, group=Path(base).stem.lower()))
+        if mask is not None and mask not in masks_of(known):
+            parts = (*known.parts, mask) if known.mask else ()
+            made[image] = replace(known, mask=known.mask or mask, parts=parts)
     world = below(root, ("world",))
     for path in pictures(world) if world else []:
         made.setdefault(path, Entry(path, None, "black", INFO.name, group=path.stem.lower()))

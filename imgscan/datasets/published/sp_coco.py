@@ -30,6 +30,7 @@ INFO = SetInfo(
     where=WHERE,
     forged=(199_999, 200_000),
     authentic=(0,),
+    layout="sp_images/, sp_masks/",
     splits=SPLITS,
     folders=FOLDERS,
     remark="made by program; for training only",
