@@ -131,7 +131,7 @@ def test_csv_text_and_annotations_name_the_decision() -> None:
     rows = list(csv.DictReader(FORMATS["csv"].render(found).splitlines()))
     assert [row["decision"] for row in rows] == ["false alarm", "", "confirmed"]
     assert (rows[0]["decision_note"], rows[0]["decision_time"]) == ("'=1+1", "2026-11-30T15:00:00Z")
-    assert list(rows[0])[-4:] == ["decision", "decision_note", "decision_time", "panels"]
+    assert list(rows[0])[-5:] == ["decision", "decision_note", "decision_time", "panels", "parts"]
     text = FORMATS["human"].render(found)
     assert "a/b, 50%.jpg  (false alarm: =1+1)\n" in text
     assert "1 of 3 pictures flagged, 1 more reported, 1 of these a false alarm by decision, 0 not assessed" in text

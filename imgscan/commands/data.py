@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imgscan.datasets import DATASETS, data_set
-from imgscan.datasets.doctor import Diagnosis, check
+from imgscan.datasets.diagnosis import Diagnosis
+from imgscan.datasets.doctor import check
 from imgscan.datasets.forge import KINDS
 from imgscan.errors import ExitCode
 from imgscan.printable import printable

@@ -10,7 +10,7 @@ from typing import Any
 
 from imgscan.commands.train_options import TrainOptions, anywhere
 from imgscan.datasets import SYNTH
-from imgscan.datasets.doctor import leaked
+from imgscan.datasets.doubles import leaked
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.photos import find_photos, keep_aside
 from imgscan.datasets.resolve import parse, resolve

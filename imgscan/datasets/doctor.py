@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -24,80 +23,21 @@ from PIL import Image
 from imgscan.alike.groups import Tell, untold
 from imgscan.alike.pictures import Known
 from imgscan.datasets import DATASETS, data_set
+from imgscan.datasets.diagnosis import KINDS, Diagnosis, Finding
+from imgscan.datasets.doubles import identical
 from imgscan.datasets.entries import RULES, Entry, masks_of, read_levels
 from imgscan.datasets.info import SetInfo
 from imgscan.datasets.resolve import find
 from imgscan.datasets.scenes import Shared, known_in, shared
 from imgscan.datasets.sets import read_set
-from imgscan.datasets.splits import KeptAside, Split, SplitRule
+from imgscan.datasets.splits import KeptAside, SplitRule
 from imgscan.datasets.trees import is_generic, is_named, is_picture, pictures, subfolders, without_made
-from imgscan.digests import sha256_or_none
 from imgscan.errors import InputError
 from imgscan.find import PICTURE_SUFFIXES
 from imgscan.pixels import is_deep
 
 _FOLDERS = (*("images", "tp", "authentic", "au"), *("real", "pristine", "original", "originals", "normal", "untouched", "negative"))
 _TRUTH = re.compile(r"mask|truth|^gt$")  # in the names of folders of masks
-Severity = Literal["error", "warning", "note"]
-
-# Kind -> severity and what it means.  An error spoils a training or a measurement, a warning is to be looked at, a note is no
-# defect.
-KINDS: dict[str, tuple[Severity, str]] = {
-    "unpaired-image": ("error", "forged pictures without their mask"),
-    "unreadable-image": ("error", "pictures that cannot be decoded"),
-    "unreadable-mask": ("error", "masks that cannot be decoded"),
-    "rotated-mask": ("error", "masks rotated by 90 degrees"),
-    "wrong-size": ("error", "masks of another size than their picture"),
-    "inverted-polarity": ("error", "most masks mark over half of the picture: the other polarity is meant"),
-    "both-truths": ("error", "the same file as forged and as untouched"),
-    "across-splits": ("error", "the same file in two splits"),
-    "across-sets": ("error", "files that a set which --against names has, too"),
-    "one-photograph": ("warning", "pictures of a photograph that another split or set has: saved again, scaled, cropped, altered"),
-    "part-in-common": ("warning", "pictures that have a part in common with one of another split or set"),
-    "known-bad": ("warning", "files known to be bad"),
-    "unused-image": ("warning", "pictures in the set's folders or below that are not taken"),
-    "unpaired-mask": ("warning", "files in a folder of masks that belong to no picture"),
-    "shared-mask": ("warning", "pictures of one name but for the suffix, which have one mask between them"),
-    "empty-mask": ("warning", "masks of forged pictures that mark nothing"),
-    "full-mask": ("warning", "masks that mark the whole picture"),
-    "faint-mask": ("warning", "masks that mark nothing by their rule but hold levels above 0"),
-    "coloured-mask": ("warning", "masks in colours, which count by how bright they are; look whether that is what they mean"),
-    "counts": ("warning", "counts that are not those of the literature"),
-    "mostly-forged": ("note", "masks that mark over half of their picture; look whether they are in the other polarity"),
-    "duplicate": ("note", "the same file twice within a split"),
-    "counts-agree": ("note", "counts are those of the literature"),
-}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One kind of defect and the files that have it."""
-
-    kind: str  # a name of KINDS
-    text: str
-    files: tuple[Path, ...] = ()
-    remarks: tuple[str, ...] = ()  # one for each of the files, or none
-
-    @property
-    def severity(self) -> Severity:
-        """How bad it is."""
-        return KINDS[self.kind][0]
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What the doctor found; the worst comes first."""
-
-    name: str
-    forged: int
-    authentic: int
-    splits: dict[Split, int]
-    findings: tuple[Finding, ...]
-
-    @property
-    def sound(self) -> bool:
-        """Whether there is neither an error nor a warning."""
-        return all(finding.severity == "note" for finding in self.findings)
 
 
 @dataclass
@@ -408,45 +348,3 @@ def first_look(name: str, entries: Sequence[Entry], looked_at: int = 16) -> list
     elif shares and max(shares) == 0:
         said.append(f"{KINDS['empty-mask'][1]}: all that were looked at")
     return said
-
-
-def identical(paths: Iterable[Path]) -> list[list[Path]]:
-    """Groups of byte-identical files.  Only files of equal size are read; one that is missing or unreadable is nobody's double."""
-    by_size: dict[int, list[Path]] = {}
-    for path in dict.fromkeys(paths):
-        if (size := _size(path)) is not None:
-            by_size.setdefault(size, []).append(path)
-    groups = []
-    for same in by_size.values():
-        by_hash: dict[str, list[Path]] = {}
-        for path in same if len(same) > 1 else []:
-            if (digest := sha256_or_none(path)) is not None:
-                by_hash.setdefault(digest, []).append(path)
-        groups += [group for group in by_hash.values() if len(group) > 1]
-    return groups
-
-
-def leaked(train: Sequence[Entry], test: Sequence[Entry]) -> list[tuple[Path, Path]]:
-    """Pictures of the train split that are byte-identical to one of the test split; a file that is in both is its own double.
-
-    Returns:
-        (train picture, test picture), in the order of train; each train picture once.
-    """
-    train_files, test_files = ({entry.image: None for entry in entries} for entries in (train, test))
-    sizes = {_size(path) for path in test_files} - {None}
-    close = {path: size for path in train_files if (size := _size(path)) in sizes}
-    sizes = set(close.values())
-    hashes: dict[str | None, Path] = {}
-    for path in test_files:
-        if _size(path) in sizes:
-            hashes.setdefault(sha256_or_none(path), path)
-    hashes.pop(None, None)
-    pairs = ((path, hashes.get(sha256_or_none(path))) for path in close)
-    return [(path, double) for path, double in pairs if double is not None]
-
-
-def _size(path: Path) -> int | None:
-    """Bytes of a file; None where there is none to be seen."""
-    with suppress(OSError):
-        return path.stat().st_size if path.is_file() else None
-    return None

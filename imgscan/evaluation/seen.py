@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from imgscan.datasets import SYNTH
-from imgscan.datasets.doctor import leaked
+from imgscan.datasets.doubles import leaked
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.photos import find_photos, keep_aside
 from imgscan.datasets.resolve import resolve

@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from imgscan.datasets import data_set
-from imgscan.datasets.doctor import KINDS, Diagnosis, check, first_look, identical, leaked
+from imgscan.datasets.diagnosis import KINDS, Diagnosis
+from imgscan.datasets.doctor import check, first_look
+from imgscan.datasets.doubles import identical, leaked
 from imgscan.datasets.entries import Entry
 from imgscan.datasets.splits import DEFAULT
 from imgscan.errors import InputError
