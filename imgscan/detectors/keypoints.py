@@ -30,6 +30,8 @@ CONTRAST = 1.2
 """Least difference of Gaussians at an extremum, grey levels; the paper's 0.03 of the range is 7.7."""
 EDGE = 10.0
 """Largest ratio of principal curvatures (the paper's r)."""
+COARSE = SIGMA
+"""Size in pixels that a point needs to be there still where the picture is half as large: twice that of the finest scale."""
 BORDER = 5  # pixels of an octave beside its edge where no extremum counts
 BINS = 36  # of the histogram of directions around a point
 DIRECTIONS, CELLS, SAMPLES = 8, 4, 12  # of a descriptor: directions of a cell; cells and samples a side
@@ -56,13 +58,14 @@ class _Octave:
     slopes: Array  # n x 2 x h x w float32: dx, dy of its inner scales
 
 
-def find_keypoints(grey: Array, most: int, doubled: bool) -> Keypoints:
+def find_keypoints(grey: Array, most: int, doubled: bool, coarse: int = 0) -> Keypoints:
     """The keypoints of a picture.
 
     Args:
         grey: H x W float32, 0..255.
         most: about so many points are kept.
         doubled: look at the picture at twice its size, too: four times as many points, for parts of few pixels.
+        coarse: about so many more are kept of those of COARSE and above.
     """
     image, step = (_doubled(grey), 0.5) if doubled else (grey, 1.0)
     # A camera's picture is taken to be blurred by half a pixel (section 3.3).
@@ -81,8 +84,14 @@ def find_keypoints(grey: Array, most: int, doubled: bool) -> Keypoints:
         image, step = np.ascontiguousarray(scales[finer + SCALES][::2, ::2]), step * 2
         finer = 0
     points = np.concatenate(rows) if rows else np.zeros((0, 5))
-    points = _spread(points, octaves, most)
-    return _described(points, octaves)
+    kept = _spread(points, octaves, most)
+    if coarse:
+        steps, sigmas = (np.array([getattr(one, name) for one in octaves])[points[:, 0].astype(int)] for name in ("step", "sigma"))
+        large = steps * sigmas * 2 ** (points[:, 1] / SCALES) >= COARSE
+        large[kept] = False
+        more = np.flatnonzero(large)
+        kept = np.concatenate([kept, more[_spread(points[more], octaves, coarse)]])
+    return _described(points[kept], octaves)
 
 
 def mirrored(descriptors: Array) -> Array:
@@ -184,10 +193,10 @@ def _four_beside(difference: Array, found: npt.NDArray[np.bool_]) -> None:
     np.logical_or(high, low, out=found)
 
 
-def _spread(points: npt.NDArray[np.float64], octaves: list[_Octave], most: int) -> npt.NDArray[np.float64]:
-    """At most about `most` of n x 5 points (octave, scale, y, x, contrast): the best of every part of the picture."""
+def _spread(points: npt.NDArray[np.float64], octaves: list[_Octave], most: int) -> npt.NDArray[np.intp]:
+    """At most about `most` of n x 5 points (octave, scale, y, x, contrast), by number: the best of every part of the picture."""
     if len(points) <= most:
-        return points
+        return np.arange(len(points))
     steps = np.array([octave.step for octave in octaves])[points[:, 0].astype(int)]
     cell = (points[:, 2:4] * steps[:, None] // _SHARE).astype(int)
     number = cell[:, 0] * (cell[:, 1].max() + 1) + cell[:, 1]
@@ -196,7 +205,7 @@ def _spread(points: npt.NDArray[np.float64], octaves: list[_Octave], most: int) 
     counts = np.diff(np.append(begins, len(points)))
     rank = np.arange(len(points)) - np.repeat(begins, counts)
     each = next(n for n in range(int(counts.max()), 0, -1) if np.minimum(counts, n).sum() <= most or n == 1)
-    return points[np.sort(order[rank < each])]
+    return np.sort(order[rank < each])
 
 
 def _described(points: npt.NDArray[np.float64], octaves: list[_Octave]) -> Keypoints:

@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
+from scipy import ndimage
 
+from imgscan.alike import parts
 from imgscan.alike.parts import Shared, growth, points_of, shared_parts, shrunk
 from tests.conftest import PHOTOS
 
@@ -102,3 +104,17 @@ def test_large_pictures_are_looked_at_small_and_none_is_enlarged() -> None:
     large = photo().resize((1600, 1333), Image.Resampling.LANCZOS)
     (found, *_) = between(saved(photo()), saved(large))
     assert math.isclose(found.areas[1], found.areas[0], rel_tol=0.2)
+
+
+def test_what_is_left_of_fine_detail_after_shrinking_is_among_the_keypoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves or gravel: the best of every part of the picture are of the finest detail, which the smaller picture has not."""
+    rng = np.random.default_rng(0)
+    leaves, crowns = rng.normal(0, 40, (288, 288)), ndimage.gaussian_filter(rng.normal(0, 1, (288, 288)), 2.5)
+    picture = np.repeat(np.clip(128 + leaves + 8 * crowns / crowns.std(), 0, 255).astype(np.uint8)[..., None], 3, 2)
+    monkeypatch.setattr(parts, "FEW", 60)
+    monkeypatch.setattr(parts, "COARSE", 0)
+    assert growth(points_of(picture), points_of(shrunk(picture, 0.5))) is None
+    monkeypatch.setattr(parts, "COARSE", 15)
+    larger = growth(points_of(picture), points_of(shrunk(picture, 0.5)))
+    assert larger is not None
+    assert abs(larger - 0.5) < 0.02

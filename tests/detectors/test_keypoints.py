@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from imgscan.detectors.keypoint_matches import APART, _Neighbours
-from imgscan.detectors.keypoints import BORDER, CONTRAST, Keypoints, _four_beside, _slopes, find_keypoints, mirrored
+from imgscan.detectors.keypoints import BORDER, COARSE, CONTRAST, Keypoints, _four_beside, _slopes, find_keypoints, mirrored
 from tests.detectors.scenes import dead_leaves
 
 MANY = 100_000
@@ -74,6 +74,17 @@ def test_every_part_keeps_its_best_where_there_are_too_many() -> None:
     strongest = find_keypoints(np.where(np.arange(256) < 128, 128, scene).astype(np.float32), MANY, True)
     assert len(strongest.places) > 200, "the part of much contrast alone could take all places"
     assert (few.places[:, 0] < 128).mean() > 0.3
+
+
+def test_more_are_kept_of_coarser_detail_and_none_twice() -> None:
+    scene = dead_leaves(6, 256)
+    few, more = find_keypoints(scene, 100, False), find_keypoints(scene, 100, False, 40)
+    places = [set(zip(map(tuple, one.places.tolist()), one.sizes, one.angles, strict=True)) for one in (few, more)]
+    assert places[0] < places[1]
+    assert len(places[1]) == len(more.places)
+    assert 20 <= len(places[1] - places[0]) <= 56, "a point with two directions counts twice"
+    assert min(size for _, size, _ in places[1] - places[0]) > COARSE * 0.99
+    assert few.sizes.min() < COARSE
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 300), (39, 39)], ids=str)
