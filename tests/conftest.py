@@ -23,6 +23,8 @@ os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="imgscan-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_DATA_HOME"], ignore_errors=True)
 os.environ.pop("IMGSCAN_WEIGHTS", None)
 os.environ.pop("IMGSCAN_ACCEPT_LICENCE", None)
+if "PYTEST_XDIST_WORKER" in os.environ:  # the other cores have tests of their own
+    torch.set_num_threads(1)
 
 PHOTOS = Path(__file__).parent / "data" / "photos"
 
