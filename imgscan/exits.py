@@ -178,7 +178,9 @@ def _comes_again(number: int, frame: FrameType | None) -> bool:
 
     Otherwise it would be lost, and after a SIGTERM that was lost all further ones are ignored.
     """
-    while frame is not None and hasattr(signal, "setitimer"):
+    if not hasattr(signal, "setitimer"):  # Windows
+        return False
+    while frame is not None:
         code = frame.f_code
         if code.co_name == "__del__" or Path(code.co_filename).name in ("weakref.py", "_weakrefset.py"):
             signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))

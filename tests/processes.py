@@ -26,7 +26,7 @@ import imgscan
 for module in pkgutil.walk_packages(imgscan.__path__, "imgscan."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
-assert len(os.listdir("/proc/self/task")) == 1 or sys.platform != "linux", "forked beside threads a process may wait for ever"
+assert len(os.listdir("/proc/self/task")) == 1, "forked beside threads a process may wait for ever"
 gc.collect()
 gc.freeze()
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that nobody has to wait for those that wait
@@ -90,6 +90,9 @@ def run(
     """
     if environment is None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("IMGSCAN_")}
+    if sys.platform != "linux":  # elsewhere a fork of what has imported torch may crash
+        command = [sys.executable, "-m", "imgscan", *map(str, args)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=timeout, check=False)
     asked = {"args": [str(one) for one in args], "cwd": str(cwd or Path.cwd()), "environment": environment}
     ours, theirs = socket.socketpair()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err, Path(os.devnull).open() as empty, ours:

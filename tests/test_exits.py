@@ -1,4 +1,4 @@
-"""The rim: what a command answers when its streams cannot be written."""
+"""The rim: what a command answers when its streams cannot be written, or a signal comes where Python drops exceptions."""
 
 import errno
 import os

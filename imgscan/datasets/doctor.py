@@ -36,7 +36,9 @@ from imgscan.errors import InputError
 from imgscan.find import PICTURE_SUFFIXES
 from imgscan.pixels import is_deep
 
-_FOLDERS = (*("images", "tp", "authentic", "au"), *("real", "pristine", "original", "originals", "normal", "untouched", "negative"))
+# Folders, in lower case, in which the pictures of a set of one's own are, or of which people believe it.
+_READ = ("images", "tp", "authentic", "au")
+_NOT_READ = ("real", "pristine", "original", "originals", "normal", "untouched", "negative")
 _TRUTH = re.compile(r"mask|truth|^gt$")  # in the names of folders of masks
 
 
@@ -95,7 +97,8 @@ def check(
         step(done, len(entries) + len(others))
     given = []
     for done, (path, name) in enumerate(others.items(), len(entries) + 1):
-        given += [one for one in (_known(path, notes, name),) if one is not None]
+        if (one := _known(path, notes, name)) is not None:
+            given.append(one)
         step(done, len(entries) + len(others))
     # A list may well name a part of a folder; only whole folders have strays.
     listed = Path(name_or_path).is_file() if info is None else any(entry.source not in DATASETS for entry in entries)
@@ -143,6 +146,7 @@ def _found(name: str, roots: Sequence[Path]) -> tuple[list[Entry], SplitRule]:
 
 
 def _known(path: Path, notes: _Notes, record: str | None = None) -> Known | None:
+    """What a scan would know of a picture of the set `record`; None, and noted, where it cannot be decoded."""
     try:
         return known_in(path, record, shows=notes.scenes)
     except InputError:
@@ -216,6 +220,7 @@ def _strays(entries: Sequence[Entry], info: SetInfo | None, notes: _Notes) -> No
 
 
 def _left_out(info: SetInfo | None) -> list[str]:
+    """Names, without suffix, of what is known to be bad and of its masks."""
     return [f"{name}{end}" for name in (info.left_out if info else ()) for end in ("", "_mask", "_gt")]
 
 
@@ -231,7 +236,7 @@ def _unused(entries: Sequence[Entry], info: SetInfo | None, tree: Path | None, n
     known = {path for entry in entries for path in (entry.image, *masks_of(entry))} | set(notes.files.get("unpaired-mask", ()))
     folders = {entry.image.parent for entry in entries}
     if tree is not None:
-        folders |= {folder for folder in subfolders(tree) if folder.name.lower() in _FOLDERS}
+        folders |= {folder for folder in subfolders(tree) if folder.name.lower() in (*_READ, *_NOT_READ)}
     left_out = _left_out(info)
     unused = {
         path

@@ -86,8 +86,8 @@ def find_keypoints(grey: Array, most: int, doubled: bool, coarse: int = 0) -> Ke
     points = np.concatenate(rows) if rows else np.zeros((0, 5))
     kept = _spread(points, octaves, most)
     if coarse:
-        steps, sigmas = (np.array([getattr(one, name) for one in octaves])[points[:, 0].astype(int)] for name in ("step", "sigma"))
-        large = steps * sigmas * 2 ** (points[:, 1] / SCALES) >= COARSE
+        finest = np.array([octave.step * octave.sigma for octave in octaves])[points[:, 0].astype(int)]
+        large = finest * 2 ** (points[:, 1] / SCALES) >= COARSE
         large[kept] = False
         more = np.flatnonzero(large)
         kept = np.concatenate([kept, more[_spread(points[more], octaves, coarse)]])

@@ -22,8 +22,8 @@ from imgscan.datasets.scenes import known_in, shared
 from imgscan.datasets.splits import DEFAULT, KeptAside
 from imgscan.errors import ExitCode, InputError
 from tests.alike.test_groups import line
-from tests.cli.test_cli import run
 from tests.datasets.test_doctor import found
+from tests.processes import run
 
 
 @pytest.fixture(scope="module")
