@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imgscan.detectors.double_quantisation import LARGEST, first_step, once_only
+from imgscan.detectors.double_quantisation import LARGEST, _compare, _Sums, first_step, once_only
 from imgscan.detectors.jpeg_blocks import NOISE
 
 RNG = np.random.default_rng(5)
@@ -22,6 +22,7 @@ def test_the_first_step_is_found(first: int, last: int) -> None:
     found = first_step(seen(np.round(others / first) * first + RNG.normal(0, NOISE, 4000), last), VALUES, ROUNDING, last)
     assert found is not None
     assert found[0] == first
+    assert found[1][LARGEST] <= 0, "more zeros speak for nothing, flat blocks have them too"
 
 
 def test_gaps_and_peaks_by_hand() -> None:
@@ -33,6 +34,28 @@ def test_gaps_and_peaks_by_hand() -> None:
     ratio = found[1]
     assert ratio[LARGEST + 3] > ratio[LARGEST + 2]
     assert ratio[LARGEST + 3] > ratio[LARGEST + 4]
+
+
+VARIANCE = 0.25 * (1 / 25 + 1 / 36)  # of the mean of a square, of sums that differ from theirs by 1/2, now up, now down
+
+
+@pytest.mark.parametrize(
+    ("said", "agreement", "odds"),
+    [
+        (1.0, 1.0, 2 * (-1 + 1 - 2) / (2 * VARIANCE)),  # as if quantised twice
+        (0.2, 0.6, 1.2 * (-1 + 0.2 - 0.4) / (2 * VARIANCE)),  # the gap of what is once and twice is 0.6 of what it should be
+        (-3.0, -1.0, 0.6 * (-1 - 0.4 + 6) / (2 * (1.4826 * 2.6) ** 2)),  # 0.3 of it at least; all deviate by 2.6
+    ],
+)
+def test_the_odds_of_a_square_by_hand(said: float, agreement: float, odds: float) -> None:
+    changes = 0.5 * (1 - 2 * (np.indices((39, 39)).sum(0) % 2))
+    trust = np.ones((40, 40), np.float32)
+    trust[:, :10] = 0
+    compared = _compare(_Sums(np.full((40, 40), said), changes - 1, changes + 1), trust, np.ones((39, 39), np.float32))
+    assert compared.odds[20, 20] == pytest.approx(odds, rel=1e-4)
+    assert compared.odds[20, 9:13] == pytest.approx(odds * np.array([0.4, 0.6, 0.8, 1]), rel=1e-4), "where some is clipped"
+    assert compared.agreement[20, 20] == pytest.approx(agreement)
+    assert (compared.weight[20, 5], compared.weight[20, 20]) == pytest.approx((0, 4))
 
 
 @pytest.mark.parametrize("last", [3, 5, 8])

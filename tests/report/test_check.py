@@ -73,6 +73,8 @@ def test_every_format_reads_a_damaged_record_or_refuses_it(tmp_path: Path) -> No
             "regions[0].twin is [1]; wanted array or null of at least 4",
         ),
         (assessed("a.jpg", sha256="AB"), "line 2: sha256 is 'AB'; wanted string like ^[0-9a-f]{64}$"),
+        (assessed("a.jpg", sha256="A" * 38), f"sha256 is '{'A' * 38}'; wanted"),
+        (assessed("a.jpg", sha256="A" * 39), f"sha256 is '{'A' * 39}...; wanted"),
         ({"type": "result", "status": "assessed", "name": "a.jpg"}, "line 2: lacks path, sha256, bytes"),
         ({**SUMMARY_LINE, "exit_code": None}, "line 2: exit_code is None; wanted integer"),
         ({**RUN_LINE}, "has two run lines"),

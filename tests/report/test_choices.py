@@ -113,14 +113,14 @@ def test_on_to_the_next_undecided() -> None:
 
 
 def test_a_page_made_with_decisions_has_them_and_the_later_one_counts() -> None:
-    saved = in_page(three(), ("decide", 1, "false alarm"), ("note", 1, "<i>"), ("click", "save"), storage={})["saved"]
+    saved = in_page(three(), ("decide", 1, "false alarm"), ("note", 1, "'<i>"), ("click", "save"), storage={})["saved"]
     record = reviewed(three(), decisions_of(saved, FILE))
     text = html.render(record)
-    assert "Decided by a reviewer: false alarm: &lt;i&gt;</p>" in text, "also without JavaScript"
+    assert "Decided by a reviewer: false alarm: &#x27;&lt;i&gt;</p>" in text, "also without JavaScript"
     assert "<i>'" not in text
     assert "3 of 4 pictures flagged, 1 of these a false alarm by decision" in text
     shown = in_page(record, ("click", "save"), storage={})
-    assert (shown["chosen"], shown["notes"], shown["saved"]) == (["false alarm", "", ""], ["<i>", "", ""], saved)
+    assert (shown["chosen"], shown["notes"], shown["saved"]) == (["false alarm", "", ""], ["'<i>", "", ""], saved)
     taken_back = in_page(record, ("decide", 1, ""), storage={})
     assert taken_back["disabled"] == ["save"]
     assert in_page(record, storage=taken_back["storage"])["chosen"] == ["", "", ""], "in the browser, later"
