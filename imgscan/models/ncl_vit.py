@@ -11,19 +11,15 @@ where the auxiliary classifiers stand as in ncl.py, then one 3x3 convolution.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from imgscan.errors import ConfigError
 from imgscan.models.aspp import kaiming
 from imgscan.models.inputs import ImageNetScale, check_input
+from imgscan.models.ncl_size import NCLSize
 from imgscan.models.pivot import Pivot
 from imgscan.models.segmentation import Segmentation, enlarge, sides
-
-if TYPE_CHECKING:
-    from imgscan.models.ncl import NCLSize
 
 # name -> width, blocks, heads
 ENCODERS: dict[str, tuple[int, int, int]] = {
