@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from imgscan import stages
 from imgscan.cluster import MANY, ClusterSettings, cluster, cluster_many
-from imgscan.devices import out_of_memory
+from imgscan.devices import end_if_failed, out_of_memory
 from imgscan.errors import WorkerError
 from imgscan.extract import seek
 from imgscan.records import Assessed, Clusters, Features, Picture, Skipped, Sought, Timings
@@ -150,6 +150,7 @@ def _clustered(features: Sequence[Features], scanner: Scanner) -> list[Clusters]
         return cluster_many(features, scanner.clustering, scanner.device)
     except RuntimeError as error:
         if not out_of_memory(error):
+            end_if_failed(scanner.device, error)
             raise
         # Left here, for the error holds what was on the device.
     return cluster_many(features, scanner.clustering)

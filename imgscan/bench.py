@@ -326,7 +326,7 @@ def _timed(work: Callable[[], Any], runs: int = 1) -> tuple[Any, float]:
     for _ in range(runs):
         began = time.perf_counter()
         answer = work()
-        if torch.cuda.is_available():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # or a first call would start it, and count that
             torch.cuda.synchronize()  # the current device, which choose_device made the one that is asked for
         elif torch.backends.mps.is_available():
             torch.mps.synchronize()
@@ -344,7 +344,7 @@ def as_json(lines: Sequence[Timed], model: str) -> str:
     machine = {
         "cores": torch.get_num_threads(),
         "torch": torch.__version__,
-        "cuda": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "platform": sys.platform,
     }
     said = {"imgscan": __version__, "model": model, "machine": machine, "lines": [asdict(line) for line in lines]}

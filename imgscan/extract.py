@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from imgscan.detectors import DETECTORS
-from imgscan.devices import free_memory, out_of_memory
+from imgscan.devices import end_if_failed, free_memory, out_of_memory
 from imgscan.errors import WorkerError
 from imgscan.frame import cut
 from imgscan.fuse import against_control, with_overview
@@ -108,6 +108,7 @@ def _forward(networks: Sequence[nn.Module], tiles: torch.Tensor, device: torch.d
         return answers
     except RuntimeError as error:
         if not out_of_memory(error):
+            end_if_failed(device, error)
             raise
         if len(tiles) == 1:
             height, width = tiles.shape[2:]

@@ -14,8 +14,8 @@ from imgscan.cluster.hierarchical import MOST_GRID
 from imgscan.cluster_names import HEAD, NO_GRID
 from imgscan.cores import cores
 from imgscan.detectors import DETECTORS
-from imgscan.devices import bf16_is_fast
-from imgscan.errors import InputError, WeightsError, unknown
+from imgscan.devices import bf16_is_fast, end_if_failed, in_short, out_of_memory
+from imgscan.errors import InputError, WeightsError, WorkerError, unknown
 from imgscan.fuse import FuseSettings
 from imgscan.judge import usual_score
 from imgscan.licences import check_usable
@@ -170,6 +170,7 @@ def build_scanner(
 
     Raises:
         WeightsError, InputError: see load_network, Card.section and check_usable.
+        WorkerError: the device has no room for a network.
     """
     check_usable(model.cards, accept_licence)
     origin = f"weights card {model.path or (model.cards[0].path if model.cards else model.name)}"
@@ -216,4 +217,15 @@ def build_scanner(
 
 
 def _network(card: Card, device: torch.device) -> nn.Module:
-    return load_network(card).to(device).to(memory_format=torch.channels_last)
+    """The network of a card on its device; WorkerError where that has no room for it, as where other programs hold its memory."""
+    network = load_network(card)
+    try:
+        return network.to(device).to(memory_format=torch.channels_last)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            end_if_failed(device, error)
+            raise
+        raise WorkerError(
+            f"{card.full_name} does not fit into the memory of {device} ({in_short(error)}); "
+            "wait for what else uses it, or choose another --device"
+        ) from error

@@ -71,6 +71,14 @@ def test_apples_devices_have_no_exception_of_their_own() -> None:
         extract(broken, tiles(7), CPU, batch=7, amp=False)
 
 
+def test_a_device_that_fails_ends_the_scan_and_says_so() -> None:
+    """Of no picture that comes later it would say anything."""
+    small = Small(2)
+    small.error = torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be")
+    with pytest.raises(WorkerError, match=r"cpu failed \(CUDA error: an illegal memory access was encountered\); call again"):
+        extract(small, tiles(7), CPU, batch=7, amp=False)
+
+
 def test_a_tile_that_does_not_fit_alone_is_an_error_that_says_so() -> None:
     with pytest.raises(WorkerError, match="a tile of 64 x 64 pixels does not fit into the memory of cpu"):
         extract(Small(0), tiles(2), CPU, batch=2, amp=False)

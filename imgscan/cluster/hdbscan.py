@@ -15,6 +15,7 @@ import torch
 
 from imgscan.cluster.reachability import spanning_tree
 from imgscan.cluster.settings import ClusterSettings
+from imgscan.devices import whole_float32
 
 
 def hdbscan_labels(points: torch.Tensor, settings: ClusterSettings) -> tuple[npt.NDArray[np.int32], tuple[float, ...]]:
@@ -42,7 +43,8 @@ def hdbscan_labels(points: torch.Tensor, settings: ClusterSettings) -> tuple[npt
     count, smallest = len(points), settings.members(len(points))
     if count <= max(smallest, settings.neighbours):
         return np.full(count, -1, np.int32), ()
-    tree = single_linkage_label(spanning_tree(points, settings.neighbours))
+    with whole_float32(points.device):  # what is said to be no nearer than so and so far must not be
+        tree = single_linkage_label(spanning_tree(points, settings.neighbours))
     labels, _, persistence, _, _ = _tree_to_labels(
         None, tree, smallest, settings.select, settings.single, False, settings.epsilon, 0
     )

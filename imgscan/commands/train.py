@@ -53,13 +53,15 @@ def train_command(options: TrainOptions) -> ExitCode:
     else:
         recipe = _begun(recipe, options)
     if options.profile is not None:
-        return _profile(recipe, place, options.profile)
+        with _explained(place):
+            return _profile(recipe, place, options.profile)
     material = gather(options, recipe)
     stopped = _StopSignal()
     with join(place) as world:
         pictures = material.pictures or recipe.data.epoch
         recipe = loop.in_steps(recipe, pictures, world.size)
-        run = loop.start(recipe, world.device, resumes=options.resume)
+        with _explained(world.device):
+            run = loop.start(recipe, world.device, resumes=options.resume)
         run.material = material.described(options, world.size)
         if options.resume:
             checkpoint.load(run, file)
@@ -139,8 +141,8 @@ def _resumed(recipe: Recipe, options: TrainOptions, file: Path) -> tuple[Recipe,
 
 @contextmanager
 def _explained(device: torch.device) -> Iterator[None]:
-    """WorkerError, with what would help, where memory does not hold a step or the loaders."""
-    from imgscan.devices import out_of_memory
+    """WorkerError, with what would help, where memory does not hold a step or the loaders, or the device fails."""
+    from imgscan.devices import end_if_failed, in_short, out_of_memory
     from imgscan.workers import was_killed
 
     try:
@@ -149,9 +151,10 @@ def _explained(device: torch.device) -> Iterator[None]:
         if out_of_memory(error):
             raise WorkerError(
                 f"a step does not fit into the memory of {device}; wanted a smaller train.batch with a larger "
-                f"train.accumulate, or a smaller data.side ({str(error).partition('. ')[0]})"
+                f"train.accumulate, or a smaller data.side ({in_short(error)})"
             ) from error
         if not was_killed(error):
+            end_if_failed(device, error)
             raise
         raise WorkerError(
             "a loader process was killed, most likely for lack of memory; fewer data.workers or a smaller train.batch need "

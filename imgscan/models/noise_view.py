@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from imgscan.devices import whole_float32
 from imgscan.errors import ConfigError, unknown
 from imgscan.jpeg import quantization_table
 
@@ -194,7 +195,8 @@ class NoiseView(nn.Module):
 
     def _view(self, rgb: Tensor, shown: Mapping[str | tuple[str, ...], Tensor]) -> Tensor:
         """All parts; those that were shown already are not computed again."""
-        with torch.autocast(rgb.device.type, enabled=False):  # bf16 has fewer digits than a quantisation error
+        # bf16 has fewer digits than a quantisation error, and TF32 than the noise of a sensor.
+        with torch.autocast(rgb.device.type, enabled=False), whole_float32(rgb.device):
             rgb = rgb.float().contiguous()  # channel by channel, as all that follows
             levels = rgb * 255
             red, green, blue = levels.unbind(1)

@@ -70,10 +70,10 @@ def join(device: torch.device) -> Iterator[World]:
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield World(dist.get_rank(), size, device)
-    finally:
-        dist.destroy_process_group()
+    yield World(dist.get_rank(), size, device)
+    # Not after an error: NCCL waits here for what the other processes still do, and they for this one; torchrun ends them when it
+    # is gone, which exits.py sees to.
+    dist.destroy_process_group()
 
 
 def _number(variable: str, default: int) -> int:

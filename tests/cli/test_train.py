@@ -18,12 +18,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from imgscan.commands import train
 from imgscan.commands.train_material import gather
 from imgscan.commands.train_options import TrainOptions, find_recipe, same_network, with_options
 from imgscan.datasets.forge import forge
 from imgscan.datasets.resolve import resolve
-from imgscan.errors import ConfigError, ExitCode, InputError
-from imgscan.training import loop
+from imgscan.errors import ConfigError, ExitCode, InputError, WorkerError
+from imgscan.training import loop, profile
 from imgscan.training.initial import find_start
 from imgscan.training.recipe import read_recipe
 from tests import processes
@@ -247,3 +248,22 @@ def test_a_run_goes_on_with_the_seed_that_it_was_begun_with() -> None:
         assert same_network(recipe, replace(options, settings=settings), file).train.seed == 3
     with pytest.raises(ConfigError, match=r"train\.seed: run/checkpoint\.safetensors was begun with 3; another seed needs another"):
         same_network(recipe, replace(options, settings=["train.seed=4"]), file)
+
+
+@pytest.mark.parametrize("steps", [None, 1])
+def test_memory_that_is_full_before_the_first_step(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, roots: list[object], steps: int | None
+) -> None:
+    """--profile is asked to find out what fits, and a network may find the GPU full."""
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 is full. More")
+
+    photos, kept = [Path(str(roots[1]))], [Path(str(roots[3]))]
+    options = TrainOptions("focal", None, None, photos, kept, tmp_path / "out", None, None, [], False, None, "cpu", None)
+    monkeypatch.setattr(train, "_StopSignal", lambda: None)
+    monkeypatch.setattr(loop, "start", full)
+    monkeypatch.setattr(profile, "start", full)
+    said = r"a step does not fit into the memory of cpu; wanted a smaller train.batch .*\(CUDA out of memory. .* GPU 0 is full\)"
+    with pytest.raises(WorkerError, match=said):
+        train.train_command(replace(options, profile=steps))

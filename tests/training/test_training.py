@@ -951,3 +951,18 @@ def test_variables_of_torchrun_that_somebody_else_has_set(monkeypatch: pytest.Mo
     monkeypatch.setenv("WORLD_SIZE", "many")
     with pytest.raises(InputError, match="WORLD_SIZE is 'many'; wanted a number"), join(CPU):
         pass
+
+
+def test_a_process_that_fails_does_not_wait_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NCCL's end is one of all processes: they would wait for each other, and torchrun for them."""
+    ended: list[bool] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend: None)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: ended.append(True))
+    with pytest.raises(InputError), join(CPU):
+        raise InputError
+    assert not ended
+    with join(CPU) as world:
+        assert world.size == 2
+    assert ended
