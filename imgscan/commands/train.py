@@ -65,6 +65,9 @@ def train_command(options: TrainOptions) -> ExitCode:
             checkpoint.load(run, file)
             for difference in material.differences(material_of, run.material):
                 _say(world.first, f"imgscan: {difference}: the run goes on, but not to the weights of one left alone")
+        for doubt in material.doubts() if world.first else ():
+            _say(True, f"imgscan: {doubt}")
+        began = run.step
         samples = loop.training_samples(recipe, material.photos, material.entries, world.size, material.hard)
         validation = validation_samples(recipe, material.kept_aside, material.held_out)
         _say(world.first, f"{options.method}: {recipe.model.network} {recipe.model.size}, {recipe.train.steps} steps of ", end="")
@@ -87,7 +90,7 @@ def train_command(options: TrainOptions) -> ExitCode:
             )
         if world.first:
             passed_over = _unreadable(options.out)
-            for word in _last_words(run, options, passed_over, stopped.by is not None):
+            for word in last_words(run, options, began, passed_over, stopped.by is not None):
                 _say(True, f"imgscan: {word}")
             print(
                 write_weights(
@@ -208,9 +211,11 @@ def _unreadable(out: Path) -> int:
     return len(ledger.read_text("utf-8", errors="replace").splitlines()) if ledger.exists() else 0
 
 
-def _last_words(run: Run, options: TrainOptions, passed_over: int, stopped: bool) -> Iterator[str]:
-    """Why a run ended before its last step, and what it did not see."""
+def last_words(run: Run, options: TrainOptions, began: int, passed_over: int, stopped: bool) -> Iterator[str]:
+    """Why a run ended before its last step, or without one, and what it did not see."""
     settings = run.recipe.train
+    if began and began == run.step >= settings.steps:
+        yield f"step {run.step} of {settings.steps}: nothing was left to train; more with --set train.steps=N or --epochs N"
     if run.plateau.ended(settings):
         yield f"no better for {settings.patience} validations: ended at step {run.step} of {settings.steps}"
     elif options.minutes is not None and run.step < settings.steps and not stopped:
