@@ -6,21 +6,25 @@ import doctest
 import hashlib
 import inspect
 import io
+import json
 import multiprocessing
 import os
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import imgscan
+from imgscan.cluster import ClusterSettings, cluster
 from imgscan.errors import InputError
-from imgscan.records import Source
+from imgscan.records import Features, Source
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,6 +53,31 @@ def test_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     done = doctest.testfile(str(ROOT / "man" / "library.md"), module_relative=False)
     assert done.failed == 0
     assert done.attempted > 10
+
+
+def test_the_clusters_by_hand_are_those_that_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lines of the page, on features of three groups and of noise."""
+    page = (ROOT / "man" / "library.md").read_text("utf-8")
+    lines = page[page.index("    import json\n") : page.index("Features are stored")].splitlines()
+    dice = np.random.default_rng(3)
+    groups = np.eye(8)[:3].repeat((50, 30, 20), 0) + dice.normal(0, 0.02, (100, 8))
+    points = np.concatenate((groups, dice.normal(0, 1, (20, 8))))
+    features = torch.nn.functional.normalize(torch.from_numpy(points.T).float().half().float().reshape(8, 10, 12), dim=0)
+    settings = ClusterSettings(smallest=0.1)
+    clusters = cluster(Features(features, (8.0, 8.0)), settings)
+    assert clusters.noise.any(), "or nothing is given to the nearest"
+    assert set(np.unique(clusters.labels)) == {0, 1, 2}
+    out = tmp_path / "imgscan-out"
+    out.mkdir()
+    with h5py.File(out / "features.h5", "w") as file:
+        file["a/b.jpg/features"], file["a/b.jpg/labels"] = features.numpy(), clusters.labels
+    record = [{"clustering": asdict(settings)}, {"name": "a/b.jpg", "method": "hdbscan", "grid": [10, 12]}, {"flagged": 1}]
+    (out / "results.jsonl").write_text("\n".join(map(json.dumps, record)))
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(line[4:] for line in lines), {})
+    assert capsys.readouterr().out == "a/b.jpg 0 of 120 cells differ\n"
 
 
 def test_importing_it_loads_neither_torch_nor_numpy() -> None:
