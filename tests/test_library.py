@@ -23,8 +23,11 @@ from PIL import Image
 
 import imgscan
 from imgscan.cluster import ClusterSettings, cluster
+from imgscan.datasets.entries import Entry
 from imgscan.errors import InputError
-from imgscan.records import Features, Source
+from imgscan.evaluation import measure
+from imgscan.evaluation.measure import Question, Task
+from imgscan.records import Features, Skipped, Source
 
 ROOT = Path(__file__).parents[1]
 
@@ -78,6 +81,32 @@ def test_the_clusters_by_hand_are_those_that_are_stored(
     monkeypatch.chdir(tmp_path)
     exec("\n".join(line[4:] for line in lines), {})
     assert capsys.readouterr().out == "a/b.jpg 0 of 120 cells differ\n"
+
+
+def test_attacked_pictures_are_written_as_evaluate_attacks_them(
+    tmp_path: Path, photos: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lines of the page; an attack that draws, for the second picture, so that its number matters."""
+    page = (ROOT / "man" / "library.md").read_text("utf-8")
+    lines = (
+        page[page.index("    from pathlib import Path\n") : page.index("## Features, and")]
+        .replace("jpeg-50", "noise-5")
+        .splitlines()
+    )
+    forged = np.zeros((96, 128), bool)
+    forged[8:40, 16:64] = True
+    for folder, pixels in (("images", photos[0][:96, :128]), ("masks", forged)):
+        (tmp_path / "DIR" / folder).mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(pixels).save(tmp_path / "DIR" / folder / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(line[4:] for line in lines), {})
+    source = Entry(Path("DIR/images/1.png"), Path("DIR/masks/1.png"))
+    task = Task(source, 1, (Question("noise-5", 0),))
+    shown = dict(measure._each_shown(task))["noise-5"]
+    assert not isinstance(shown, Skipped)
+    assert (np.asarray(Image.open("attacked/images/1.png")) == shown.picture.rgb).all()
+    assert (np.asarray(Image.open("attacked/masks/1.png")) == forged).all()
 
 
 def test_importing_it_loads_neither_torch_nor_numpy() -> None:
