@@ -65,7 +65,7 @@ def train_command(options: TrainOptions) -> ExitCode:
             checkpoint.load(run, file)
             for difference in material.differences(material_of, run.material):
                 _say(world.first, f"imgscan: {difference}: the run goes on, but not to the weights of one left alone")
-        for doubt in material.doubts() if world.first else ():
+        for doubt in (*_slow_start(recipe), *material.doubts()) if world.first else ():
             _say(True, f"imgscan: {doubt}")
         began = run.step
         samples = loop.training_samples(recipe, material.photos, material.entries, world.size, material.hard)
@@ -138,6 +138,15 @@ def _resumed(recipe: Recipe, options: TrainOptions, file: Path) -> tuple[Recipe,
             f"another --out"
         )
     return recipe, options, material_of
+
+
+def _slow_start(recipe: Recipe) -> Iterator[str]:
+    """A short trial of a recipe for long runs would be one at hardly any rate."""
+    if recipe.train.warmup > recipe.train.steps:
+        yield (
+            f"train.warmup is {recipe.train.warmup} steps of {recipe.train.steps}: the rate never comes to train.rate, "
+            f"{recipe.train.rate:g}; wanted fewer, as --set train.warmup=0"
+        )
 
 
 @contextmanager

@@ -118,10 +118,10 @@ def test_a_data_set_in_its_published_layout(tmp_path: Path, casia: Path) -> None
     ]
 
 
-def test_masks_that_teach_nothing_are_told_before_the_first_step(
+def test_what_teaches_nothing_is_told_before_the_first_step(
     tmp_path: Path, photos: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In the other polarity a training goes on as if nothing were wrong; stored as 0 and 1 masks mark nothing."""
+    """With masks in the other polarity a training goes on as if nothing were wrong; stored as 0 and 1 they mark nothing."""
     for name, shift, levels in (("mine", 0, (255, 0)), ("other", 200, (0, 1))):
         for number in range(6):
             mask = np.zeros((96, 96), np.uint8)
@@ -136,10 +136,11 @@ def test_masks_that_teach_nothing_are_told_before_the_first_step(
     monkeypatch.setattr(loop, "train", stop)
     monkeypatch.setattr("imgscan.commands.train._StopSignal", lambda: SimpleNamespace(by=None))
     mine, other, out = str(tmp_path / "mine"), tmp_path / "other", tmp_path / "t"
-    settings = ["model.size=tiny", "data.side=64"]
+    settings = ["model.size=tiny", "data.side=64", "train.steps=49"]
     with pytest.raises(InputError, match="here the first step"):
         train_command(TrainOptions("ncl", "small", mine, [], [other], out, None, None, settings, False, None, "cpu", None))
     said = capsys.readouterr().err
+    assert "train.warmup is 50 steps of 49: the rate never comes to train.rate, 0.02" in said
     assert "mine, trained on: most masks mark over half of the picture: the other polarity is meant\n" in said
     assert "other, validated on: masks that mark nothing by their rule (white is above 127) but hold levels" in said
 
