@@ -46,6 +46,7 @@ class _Arrays(NamedTuple):
     features: npt.NDArray[np.float16]  # D x h x w
     labels: npt.NDArray[np.int32]  # h x w
     box: npt.NDArray[np.int64]  # left, top, right, bottom: the pixels that the grid covers
+    cell: npt.NDArray[np.float64]  # height, width of a cell in pixels, from the box's corner on; the last ones may reach over it
 
 
 class FeaturesFile:
@@ -108,6 +109,7 @@ class FeaturesFile:
                     result.features.vectors.numpy().astype(np.float16),
                     result.clusters.labels,
                     np.array(result.features.inside or (0, 0, result.picture.width, result.picture.height)),
+                    np.array(result.features.cell),
                 )
                 np.savez(file, **arrays._asdict())
             new.replace(path)
@@ -126,7 +128,7 @@ class FeaturesFile:
             new: the file.
             complete: whether the scan has come to its end.
         """
-        content = digest_of([vars(entry) for entry in self._entries])
+        content = digest_of([_Arrays._fields, *(vars(entry) for entry in self._entries)])  # another version may keep more
         same = self._old is not None and self._old.attrs.get("content") == content
         if same and (is_complete(self.path) or not complete):
             self.close()
@@ -177,6 +179,7 @@ class FeaturesFile:
         group.attrs["grid"] = entry.grid
         group.attrs["size"] = entry.size
         group.attrs["box"] = arrays.box
+        group.attrs["cell"] = arrays.cell
 
     def _arrays(self, sha256: str) -> _Arrays:
         """From the picture's part or the old file; KeyError where neither has them."""
@@ -187,7 +190,7 @@ class FeaturesFile:
         if self._old is None:
             raise KeyError(sha256)
         group = self._old[self._places[sha256]]
-        return _Arrays(group["features"][:], group["labels"][:], group.attrs["box"])
+        return _Arrays(group["features"][:], group["labels"][:], group.attrs["box"], group.attrs["cell"])
 
     def _bytes(self, sha256: str) -> int:
         """About how much a picture's arrays take."""

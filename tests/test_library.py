@@ -6,21 +6,28 @@ import doctest
 import hashlib
 import inspect
 import io
+import json
 import multiprocessing
 import os
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import imgscan
+from imgscan.cluster import ClusterSettings, cluster
+from imgscan.datasets.entries import Entry
 from imgscan.errors import InputError
-from imgscan.records import Source
+from imgscan.evaluation import measure
+from imgscan.evaluation.measure import Question, Task
+from imgscan.records import Features, Skipped, Source
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,6 +56,57 @@ def test_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     done = doctest.testfile(str(ROOT / "man" / "library.md"), module_relative=False)
     assert done.failed == 0
     assert done.attempted > 10
+
+
+def test_the_clusters_by_hand_are_those_that_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lines of the page, on features of three groups and of noise."""
+    page = (ROOT / "man" / "library.md").read_text("utf-8")
+    lines = page[page.index("    import json\n") : page.index("Features are stored")].splitlines()
+    dice = np.random.default_rng(3)
+    groups = np.eye(8)[:3].repeat((50, 30, 20), 0) + dice.normal(0, 0.02, (100, 8))
+    points = np.concatenate((groups, dice.normal(0, 1, (20, 8))))
+    features = torch.nn.functional.normalize(torch.from_numpy(points.T).float().half().float().reshape(8, 10, 12), dim=0)
+    settings = ClusterSettings(smallest=0.1)
+    clusters = cluster(Features(features, (8.0, 8.0)), settings)
+    assert clusters.noise.any(), "or nothing is given to the nearest"
+    assert set(np.unique(clusters.labels)) == {0, 1, 2}
+    out = tmp_path / "imgscan-out"
+    out.mkdir()
+    with h5py.File(out / "features.h5", "w") as file:
+        file["a/b.jpg/features"], file["a/b.jpg/labels"] = features.numpy(), clusters.labels
+    record = [{"clustering": asdict(settings)}, {"name": "a/b.jpg", "method": "hdbscan", "grid": [10, 12]}, {"flagged": 1}]
+    (out / "results.jsonl").write_text("\n".join(map(json.dumps, record)))
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(line[4:] for line in lines), {})
+    assert capsys.readouterr().out == "a/b.jpg 0 of 120 cells differ\n"
+
+
+def test_attacked_pictures_are_written_as_evaluate_attacks_them(
+    tmp_path: Path, photos: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lines of the page; an attack that draws, for the second picture, so that its number matters."""
+    page = (ROOT / "man" / "library.md").read_text("utf-8")
+    lines = (
+        page[page.index("    from pathlib import Path\n") : page.index("## Features, and")]
+        .replace("jpeg-50", "noise-5")
+        .splitlines()
+    )
+    forged = np.zeros((96, 128), bool)
+    forged[8:40, 16:64] = True
+    for folder, pixels in (("images", photos[0][:96, :128]), ("masks", forged)):
+        (tmp_path / "DIR" / folder).mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(pixels).save(tmp_path / "DIR" / folder / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(line[4:] for line in lines), {})
+    source = Entry(Path("DIR/images/1.png"), Path("DIR/masks/1.png"))
+    task = Task(source, 1, (Question("noise-5", 0),))
+    shown = dict(measure._each_shown(task))["noise-5"]
+    assert not isinstance(shown, Skipped)
+    assert (np.asarray(Image.open("attacked/images/1.png")) == shown.picture.rgb).all()
+    assert (np.asarray(Image.open("attacked/masks/1.png")) == forged).all()
 
 
 def test_importing_it_loads_neither_torch_nor_numpy() -> None:

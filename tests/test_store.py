@@ -60,11 +60,12 @@ def test_on_the_overlay_what_was_not_looked_at_is_pale_and_upright() -> None:
 
 def test_the_box_that_the_grid_covers_is_written_and_taken_from_an_earlier_file(tmp_path: Path) -> None:
     one = assessed()
-    framed = replace(one, features=replace(one.features, inside=(16, 8, 80, 56)))
+    framed = replace(one, features=replace(one.features, inside=(16, 8, 80, 56), cell=(6.5, 8.0)))
     keep(tmp_path, "cafe", framed)
     for _ in range(2):
         with h5py.File(tmp_path / "features.h5") as file:
             assert file["a/b.jpg"].attrs["box"].tolist() == [16, 8, 80, 56]
+            assert file["a/b.jpg"].attrs["cell"].tolist() == [6.5, 8.0], "of which eight reach over the 48 pixels of the box"
             assert file["a/b.jpg"].attrs["size"].tolist() == [64, 96]
         features = FeaturesFile(tmp_path, key="cafe", model="m@open", weights="cafe")
         with Store(tmp_path, features=features) as store:
@@ -73,6 +74,21 @@ def test_the_box_that_the_grid_covers_is_written_and_taken_from_an_earlier_file(
                 assert features.has(line)
                 features.note(line)
             store.finish()
+
+
+def test_a_file_of_an_earlier_version_is_written_anew(tmp_path: Path) -> None:
+    one = assessed()
+    keep(tmp_path, "cafe", one)
+    shutil.rmtree(tmp_path / "features.parts")
+    with h5py.File(tmp_path / "features.h5", "r+") as file:
+        del file["a/b.jpg"].attrs["cell"]
+        file.attrs["content"] = "of that version"
+    features = FeaturesFile(tmp_path, key="cafe", model="m@open", weights="cafe")
+    assert not features.has(result_line(one))
+    features.close()
+    keep(tmp_path, "cafe", one)
+    with h5py.File(tmp_path / "features.h5") as file:
+        assert file["a/b.jpg"].attrs["cell"].tolist() == [8.0, 8.0]
 
 
 def test_masks_overlays_and_features_are_written_and_read_back(tmp_path: Path) -> None:

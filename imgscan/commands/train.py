@@ -67,6 +67,9 @@ def train_command(options: TrainOptions) -> ExitCode:
             checkpoint.load(run, file)
             for difference in material.differences(material_of, run.material):
                 _say(world.first, f"imgscan: {difference}: the run goes on, but not to the weights of one left alone")
+        for doubt in (*_slow_start(recipe), *material.doubts()) if world.first else ():
+            _say(True, f"imgscan: {doubt}")
+        began = run.step
         samples = loop.training_samples(recipe, material.photos, material.entries, world.size, material.hard)
         validation = validation_samples(recipe, material.kept_aside, material.held_out)
         _say(world.first, f"{options.method}: {recipe.model.network} {recipe.model.size}, {recipe.train.steps} steps of ", end="")
@@ -89,7 +92,7 @@ def train_command(options: TrainOptions) -> ExitCode:
             )
         if world.first:
             passed_over = _unreadable(options.out)
-            for word in _last_words(run, options, passed_over, stopped.by is not None):
+            for word in last_words(run, options, began, passed_over, stopped.by is not None):
                 _say(True, f"imgscan: {word}")
             print(
                 write_weights(
@@ -137,6 +140,15 @@ def _resumed(recipe: Recipe, options: TrainOptions, file: Path) -> tuple[Recipe,
             f"another --out"
         )
     return recipe, options, material_of
+
+
+def _slow_start(recipe: Recipe) -> Iterator[str]:
+    """A short trial of a recipe for long runs would be one at hardly any rate."""
+    if recipe.train.warmup > recipe.train.steps:
+        yield (
+            f"train.warmup is {recipe.train.warmup} steps of {recipe.train.steps}: the rate never comes to train.rate, "
+            f"{recipe.train.rate:g}; wanted fewer, as --set train.warmup=0"
+        )
 
 
 @contextmanager
@@ -211,9 +223,11 @@ def _unreadable(out: Path) -> int:
     return len(ledger.read_text("utf-8", errors="replace").splitlines()) if ledger.exists() else 0
 
 
-def _last_words(run: Run, options: TrainOptions, passed_over: int, stopped: bool) -> Iterator[str]:
-    """Why a run ended before its last step, and what it did not see."""
+def last_words(run: Run, options: TrainOptions, began: int, passed_over: int, stopped: bool) -> Iterator[str]:
+    """Why a run ended before its last step, or without one, and what it did not see."""
     settings = run.recipe.train
+    if began and began == run.step >= settings.steps:
+        yield f"step {run.step} of {settings.steps}: nothing was left to train; more with --set train.steps=N or --epochs N"
     if run.plateau.ended(settings):
         yield f"no better for {settings.patience} validations: ended at step {run.step} of {settings.steps}"
     elif options.minutes is not None and run.step < settings.steps and not stopped:

@@ -33,6 +33,18 @@ class Material:
         """In an epoch; 0: synth has none of its own."""
         return len(self.entries)
 
+    def doubts(self) -> list[str]:
+        """What a few masks of every set tell of all of them, before hours are spent: such masks fail nothing and teach nothing."""
+        from imgscan.datasets.doctor import look_at_masks
+
+        said = []
+        for what, entries in (("trained", self.entries), ("validated", self.held_out)):
+            sets: dict[str, list[Entry]] = {}
+            for entry in entries:
+                sets.setdefault(entry.source, []).append(entry)
+            said += [f"{name}, {what} on: {text}" for name, some in sets.items() for text in look_at_masks(some)]
+        return said
+
     def described(self, options: TrainOptions, processes: int) -> dict[str, Any]:
         """What a checkpoint remembers of it: flags, so that --resume need not repeat them, and what has to stay the same."""
         names = [path.name for path in self.photos + self.hard] + [entry.image.name for entry in self.entries]

@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "shared-mask": ("warning", "pictures of one name but for the suffix, which have one mask between them"),
     "empty-mask": ("warning", "masks of forged pictures that mark nothing"),
     "full-mask": ("warning", "masks that mark the whole picture"),
-    "faint-mask": ("warning", "masks that mark nothing by their rule but hold levels above 0"),
+    "faint-mask": ("warning", "masks that mark nothing by their rule (white is above 127) but hold levels above 0, as 0 and 1 do"),
     "coloured-mask": ("warning", "masks in colours, which count by how bright they are; look whether that is what they mean"),
     "counts": ("warning", "counts that are not those of the literature"),
     "mostly-forged": ("note", "masks that mark over half of their picture; look whether they are in the other polarity"),

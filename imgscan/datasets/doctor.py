@@ -342,14 +342,21 @@ def first_look(name: str, entries: Sequence[Entry], looked_at: int = 16) -> list
     said = []
     if info is not None and info.splits.names() == ("test",):
         said += [one.text for one in _counts(info, len(forged), len(entries) - len(forged)) if one.severity != "note"]
-    shares = []
+    return said + look_at_masks(forged, looked_at)
+
+
+def look_at_masks(entries: Sequence[Entry], looked_at: int = 16) -> list[str]:
+    """What is wrong with all masks of a set: the other polarity, or that they mark nothing; arguments as of `first_look`."""
+    forged = [entry for entry in entries if entry.mask is not None]
+    shares, faint = [], False
     for entry in forged[:: -(-len(forged) // looked_at) or 1]:
         with suppress(InputError):
-            levels = [RULES[entry.rule](read_levels(mask, entry.rule)) for mask in masks_of(entry)]
+            levels = [read_levels(mask, entry.rule) for mask in masks_of(entry)]
             if len({one.shape for one in levels}) == 1:
-                shares.append(float(np.logical_or.reduce(levels).mean()))
+                shares.append(float(np.logical_or.reduce([RULES[entry.rule](one) for one in levels]).mean()))
+                faint |= any(bool(one.any()) for one in levels)
     if shares and np.median(shares) > 0.5:
-        said.append(KINDS["inverted-polarity"][1])
-    elif shares and max(shares) == 0:
-        said.append(f"{KINDS['empty-mask'][1]}: all that were looked at")
-    return said
+        return [KINDS["inverted-polarity"][1]]
+    if shares and max(shares) == 0:
+        return [f"{KINDS['faint-mask' if faint else 'empty-mask'][1]}: all that were looked at"]
+    return []

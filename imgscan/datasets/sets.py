@@ -46,7 +46,8 @@ def read_set(text: str, roots: Sequence[Path] = (), split: Wanted | None = None)
         missing = [(entry.image, entry.mask) for entry in entries if entry.mask is not None and not entry.mask.exists()]
         if missing:
             image, mask = missing[0]
-            said = f"{image}: no mask with this stem in {mask.parent} ({len(missing)} such pictures)"
+            stems = "this stem, or _gt, _mask or _edgemask behind it"
+            said = f"{image}: no mask with {stems}, in {mask.parent} ({len(missing)} such pictures)"
             known = _read_as(root)
             raise InputError(said if known is None else f"{said}; wanted {known}")
         return entries

@@ -163,8 +163,8 @@ class _FromFiles:
 
 
 def of_masks(folder: Path, ambiguous: Collection[str] = (), alike: Collection[str] = ()) -> Contestant:
-    """Another tool's predictions: for a/b.jpg a file a/b.jpg.png, a/b.png or a/b.npz (its first array) in the folder; where only
-    one picture has that name also b.jpg.png, b.png or b.npz; where a/b.png is a picture too, only a/b.jpg.png or a/b.jpg.npz.
+    """Another tool's predictions: for a/b.jpg a file a/b.jpg.png, a/b.jpg.npz (its first array), a/b.png or a/b.npz in the folder;
+    where only one picture has that name also one of b alone; where a/b.png is a picture too, only a/b.jpg.png or a/b.jpg.npz.
 
     PNG levels, 0 to 255 or to 65,535, are probabilities 0..1, as are the floats of an npz; the protocol's threshold decides.
 
@@ -185,9 +185,9 @@ def _read_prediction(picture: Picture, files: _FromFiles) -> Answer | Skipped:
     """The map of one picture; a Skipped says what was looked for, or what is wrong with it."""
     name, folder = Path(picture.source.name), files.folder
     bare = [] if name.stem in files.ambiguous else [Path(name.name)]
-    names = [text for one in [name, *bare] for text in (f"{one}.png", f"{one.with_suffix('.png')}", f"{one.with_suffix('.npz')}")]
+    names = [f"{stem}{end}" for one in [name, *bare] for stem in (one, one.with_suffix("")) for end in (".png", ".npz")]
     if str(name.with_suffix("")) in files.alike:
-        names = [f"{name}.png", f"{name}.npz"]
+        names = names[:2]
     path = next((folder / one for one in names if (folder / one).is_file()), None)
     if path is None:
         return Skipped(picture.source, f"no prediction in {folder}: looked for {', '.join(dict.fromkeys(names))}")

@@ -89,7 +89,9 @@ def initialise(model: nn.Module, section: ModelSection) -> None:
         return
     name = recognise(state.tensors)
     release = None if name is None else RELEASES[name]
-    if start.card is not None and (release is None or section.network not in release.starts):
+    if start.card is not None and (
+        start.card.network == section.network or release is None or section.network not in release.starts
+    ):
         raise ConfigError(f"--init {section.init}: {_unlike(start.card, state, own, section)}")
     if release is None or section.network not in release.starts:
         able = ", ".join(one.title for one in RELEASES.values() if section.network in one.starts) or "weights of its own"
@@ -118,7 +120,9 @@ def _unlike(card: Card, state: StateFile, own: Mapping[str, Tensor], section: Mo
     more, fewer = sorted(set(state.tensors) - set(own)), sorted(set(own) - set(state.tensors))
     said = [f"has {more[0]}, which {wanted} does not"] if more else []
     said += [f"lacks its {fewer[0]}"] if fewer else []
-    return f"{card.full_name} is of another size: it {' and '.join(said)} (--size)"
+    its = card.data.get("size")
+    size = f"size {its}" if its and its != section.size else "another size"
+    return f"{card.full_name} is of {size}: it {' and '.join(said)} (--size)"
 
 
 def _check_order(start: Start, state: StateFile, model: nn.Module, section: ModelSection) -> None:

@@ -483,7 +483,7 @@ def test_evaluate_names_masks_that_mark_nothing_and_predictions_of_two_sets(tmp_
         mask = np.eye(96, 128, dtype=np.uint8)
         Image.fromarray(mask * (255 if folder == "two" else 1)).save(tmp_path / folder / "masks" / "x.png")
     done = run("evaluate", "noi1", "--data", tmp_path / "one", "--out", tmp_path / "out")
-    assert "masks that mark nothing by their rule but hold levels above 0: " in done.stderr
+    assert "masks that mark nothing by their rule (white is above 127) but hold levels above 0, as 0 and 1 do: " in done.stderr
     both = ["--data", tmp_path / "one", "--data", tmp_path / "two"]
     done = run("evaluate", "--masks", tmp_path / "two" / "masks", *both, "--out", tmp_path / "out")
     assert done.returncode == ExitCode.INCOMPLETE

@@ -11,6 +11,8 @@ import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from imgscan.commands import train
+from imgscan.commands.train import last_words, train_command
 from imgscan.commands.train_material import gather
 from imgscan.commands.train_options import TrainOptions, find_recipe, same_network, with_options
 from imgscan.datasets.forge import forge
@@ -27,6 +30,7 @@ from imgscan.errors import ConfigError, ExitCode, InputError, WorkerError
 from imgscan.training import loop, profile
 from imgscan.training.initial import find_start
 from imgscan.training.recipe import read_recipe
+from imgscan.training.schedule import Plateau
 from tests import processes
 from tests.conftest import PHOTOS
 
@@ -113,6 +117,42 @@ def test_a_data_set_in_its_published_layout(tmp_path: Path, casia: Path) -> None
         "checkpoint.safetensors",
         "events",
     ]
+
+
+def test_what_teaches_nothing_is_told_before_the_first_step(
+    tmp_path: Path, photos: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With masks in the other polarity a training goes on as if nothing were wrong; stored as 0 and 1 they mark nothing."""
+    for name, shift, levels in (("mine", 0, (255, 0)), ("other", 200, (0, 1))):
+        for number in range(6):
+            mask = np.zeros((96, 96), np.uint8)
+            mask[8:40, 8:40] = 1
+            for folder, pixels in (("images", photos[0][shift + number :, :96][:96]), ("masks", np.array(levels, np.uint8)[mask])):
+                (tmp_path / name / folder).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(tmp_path / name / folder / f"{number}.png")
+
+    def stop(*_: object, **__: object) -> None:
+        raise InputError("here the first step would be")
+
+    monkeypatch.setattr(loop, "train", stop)
+    monkeypatch.setattr("imgscan.commands.train._StopSignal", lambda: SimpleNamespace(by=None))
+    mine, other, out = str(tmp_path / "mine"), tmp_path / "other", tmp_path / "t"
+    settings = ["model.size=tiny", "data.side=64", "train.steps=49"]
+    with pytest.raises(InputError, match="here the first step"):
+        train_command(TrainOptions("ncl", "small", mine, [], [other], out, None, None, settings, False, None, "cpu", None))
+    said = capsys.readouterr().err
+    assert "train.warmup is 50 steps of 49: the rate never comes to train.rate, 0.02" in said
+    assert "mine, trained on: most masks mark over half of the picture: the other polarity is meant\n" in said
+    assert "other, validated on: masks that mark nothing by their rule (white is above 127) but hold levels" in said
+
+
+def test_a_run_that_came_to_its_end_says_how_it_trains_on() -> None:
+    recipe = read_recipe(find_recipe("ncl", "small"))
+    options = TrainOptions("ncl", None, None, [], [], Path(), None, None, [], True, None, "cpu", None)
+    run: Any = SimpleNamespace(recipe=recipe, step=recipe.train.steps, plateau=Plateau())
+    (said,) = last_words(run, options, began=run.step, passed_over=0, stopped=False)
+    assert said == "step 10000 of 10000: nothing was left to train; more with --set train.steps=N or --epochs N"
+    assert not list(last_words(run, options, began=run.step - 1, passed_over=0, stopped=False)), "it has just come there"
 
 
 def test_a_training_file_that_is_validated_on_is_refused(tmp_path: Path, casia: Path) -> None:

@@ -142,6 +142,14 @@ def test_masks_of_untouched_pictures_are_no_pictures_that_were_forgotten(tmp_pat
         ("white", FORGED, []),
         ("black", FORGED, ["most masks mark over half of the picture: the other polarity is meant"]),
         ("white", FORGED & False, ["masks of forged pictures that mark nothing: all that were looked at"]),
+        (
+            "any",
+            FORGED,
+            [
+                "masks that mark nothing by their rule (white is above 127) but hold levels above 0, as 0 and 1 do: all that were "
+                "looked at"
+            ],
+        ),
     ],
 )
 def test_a_first_look(tmp_path: Path, drawn: str, forged: np.ndarray, said: list[str]) -> None:

@@ -94,7 +94,7 @@ def test_a_plain_tree_that_is_a_published_set_tells_its_name(tmp_path: Path) -> 
 def test_a_plain_tree_that_lacks_a_mask_is_no_published_set(tmp_path: Path) -> None:
     make(tmp_path, {f"images/{k}.jpg": f"masks/{k}.png" for k in range(20)}, "white")
     (tmp_path / "masks/7.png").unlink()
-    with pytest.raises(InputError, match=r"images/7.jpg: no mask with this stem in .*masks \(1 such pictures\)$"):
+    with pytest.raises(InputError, match=r"images/7.jpg: no mask with this stem, or _gt, .* in .*masks \(1 such pictures\)$"):
         read_set(str(tmp_path))
 
 

@@ -58,7 +58,7 @@ def test_pairs_are_made_by_stem(benchmark: Path) -> None:
     (entry,) = read_set(str(benchmark))
     assert entry.mask == benchmark / "masks" / "x.png"
     (benchmark / "masks" / "x.png").rename(benchmark / "masks" / "y.png")
-    with pytest.raises(InputError, match="no mask with this stem"):
+    with pytest.raises(InputError, match="no mask with this stem, or _gt, _mask or _edgemask behind it, in"):
         read_set(str(benchmark))
 
 
@@ -169,7 +169,7 @@ def test_other_tools_maps_are_measured_and_a_perfect_one_is_perfect(benchmark: P
 @pytest.mark.parametrize(
     ("prediction", "message"),
     [
-        (None, r"looked for x\.jpg\.png, x\.png, x\.npz$"),
+        (None, r"looked for x\.jpg\.png, x\.jpg\.npz, x\.png, x\.npz$"),
         (np.zeros((48, 128), np.float32), "128 x 48"),
         (np.full((96, 128), 255, np.float32), "holds 255 to 255; wanted probabilities"),
         (np.full((96, 128), np.nan, np.float32), "holds nan to nan"),
@@ -228,6 +228,17 @@ def test_a_prediction_is_not_measured_for_two_pictures_that_differ_in_their_suff
     Image.fromarray(np.full((96, 128), 102, np.uint8)).save(folder / "x.jpg.png")
     np.savez(folder / "x.png.npz", np.full((96, 128), 0.6, np.float32))
     assert strengths() == [0.4, 0.6, 0.2]
+
+
+@pytest.mark.parametrize("name", ["x.jpg.npz", "x.npz", "x.jpg.png", "x.png"])
+def test_a_prediction_is_called_as_its_picture_with_or_without_the_suffix(benchmark: Path, tmp_path: Path, name: str) -> None:
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    if name.endswith("npz"):
+        np.savez(maps / name, np.full((96, 128), 0.6, np.float32))
+    else:
+        Image.new("L", (128, 96), 153).save(maps / name)
+    assert measured(of_masks(maps), read_set(str(benchmark))).strength == pytest.approx(0.6)
 
 
 def test_a_mask_of_another_size_is_skipped_and_named(benchmark: Path) -> None:

@@ -107,19 +107,21 @@ def test_own_weights_by_file_and_by_name(tiny_weights: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "size", "why"),
+    ("weights", "network", "size", "why"),
     [
         (
+            "focal-hrnet@open",
             "focal-hrnet",
             "tiny-headed",
-            r"size: it has \S+, which focal-hrnet of size tiny-headed does not",
+            r"is of size headed: it has \S+, which focal-hrnet of size tiny-headed does not",
         ),
-        ("focal-vit", "tiny", r"is a focal-hrnet; wanted weights of focal-vit of size tiny"),
+        ("focal-hrnet@open", "focal-vit", "tiny", r"is a focal-hrnet; wanted weights of focal-vit of size tiny"),
+        ("cfl-net@open", "cfl-net", "small", r"is of size compact: it lacks its conv_srm.weight \(--size\)"),
     ],
 )
-def test_weights_by_name_that_do_not_fit_are_not_to_be_imported(network: str, size: str, why: str) -> None:
+def test_weights_by_name_that_do_not_fit_are_not_to_be_imported(weights: str, network: str, size: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why) as error:
-        initialise(build_named(network, size), ModelSection(network, size, "focal-hrnet@open"))
+        initialise(build_named(network, size), ModelSection(network, size, weights))
     assert "import" not in str(error.value)
 
 
