@@ -81,7 +81,8 @@ def read_manifest(path: Path, roots: Sequence[Path] = (), source: str = "", with
     if not any(os.path.exists(entry.image) for entry in entries):  # noqa: PTH110 - Path.exists may raise
         looked = ", ".join(str(place) for place in places)
         raise InputError(
-            f"{path}: none of its {len(entries)} pictures is found, {rows[0][0] if rows else ''} for one; looked in {looked}"
+            f"{path}: none of its {len(entries)} pictures is found, {rows[0][0] if rows else ''} for one; looked in {looked} "
+            "(--data-root names other folders)"
         )
     return entries
 

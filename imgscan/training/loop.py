@@ -38,6 +38,7 @@ from imgscan.training.sequence import Batch, EntryDataset, Samples, batches
 from imgscan.training.validation import preview, validate
 from imgscan.training.world import World
 
+SILENCE = 60.0  # seconds after which progress is reported between two lines of the log, as in recipes of a paper's size on a CPU
 LEAST_SCALE = 2.0**-24  # of the loss in fp16, whose smallest number that is: below it nothing is left of a gradient of 1
 
 
@@ -172,7 +173,7 @@ def train(
         world: this process among the others.
         epoch: steps in an epoch.
         minutes: of this call; None: no limit.
-        report: called every `log_every` steps and after each validation, in every process.
+        report: called every `log_every` steps and after each validation, in every process, and after SILENCE.
         stop: asked in every step; True ends the run after it, with a checkpoint.
 
     Raises:
@@ -200,7 +201,7 @@ def train(
         first=run.step,
         pin=world.device.type == "cuda",
     )
-    began = last_save = last_report = time.monotonic()
+    began = last_save = last_log = last_report = time.monotonic()
     before, logged = run.seconds, run.step
     losses: list[float] = []
     waited = 0.0
@@ -211,7 +212,7 @@ def train(
             run.last = validate(run.shipped, recipe, validation, world, log)
             log.line(step=0, epoch=0, loss=None, rate=0.0, seconds=0.0, pace=0.0, score=run.last)
             report(Progress(0, settings.steps, None, 0.0, 0.0, run.last))
-            last_report = time.monotonic()  # no part of the pace
+            last_log = last_report = time.monotonic()  # no part of the pace
         while run.step < settings.steps and not run.plateau.ended(settings):  # a run that patience ended stays ended
             rate = rate_at(settings, run.step, run.step // epoch) * run.plateau.factor
             for group in run.optimizer.param_groups:
@@ -250,14 +251,17 @@ def train(
                 run.last = score
             if score is not None and world.first:
                 preview(run.shipped, recipe, validation, world.device, out / "previews" / f"{run.step:07d}.png")
-            if run.step % settings.log_every == 0 or score is not None:
+            logs = run.step % settings.log_every == 0 or score is not None
+            if logs or now - last_report > SILENCE:
                 pictures = (run.step - logged) * settings.batch * settings.accumulate * world.size
-                pace = pictures / max(1e-9, now - last_report)
+                pace = pictures / max(1e-9, now - last_log)
                 mean = sum(losses) / len(losses) if losses else None
-                share = waited / max(1e-9, now - last_report)
+                share = waited / max(1e-9, now - last_log)
                 report(Progress(run.step, settings.steps, mean, rate, pace, score, share))
+                last_report = time.monotonic()
+            if logs:
                 log.line(step=run.step, epoch=run.step // epoch, loss=mean, rate=rate, seconds=run.seconds, pace=pace, score=score)
-                logged, last_report, waited = run.step, time.monotonic(), 0.0
+                logged, last_log, waited = run.step, last_report, 0.0
                 losses.clear()
             if world.first and (ends or asked or now - last_save > settings.save_minutes * 60):
                 checkpoint.save(run, file)
@@ -295,7 +299,10 @@ def _learn(run: Run, trainee: Any, turns: Sequence[Batch], mine: Sequence[int], 
     if failed:
         where = file.parent if sound else _keep_batch(turns[bad or 0], run.step, file.parent, world)
         last = f"the last good checkpoint is {file}" if file.exists() else "there is no checkpoint yet"
-        raise ImgscanError(f"the loss or its gradient is not a number at step {run.step}; the batch is kept in {where}, {last}")
+        raise ImgscanError(
+            f"the loss or its gradient is not a number at step {run.step}; the batch is kept in {where}, {last}; "
+            "a lower train.rate or train.clip often helps"
+        )
     _step(run, settings)
     return loss
 

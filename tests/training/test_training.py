@@ -198,6 +198,19 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(tmp_path: Pa
     assert load_file(tmp_path / "bad-batch.safetensors")["rgb"].shape == (2, 3, 64, 64)
 
 
+def test_slow_steps_are_told_one_by_one_but_logged_as_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "SILENCE", -1.0)
+    told: list[loop.Progress] = []
+    go(tiny(steps=3, log_every=2, validate_every=1000), tmp_path, report=told.append)
+    assert [now.step for now in told] == [0, 1, 2, 3]
+    assert logged_steps(tmp_path) == ["0", "2", "3"]
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    first, second = (now.loss for now in told[1:3])
+    assert first is not None
+    assert second == pytest.approx(float(rows[2].split(",")[2]), abs=1e-5), "the mean since the last line of the log"
+    assert second != first
+
+
 def test_the_best_weights_are_none_of_an_earlier_run(tmp_path: Path) -> None:
     """One that was killed between its first validation and its first checkpoint leaves best.safetensors behind."""
     save_file({"stale": torch.zeros(1)}, tmp_path / "best.safetensors")
