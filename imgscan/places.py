@@ -35,14 +35,14 @@ class Place:
             ConfigError: a folder of IMGSCAN_WEIGHTS may not be looked into, and other weights would take the place of its own.
         """
         try:
-            names = os.listdir(self.folder)
+            files = sorted(self.folder.iterdir())
         except PermissionError as error:
             if self.what == VARIABLE:
                 raise ConfigError(f"{VARIABLE}: {self.folder}: cannot be read: {error.strerror}") from error
             return []
         except OSError:
             return []
-        return [self.folder / name for name in sorted(names) if name.endswith(".toml")]
+        return [path for path in files if path.suffix == ".toml"]
 
 
 def user_folder() -> Path:
