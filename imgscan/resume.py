@@ -24,6 +24,7 @@ from imgscan.decode import decode
 from imgscan.digests import sha256_or_none
 from imgscan.errors import InputError, OutputError
 from imgscan.features_file import FeaturesFile, keeps
+from imgscan.find import unfit
 from imgscan.locks import lock, unlock
 from imgscan.records import Line, Picture, Source
 from imgscan.report.record import read_record
@@ -156,5 +157,8 @@ class Journal:
 def _digest(source: Source) -> str | None:
     if source.content is not None:
         return hashlib.sha256(source.content).hexdigest()
-    # A pipe can be read once, and decoding has to read it.
-    return sha256_or_none(source.path) if os.path.isfile(source.path) else None  # noqa: PTH113 - Path.is_file may raise
+    with suppress(OSError):
+        # A pipe can be read once, and decoding has to read it; a disk's image would take an hour, and is skipped then.
+        if os.path.isfile(source.path) and not unfit(source.path):  # noqa: PTH113 - Path.is_file may raise
+            return sha256_or_none(source.path)
+    return None
