@@ -279,6 +279,21 @@ def test_a_broken_part_is_none(tmp_path: Path) -> None:
         assert not FeaturesFile(tmp_path, key="w", model="m", weights="w").has(result_line(assessed()))
 
 
+@pytest.mark.parametrize("part", [b"\x89HDF", b"GCOL", b"SNOD", b"TREE", b"HEAP"])
+def test_a_damaged_file_of_features_is_none(part: bytes, tmp_path: Path) -> None:
+    """Whatever structure of HDF5 a bad disk has hit: texts of attributes, names of groups, ...; the scan was an internal error."""
+    keep(tmp_path, "w", assessed("a.jpg"))
+    shutil.rmtree(tmp_path / "features.parts")
+    path, line = tmp_path / "features.h5", result_line(assessed("a.jpg"))
+    content = path.read_bytes()
+    assert part in content
+    path.write_bytes(content.replace(part, bytes(len(part))))
+    assert not FeaturesFile(tmp_path, key="w", model="m", weights="w").has(line)
+    keep(tmp_path, "w", assessed("a.jpg"))
+    shutil.rmtree(tmp_path / "features.parts")
+    assert FeaturesFile(tmp_path, key="w", model="m", weights="w").has(line)
+
+
 def test_names_that_climb_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="outside"):
         output_path(tmp_path, "masks", "../../x.jpg")
