@@ -143,14 +143,15 @@ def _open_streams() -> None:
     """
     if sys.stdin is None:
         sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - open as long as the process
+    for name in ("stdin", "stdout", "stderr"):
+        with suppress(OSError, AttributeError):  # closed, of a test that has no descriptor, or Windows
+            os.set_blocking(getattr(sys, name).fileno(), True)  # or what a slow reader or writer (node, ssh) leaves is cut short
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-            with suppress(OSError, AttributeError):  # no descriptor, as of a test, or Windows
-                os.set_blocking(stream.fileno(), True)  # or a slow reader (node, ssh) would cut short what is written
             if (kind := _kind_of(stream, name)) is not None:
                 raw = io.BufferedWriter(kind(stream.fileno(), "w", closefd=False))
                 lasting = io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=True)

@@ -102,15 +102,21 @@ def test_what_the_machine_has_too_little_of_is_named(error: Exception, told: str
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes there block")
 def test_a_reader_that_is_slow_gets_everything() -> None:
-    """What starts imgscan may have set the pipe not to block (node, ssh): the report was cut short where it was full."""
+    """What starts imgscan may have set the pipe not to block (node, ssh): the report was cut short where it was full, and so was a
+    picture on standard input that had not come yet."""
     ours, theirs = os.pipe()
-    os.set_blocking(theirs, False)
-    command = [sys.executable, "-c", SCRIPT.format(told="sys.stdout.write('x' * 500_000)")]
-    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, text=True) as process:
+    read, write = os.pipe()
+    for one in (theirs, read):
+        os.set_blocking(one, False)
+    command = [sys.executable, "-c", SCRIPT.format(told="sys.stdout.write(sys.stdin.buffer.read().decode() * 500_000)")]
+    with subprocess.Popen(command, stdin=read, stdout=theirs, stderr=subprocess.PIPE, text=True) as process:
         os.close(theirs)
+        os.close(read)
         assert process.stderr is not None
         assert process.stderr.readline() == "heard by nobody\n"  # and then the pipe is filled before anybody reads it
         time.sleep(0.1)
+        os.write(write, b"x")
+        os.close(write)
         with open(ours) as pipe:  # noqa: PTH123 - a descriptor
             assert pipe.read() == "x" * 500_000 + "found\n"
         assert (process.wait(), process.stderr.read()) == (ExitCode.FINDINGS, "")
