@@ -33,6 +33,7 @@ from imgscan.flags import (
     ReportFormat,
     Results,
     Side,
+    home,
 )
 
 app = typer.Typer(
@@ -70,7 +71,9 @@ def scan(
         typer.Argument(metavar="PATH", readable=False, help="Pictures and folders of pictures; - reads one from stdin."),
     ] = None,
     model: ModelFlag = DEFAULT_MODEL,
-    out: Annotated[Path, typer.Option(help="Folder for masks, overlays, features and results.")] = Path("imgscan-out"),
+    out: Annotated[Path, typer.Option(callback=home, help="Folder for masks, overlays, features and results.")] = Path(
+        "imgscan-out"
+    ),
     device: Device = "auto",
     jobs: Jobs = None,
     batch: Batch = None,
@@ -181,8 +184,12 @@ def scan(
     from imgscan.find import Filter
 
     # As Paths "" and "." are the same.
-    if "" in sys.argv and (paths or []).count(Path()) > sum(Path(word) == Path() for word in sys.argv if word):
-        raise InputError('a PATH is empty (""); wanted a picture or a folder, . for this one')
+    words = [word.removeprefix("--out=") for word in sys.argv]
+    if "" in words and [*(paths or []), out].count(Path()) > sum(Path(word) == Path() for word in words if word):
+        what = (
+            'a PATH is empty (""); wanted a picture or a folder' if Path() in (paths or []) else "--out is empty; wanted a folder"
+        )
+        raise InputError(f"{what}, . for this one")
     if only_paths or print0:  # flags of this call go before a format of the configuration
         output_format = None if came_from_configuration(ctx, "output_format") else output_format
     if allow_unreadable and max_unreadable is not None:  # both of one origin are a mistake

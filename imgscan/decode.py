@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from imgscan.alike.fingerprint import fingerprint
 from imgscan.drawn import DRAWN, drawn
-from imgscan.find import FORMATS, is_device
+from imgscan.find import FORMATS, unfit
 from imgscan.frame import cut, within_frame
 from imgscan.jpeg import quantization_table
 from imgscan.metadata.remarks import remarks
@@ -54,11 +54,13 @@ def _standard_tables() -> npt.NDArray[np.float32]:
 def decode(source: Source) -> Picture | Skipped:
     """Read, hash and decode one file.  Never raises for what is wrong with the file: that is a Skipped."""
     try:
-        if source.content is None and is_device(source.path):
-            return Skipped(source, "is a device, which may never end; wanted a file")
+        if source.content is None and (why := unfit(source.path)):
+            return Skipped(source, why)
         content = source.path.read_bytes() if source.content is None else source.content
     except OSError as error:
         return Skipped(source, f"cannot be read: {error.strerror or error}")
+    except MemoryError:
+        return Skipped(source, "does not fit into memory")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF; what matters raises

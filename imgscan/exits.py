@@ -98,11 +98,29 @@ def _drop_stdout() -> None:
 
 
 def _internal(error: Exception) -> ExitCode:
-    """Say what nobody foresaw."""
+    """Say what nobody foresaw, or what there is too little of."""
     if os.environ.get("IMGSCAN_TRACEBACK"):
         traceback.print_exc()
+    if lacking := _lacking(error):
+        say(f"imgscan: {lacking}; fewer --jobs need less")
+        return ExitCode.INCOMPLETE
     say(f"imgscan: internal error: {type(error).__name__}: {error} (IMGSCAN_TRACEBACK=1 shows where)")
     return ExitCode.INCOMPLETE
+
+
+def _lacking(error: Exception) -> str:
+    """What of this machine, or of what it allows, is used up; "": nothing."""
+    number, text = getattr(error, "errno", None), str(error)
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "too many files are open (ulimit -n says how many may be)"
+    if number == errno.EAGAIN or "can't start new thread" in text:
+        return "no further process or thread can be started (ulimit -u, or the container, says how many there may be)"
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(words in text for words in _NO_MEMORY):
+        return "memory is full, or ulimit -v allows no more"
+    return ""
+
+
+_NO_MEMORY = "can't allocate memory", "failed to map segment"  # torch, and who loads its libraries, say it only in words
 
 
 def _leave_at_once(code: int) -> NoReturn:
@@ -125,6 +143,9 @@ def _open_streams() -> None:
     """
     if sys.stdin is None:
         sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - open as long as the process
+    for name in ("stdin", "stdout", "stderr"):
+        with suppress(OSError, AttributeError):  # closed, of a test that has no descriptor, or Windows
+            os.set_blocking(getattr(sys, name).fileno(), True)  # or what a slow reader or writer (node, ssh) leaves is cut short
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -26,6 +26,7 @@ from imgscan.records import Assessed, Line
 
 FILE = "features.h5"
 PARTS = "features.parts"
+BROKEN = (OSError, KeyError, RuntimeError, ValueError)  # of a file that a kill, or a disk, left broken
 BESIDE = 8192  # bytes at most that a picture takes in the file beside its arrays
 
 
@@ -68,13 +69,16 @@ class FeaturesFile:
         self._entries: list[_Entry] = []
         self._places: dict[str, bytes] = {}  # sha256 -> where the old file has the picture, whatever it was called then
         self._old: h5py.File | None = None
-        with suppress(OSError):  # none, or one that a kill left broken
-            self._old = h5py.File(self.path, "r")
-        if self._old is not None and self._old.attrs.get("key") != key:
-            self.close()
-        if self._old is not None:
-            with suppress(OSError, RuntimeError, ValueError):
-                self._old.visititems(self._note_place)
+        self._content: object = None  # what the old file says of the pictures in it
+        with suppress(*BROKEN):  # there is none
+            old = h5py.File(self.path, "r")
+            with suppress(*BROKEN):
+                self._old = old if old.attrs.get("key") == key else None
+                self._content = old.attrs.get("content")
+            if self._old is None:
+                old.close()
+            else:
+                old.visititems(self._note_place)
         try:
             self._parts.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -93,15 +97,18 @@ class FeaturesFile:
         """Whether an earlier scan kept the arrays of this picture."""
         try:
             self._arrays(line["sha256"])
-        except (KeyError, OSError, ValueError, EOFError, BadZipFile):
+        except (*BROKEN, EOFError, BadZipFile):
             return False
         return True
+
+    def _part(self, sha256: str) -> Path:
+        return self._parts / f"{sha256}.npz"
 
     def put(self, result: Assessed) -> None:
         """Keep a picture's arrays, if there are any; may be called from any thread."""
         if result.features is None or result.clusters is None:
             return
-        path = self._parts / f"{result.finding.picture.sha256}.npz"
+        path = self._part(result.finding.picture.sha256)
         new = path.with_suffix(".new")
         try:
             with new.open("wb") as file:
@@ -129,7 +136,9 @@ class FeaturesFile:
             complete: whether the scan has come to its end.
         """
         content = digest_of([_Arrays._fields, *(vars(entry) for entry in self._entries)])  # another version may keep more
-        same = self._old is not None and self._old.attrs.get("content") == content
+        # One that was computed again was gone from the old file, or is asked for anew.
+        again = any(self._part(entry.sha256).exists() for entry in self._entries)
+        same = self._old is not None and self._content == content and not again
         if same and (is_complete(self.path) or not complete):
             self.close()
             return False
@@ -140,7 +149,7 @@ class FeaturesFile:
                 for entry in sorted(self._entries, key=lambda one: one.name.count("/")):
                     self._group(file, entry)
                 file.attrs["key"], file.attrs["content"], file.attrs["complete"] = self.key, content, complete
-        except (KeyError, OSError, ValueError, EOFError, RuntimeError, BadZipFile) as error:
+        except (*BROKEN, EOFError, BadZipFile) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else error
             if isinstance(error, KeyError):
                 why = f"arrays are gone from {self._parts}; scan again"
@@ -183,7 +192,7 @@ class FeaturesFile:
 
     def _arrays(self, sha256: str) -> _Arrays:
         """From the picture's part or the old file; KeyError where neither has them."""
-        path = self._parts / f"{sha256}.npz"
+        path = self._part(sha256)
         if path.exists():
             with np.load(path, allow_pickle=False) as part:  # its checksums tell a broken file
                 return _Arrays(*(part[name] for name in _Arrays._fields))
@@ -195,7 +204,7 @@ class FeaturesFile:
     def _bytes(self, sha256: str) -> int:
         """About how much a picture's arrays take."""
         with suppress(OSError):
-            return (self._parts / f"{sha256}.npz").stat().st_size
+            return self._part(sha256).stat().st_size
         if self._old is None:
             return 0
         group = self._old[self._places[sha256]]  # it may hold groups of other pictures, too
@@ -222,7 +231,7 @@ def retire(out: Path, key: str, *, whole: bool) -> None:
     """
     path = out / FILE
     previous = path.with_name(f"{path.stem}.previous{path.suffix}")
-    with suppress(OSError):  # none, or one that nobody can read
+    with suppress(*BROKEN):  # none, or one that nobody can read
         with h5py.File(path, "r") as file:
             own = file.attrs.get("key") == key
         if not own and whole:
@@ -237,7 +246,7 @@ def is_complete(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return bool(file.attrs.get("complete", True))
-    except OSError:
+    except BROKEN:
         return False
 
 

@@ -12,10 +12,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from imgscan.errors import InputError
+from imgscan.memory import memory_bytes
 from imgscan.records import Source
 
 FROM_STDIN = "<stdin>"  # the path of a picture that came through standard input, which no file holds
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # Pillow knows others, one of which runs a program (EPS, Ghostscript)
+MOST_BYTES = (
+    4_000_000_000  # of a file, which is read whole: more than twice what the most pixels that are decoded take uncompressed
+)
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
 _BITMAP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes of the second header of a BMP, by version
@@ -55,10 +59,15 @@ def _start(path: Path) -> bytes | None:
         return b""
 
 
-def is_device(path: Path) -> bool:
-    """Whether a path is a device, such as a disk or /dev/zero; OSError where nobody may look."""
-    mode = path.stat().st_mode
-    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+def unfit(path: Path) -> str:
+    """Why nobody should read what lies there: a device, such as a disk or /dev/zero, or too much; "": nothing is wrong with it.
+
+    OSError where nobody may look.
+    """
+    there, most = path.stat(), min(MOST_BYTES, memory_bytes() // 2)
+    if stat.S_ISCHR(there.st_mode) or stat.S_ISBLK(there.st_mode):
+        return "is a device, which may never end; wanted a file"
+    return f"has {there.st_size:,} bytes; at most {most:,} are read" if there.st_size > most else ""
 
 
 def real(path: Path) -> Path:

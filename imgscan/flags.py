@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,6 +37,13 @@ def _config(ctx: typer.Context, file: Path | None) -> Path | None:
             say(f"imgscan: {said}")
             raise typer.Exit(int(ExitCode.INCOMPLETE)) from None
     return file
+
+
+def home(value: Any) -> Any:
+    """Paths whose ~ is the home folder: a shell leaves it as it is in --out=~/x, and a folder of that name is nobody's wish."""
+    if isinstance(value, list):
+        return [home(one) for one in value]
+    return None if value is None else Path(os.path.expanduser(value))  # noqa: PTH111 - Path.expanduser raises for ~nobody
 
 
 # Where both stand in a command, --no-config comes first: what is not given is looked at in the order of the signature.
@@ -73,7 +81,9 @@ Protocol = Annotated[
 Results = Annotated[Path | None, typer.Argument(metavar="RESULTS.jsonl", help="The record of a scan, or the folder it is in.")]
 ReportFiles = Annotated[
     list[Path] | None,
-    typer.Option("-o", "--output", help="Report to write: .html .sarif .junit.xml .csv .json .jsonl .txt; repeatable."),
+    typer.Option(
+        "-o", "--output", callback=home, help="Report to write: .html .sarif .junit.xml .csv .json .jsonl .txt; repeatable."
+    ),
 ]
 ReportFormat = Annotated[
     str | None,

@@ -27,6 +27,23 @@ class Place:
     what: str  # how it is called in lists: IMGSCAN_WEIGHTS, user or packaged
     folder: Path  # absolute; need not exist
 
+    def cards(self) -> list[Path]:
+        """Its cards' files by name; none of the user's folder where nobody may look, as where HOME is another user's (sudo, a
+        container's --user).
+
+        Raises:
+            ConfigError: a folder of IMGSCAN_WEIGHTS may not be looked into, and other weights would take the place of its own.
+        """
+        try:
+            files = sorted(self.folder.iterdir())
+        except PermissionError as error:
+            if self.what == VARIABLE:
+                raise ConfigError(f"{VARIABLE}: {self.folder}: cannot be read: {error.strerror}") from error
+            return []
+        except OSError:
+            return []
+        return [path for path in files if path.suffix == ".toml"]
+
 
 def user_folder() -> Path:
     """The user's data folder for weights, as the platform has it; it need not exist.

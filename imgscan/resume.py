@@ -24,10 +24,11 @@ from imgscan.decode import decode
 from imgscan.digests import sha256_or_none
 from imgscan.errors import InputError, OutputError
 from imgscan.features_file import FeaturesFile, keeps
+from imgscan.find import unfit
 from imgscan.locks import lock, unlock
 from imgscan.records import Line, Picture, Source
 from imgscan.report.record import read_record
-from imgscan.store import SUFFIXES, output_name, output_path, replacing
+from imgscan.store import SUFFIXES, output_name, output_path, replacing, why_not_made
 
 FILE = "journal.jsonl"
 DECIDED = ("flagged", "reported", "known", "review")  # what every scan decides itself, or is told
@@ -58,7 +59,7 @@ class Journal:
                 self._path.unlink(missing_ok=True)
         except OSError as error:
             unlock(self._lock)
-            raise OutputError(f"--out {out}: cannot be written: {error.strerror or error}") from error
+            raise OutputError(f"--out {out}: cannot be written: {why_not_made(error)}") from error
         before = dict(self._read_journal())
         self._journalled = set(before)
         self._earlier = {} if force else {**dict(self._read_results()), **before}
@@ -137,7 +138,7 @@ class Journal:
         except OSError:
             return
         for row in rows:
-            with suppress(ValueError, KeyError, TypeError):  # lines that kills cut off
+            with suppress(ValueError, KeyError, TypeError, AttributeError):  # lines that kills cut off
                 line = json.loads(row)
                 if line.pop("key") == self.key and "overlay_sha256" in line:
                     yield line["sha256"], line
@@ -156,5 +157,8 @@ class Journal:
 def _digest(source: Source) -> str | None:
     if source.content is not None:
         return hashlib.sha256(source.content).hexdigest()
-    # A pipe can be read once, and decoding has to read it.
-    return sha256_or_none(source.path) if os.path.isfile(source.path) else None  # noqa: PTH113 - Path.is_file may raise
+    with suppress(OSError):
+        # A pipe can be read once, and decoding has to read it; a disk's image would take an hour, and is skipped then.
+        if os.path.isfile(source.path) and not unfit(source.path):  # noqa: PTH113 - Path.is_file may raise
+            return sha256_or_none(source.path)
+    return None

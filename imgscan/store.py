@@ -51,10 +51,17 @@ def replacing(path: Path) -> Iterator[Path]:
         yield new
         new.replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{path}: cannot be written: {why_not_made(error)}") from error
     finally:
         with suppress(OSError):
             new.unlink(missing_ok=True)
+
+
+def why_not_made(error: OSError) -> str:
+    """Why a folder, or a file in it, cannot be made; what lies where a folder has to be is named."""
+    if isinstance(error, FileExistsError):
+        return f"{error.filename} is there and is no folder"
+    return error.strerror or str(error)
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -177,7 +184,7 @@ class Store:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"--out {out}: cannot be written: {error.strerror or error}") from error
+            raise OutputError(f"--out {out}: cannot be written: {why_not_made(error)}") from error
         self._thread = ThreadPoolExecutor(1)
 
     def __enter__(self) -> Store:

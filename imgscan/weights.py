@@ -178,9 +178,13 @@ class Installed:
 
 
 def _tables() -> Iterator[tuple[Place, Path, dict[str, Any]]]:
-    """Every card's file in every place, in the order of the search; {} for one that is no TOML."""
+    """Every card's file in every place, in the order of the search; {} for one that is no TOML.
+
+    Raises:
+        ConfigError: a folder of IMGSCAN_WEIGHTS may not be looked into.
+    """
     for place in places():
-        for path in sorted(place.folder.glob("*.toml")):
+        for path in place.cards():
             data: dict[str, Any] = {}
             with suppress(OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
                 data = tomllib.loads(path.read_text("utf-8-sig"))

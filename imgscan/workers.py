@@ -9,6 +9,8 @@ import pickle
 import signal
 import sys
 import threading
+import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
@@ -23,6 +25,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 
 from imgscan.errors import HANG_UP, WorkerError
+
+warnings.filterwarnings("ignore", "This DataLoader will create")  # more processes than cores, as --jobs says
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -223,8 +227,13 @@ class _Works(Dataset[tuple[int, bytes]], Generic[Item, Result]):
 def alive(loader: Iterable[Result]) -> Iterator[Result]:
     """What a loader's workers deliver; WorkerError when one of them died."""
     try:
-        with uninterrupted():
-            delivered = iter(loader)
+        try:
+            with uninterrupted():
+                delivered = iter(loader)
+        except OSError as error:  # no further process, or no further file: of what torch has begun its __del__ would complain
+            with _unheard():
+                traceback.clear_frames(error.__traceback__)
+            raise
         try:
             yield from delivered
         finally:
@@ -234,6 +243,16 @@ def alive(loader: Iterable[Result]) -> Iterator[Result]:
         if not was_killed(error):
             raise
         raise WorkerError(KILLED) from error
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What a __del__ raises is told to nobody."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
 
 
 KILLED = "a worker process was killed, most likely for lack of memory; fewer --jobs or a smaller --batch need less"

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from imgscan import decode as module
+from imgscan import find
 from imgscan.datasets.entries import read_levels, read_rgb
 from imgscan.decode import decode, decode_all
 from imgscan.errors import InputError
@@ -293,3 +294,29 @@ def test_a_device_is_not_read(tmp_path: Path) -> None:
     assert made.reason == "is a device, which may never end; wanted a file"
     with pytest.raises(InputError, match="is a device"):
         inspect(tmp_path / "a.jpg")
+
+
+def test_what_is_too_large_to_be_read_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image of a disk called x.tif took all memory, and with that the scan of its whole folder."""
+    (tmp_path / "x.tif").write_bytes(bytes(101))
+    monkeypatch.setattr(find, "MOST_BYTES", 100)
+    made = decode(source(tmp_path / "x.tif"))
+    assert isinstance(made, Skipped)
+    assert made.reason == "has 101 bytes; at most 100 are read"
+    with pytest.raises(InputError, match=r"x\.tif: has 101 bytes; at most 100 are read$"):
+        inspect(tmp_path / "x.tif")
+    monkeypatch.setattr(find, "MOST_BYTES", 101)
+    made = decode(source(tmp_path / "x.tif"))
+    assert isinstance(made, Skipped)
+    assert made.reason.startswith("not a picture")
+
+
+def test_a_file_that_memory_does_not_hold_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> bytes:
+        raise MemoryError
+
+    (tmp_path / "x.tif").write_bytes(b"x")
+    monkeypatch.setattr(Path, "read_bytes", full)
+    made = decode(source(tmp_path / "x.tif"))
+    assert isinstance(made, Skipped)
+    assert made.reason == "does not fit into memory"

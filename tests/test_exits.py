@@ -75,6 +75,53 @@ def test_what_takes_no_more_is_no_internal_error(number: int, capsys: pytest.Cap
     assert capsys.readouterr().err == told
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a.jpg"), "too many files are open (ulimit -n says how many may be)"),
+        (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "no further process or thread can be started (ulimit -u, "),
+        (RuntimeError("can't start new thread"), "no further process or thread can be started (ulimit -u, "),
+        (MemoryError(), "memory is full, or ulimit -v allows no more; "),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "memory is full, or "),
+        (KeyError("x"), "internal error: KeyError: 'x' (IMGSCAN_TRACEBACK=1 shows where)"),
+    ],
+)
+def test_what_the_machine_has_too_little_of_is_named(error: Exception, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A container's limit of processes, files or memory is no fault of imgscan's, and the way out is fewer --jobs."""
+
+    def failing() -> ExitCode:
+        raise error
+
+    with pytest.raises(typer.Exit) as ended:
+        exits(failing)()
+    assert ended.value.exit_code == ExitCode.INCOMPLETE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"imgscan: {told}")
+    assert line.endswith("; fewer --jobs need less") != isinstance(error, KeyError)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes there block")
+def test_a_reader_that_is_slow_gets_everything() -> None:
+    """What starts imgscan may have set the pipe not to block (node, ssh): the report was cut short where it was full, and so was a
+    picture on standard input that had not come yet."""
+    ours, theirs = os.pipe()
+    read, write = os.pipe()
+    for one in (theirs, read):
+        os.set_blocking(one, False)
+    command = [sys.executable, "-c", SCRIPT.format(told="sys.stdout.write(sys.stdin.buffer.read().decode() * 500_000)")]
+    with subprocess.Popen(command, stdin=read, stdout=theirs, stderr=subprocess.PIPE, text=True) as process:
+        os.close(theirs)
+        os.close(read)
+        assert process.stderr is not None
+        assert process.stderr.readline() == "heard by nobody\n"  # and then the pipe is filled before anybody reads it
+        time.sleep(0.1)
+        os.write(write, b"x")
+        os.close(write)
+        with open(ours) as pipe:  # noqa: PTH123 - a descriptor
+            assert pipe.read() == "x" * 500_000 + "found\n"
+        assert (process.wait(), process.stderr.read()) == (ExitCode.FINDINGS, "")
+
+
 class Deaf:
     """It is sent a signal when it is deleted."""
 

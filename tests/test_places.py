@@ -1,9 +1,11 @@
 """Where weights are looked for, in which order, and where never."""
 
+import errno
 import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +68,25 @@ def test_never_the_working_directory(named: dict[str, bytes], tmp_path: Path, mo
 def test_a_relative_folder_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMGSCAN_WEIGHTS", text)
     with pytest.raises(ConfigError, match=r"IMGSCAN_WEIGHTS: .* is relative; wanted absolute folders"):
+        find_model("focal-hrnet")
+
+
+def test_a_folder_that_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where HOME is another user's: what ships is found; IMGSCAN_WEIGHTS, whose weights would go first, is named."""
+    closed, listdir, stat = tmp_path / "closed", os.listdir, os.stat
+
+    def refused(path: Any) -> Any:
+        if not isinstance(path, int) and Path(os.fsdecode(path)).is_relative_to(closed):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return path
+
+    monkeypatch.setattr(os, "listdir", lambda path: listdir(refused(path)))
+    monkeypatch.setattr(os, "stat", lambda path, **more: stat(refused(path), **more))
+    monkeypatch.setenv("XDG_DATA_HOME", str(closed))
+    assert find_model("focal-hrnet").cards[0].tag == "open"
+    assert {one.place.what for one in installed()} == {"packaged"}
+    monkeypatch.setenv("IMGSCAN_WEIGHTS", str(closed))
+    with pytest.raises(ConfigError, match=r"^IMGSCAN_WEIGHTS: .*closed: cannot be read: Permission denied$"):
         find_model("focal-hrnet")
 
 

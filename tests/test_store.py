@@ -18,6 +18,7 @@ from imgscan.judge import judge
 from imgscan.printable import as_cell, of_cell
 from imgscan.records import Assessed, Clusters, Features, Mask, Picture, Region, Source
 from imgscan.report.jsonl import result_line
+from imgscan.resume import Journal
 from imgscan.store import STRIP, Store, output_name, output_path, overlay, replacing, settle, write_rows
 
 
@@ -293,6 +294,39 @@ def test_a_broken_part_is_none(tmp_path: Path) -> None:
     for broken in (content, b""):
         part.write_bytes(broken)
         assert not FeaturesFile(tmp_path, key="w", model="m", weights="w").has(result_line(assessed()))
+
+
+@pytest.mark.parametrize("part", [b"\x89HDF", b"GCOL", b"SNOD", b"TREE", b"HEAP"])
+def test_a_damaged_file_of_features_is_none(part: bytes, tmp_path: Path) -> None:
+    """Whatever structure of HDF5 a bad disk has hit: texts of attributes, names of groups, ...; the scan was an internal error."""
+    keep(tmp_path, "w", assessed("a.jpg"))
+    shutil.rmtree(tmp_path / "features.parts")
+    path, line = tmp_path / "features.h5", result_line(assessed("a.jpg"))
+    content = path.read_bytes()
+    assert part in content
+    path.write_bytes(content.replace(part, bytes(len(part))))
+    assert not FeaturesFile(tmp_path, key="w", model="m", weights="w").has(line)
+    keep(tmp_path, "w", assessed("a.jpg"))
+    shutil.rmtree(tmp_path / "features.parts")
+    assert FeaturesFile(tmp_path, key="w", model="m", weights="w").has(line)
+
+
+def test_a_file_where_a_folder_has_to_be_is_named(tmp_path: Path) -> None:
+    """It said "File exists" of the file that was to be written."""
+    (tmp_path / "masks").write_text("")
+    wanted = r"a\.png: cannot be written: .*masks is there and is no folder$"
+    with pytest.raises(OutputError, match=wanted), replacing(tmp_path / "masks" / "a.png"):
+        pass
+    with pytest.raises(OutputError, match=r"^--out .*masks: cannot be written: .*masks is there and is no folder$"):
+        Journal(tmp_path / "masks", "key")
+
+
+@pytest.mark.parametrize("line", ["5", "[]", '"x"', "null", '{"key": 1}', '{"key": "k"', "{}"])
+def test_a_line_of_a_journal_that_is_none_is_passed_over(line: str, tmp_path: Path) -> None:
+    entry = '{"key": "k", "sha256": "%s", "overlay_sha256": ""}'
+    (tmp_path / "journal.jsonl").write_text("\n".join([entry % "a", line, entry % "b", ""]))
+    with Journal(tmp_path, "k") as journal:
+        assert journal._journalled == {"a", "b"}
 
 
 def test_names_that_climb_are_refused(tmp_path: Path) -> None:

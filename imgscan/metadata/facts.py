@@ -15,7 +15,7 @@ from PIL import Image
 
 from imgscan.decode import BROKEN, decode
 from imgscan.errors import InputError
-from imgscan.find import FORMATS, is_device
+from imgscan.find import FORMATS, unfit
 from imgscan.metadata.packets import read_exif, read_xmp
 from imgscan.records import Picture, Remark, Skipped, Source
 
@@ -47,8 +47,8 @@ def inspect(path: Path) -> Facts:
         InputError: it cannot be read, or is no picture.
     """
     try:
-        if is_device(path):
-            raise InputError(f"{path}: is a device, which may never end; wanted a file")
+        if why := unfit(path):
+            raise InputError(f"{path}: {why}")
         content = path.read_bytes()  # once: a pipe gives it only once
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -778,7 +778,25 @@ def test_an_empty_path_is_not_this_folder(one: Path) -> None:
         done = run("scan", *paths, "-m", "ela", cwd=one)
         assert done.returncode == ExitCode.INCOMPLETE
         assert "is empty" in done.stderr
+    for out in (("--out", ""), ("--out=",)):  # as $OUT that nobody has set
+        done = run("scan", "-m", "ela", "photos", *out, cwd=one)
+        assert done.stderr == "imgscan: --out is empty; wanted a folder, . for this one\n"
+        assert done.returncode == ExitCode.INCOMPLETE
+    assert [path.name for path in one.iterdir()] == ["photos"]
     assert run("scan", "./", "-m", "ela", "--exclude", "", "--out", "o", cwd=one).returncode == ExitCode.CLEAN
+
+
+def test_a_tilde_that_the_shell_has_left_is_the_home_folder(one: Path) -> None:
+    """It leaves it in --out=~/x; whoever then removes a folder called ~ removes the other one."""
+    (one / "home").mkdir()
+    done = run(
+        *("scan", "photos", "-m", "ela", "--out=~/x", "-o", "~/r.csv"),
+        cwd=one,
+        environment={**os.environ, "HOME": str(one / "home")},
+    )
+    assert done.returncode == ExitCode.CLEAN
+    assert sorted(path.name for path in one.iterdir()) == ["home", "photos"]
+    assert sorted(path.name for path in (one / "home").iterdir()) == ["r.csv", "x"]
 
 
 def test_a_printed_path_is_no_flag_and_goes_before_a_configured_format(one: Path) -> None:
