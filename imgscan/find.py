@@ -17,9 +17,7 @@ from imgscan.records import Source
 
 FROM_STDIN = "<stdin>"  # the path of a picture that came through standard input, which no file holds
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # Pillow knows others, one of which runs a program (EPS, Ghostscript)
-MOST_BYTES = (
-    4_000_000_000  # of a file, which is read whole: more than twice what the most pixels that are decoded take uncompressed
-)
+MOST_BYTES = 4_000_000_000  # of a file, which is read whole: more than twice what the most pixels that are decoded take raw
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
 _BITMAP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes of the second header of a BMP, by version
