@@ -23,6 +23,7 @@ from imgscan.evaluation.cells import (
     NotRunError,
     find_candidates,
     model_texts,
+    of_other_sizes,
     parse_column,
     protocol_of,
     wanted_training,
@@ -276,6 +277,9 @@ def _print(table: PaperTable, cells: list[Cell]) -> None:
         show(Shown(title, ["method", "column", *head, "n", "model"], body))
     if several:
         print("note: ours is the mean over the seeds, deviation their standard deviation (n - 1); n counts pictures.")
+    models = [model for cell in cells if cell.ours is not None for model in cell.models]
+    if table.paper and (others := of_other_sizes(table, models)):
+        print(printable(f"note: of another size than the paper's, so that a difference tells little: {', '.join(others)}"))
     for text in table.notes if body else ():
         print(f"note: {text}")
     for (reason, method), columns in _reasons(cells).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -205,6 +206,19 @@ def _text(card: Card) -> str:
         except ImgscanError:
             continue
     raise NotRunError(f"{card.path}: + | and & in the path of weights cannot be told from those that join models; move them")
+
+
+def of_other_sizes(table: PaperTable, models: Sequence[str]) -> list[str]:
+    """The weights among models, each once and with its size, whose networks are not as large as a paper's, or as a row wants."""
+    wanted = {row.imgscan.settings.get("model.size") for row in table.rows if row.imgscan}
+    weights = (card for model in models for part in re.split(r"[|&]", model) for card in find_model(part).cards)
+    sizes = {_text(card): card.data.get("size") for card in weights}
+    return [f"{name} ({size})" for name, size in sizes.items() if size and size not in wanted and not _is_full(size)]
+
+
+def _is_full(size: str) -> bool:
+    """Whether a size is that of a paper: official-bgr, paper and paper-base are too."""
+    return size.partition("-")[0] in ("official", "paper")
 
 
 def training_arguments(table: PaperTable, row: PaperRow, network: str, data: str, size: str | None = None) -> dict[str, Any]:

@@ -55,6 +55,8 @@ def test_a_table_is_laid_beside_the_paper(published: Path, tmp_path: Path) -> No
     assert "3 of 3 answers" not in text.stderr
     assert "answers on columbia are in" in text.stderr, "measured once"
     assert f"{ours['ours'] - 0.981:+.3f}" in text.stdout
+    sizes = "focal-hrnet@open (headed), focal-vit@open (headed)"
+    assert f"note: of another size than the paper's, so that a difference tells little: {sizes}\n" in text.stdout
     assert "note: " in text.stdout
 
 

@@ -9,9 +9,18 @@ import pytest
 from imgscan.datasets import DATASETS
 from imgscan.errors import ConfigError
 from imgscan.evaluation import cells
-from imgscan.evaluation.cells import MEAN, Candidates, NotRunError, model_texts, parse_column, protocol_of, training_command
+from imgscan.evaluation.cells import (
+    MEAN,
+    Candidates,
+    NotRunError,
+    model_texts,
+    of_other_sizes,
+    parse_column,
+    protocol_of,
+    training_command,
+)
 from imgscan.evaluation.papers import PaperTable, grid_names, parse_grid, read_table
-from imgscan.weights import Card, Model
+from imgscan.weights import Card, Model, find_model
 
 
 def card(network: str, tag: str, data: str = "synth", **recipe: dict[str, Any]) -> Card:
@@ -49,6 +58,19 @@ def test_hrnet_alone_is_measured_on_its_own_cells() -> None:
     sides = {row.method: protocol_of(table, row.imgscan).side for row in table.rows if row.ours and row.imgscan}
     assert sides == {"FOCAL (HRNet)": 256, "FOCAL (ViT)": 64, "FOCAL (Fusion)": 64}
     assert parse_column("casia-v1 F1", "focal-256").metric == "macro_f1"
+
+
+def test_weights_of_another_size_than_the_papers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = read_table("ncl-6")
+    assert of_other_sizes(table, ["focal-hrnet|ela", "ela", "focal-hrnet+noi1", "ncl"]) == [
+        "focal-hrnet@open (headed)",
+        "ncl@open (compact)",
+    ]
+    for size, told in (("paper-stage5", False), ("paper", False), ("official-bgr", False), ("small", True), (None, False)):
+        card = find_model("ncl").cards[0]
+        resized = replace(card, data={**card.data, "size": size})
+        monkeypatch.setattr(cells, "find_model", lambda name, resized=resized: Model(name, (resized,), (), {}))
+        assert of_other_sizes(table, ["ncl"]) == (["ncl@open (small)"] if told else [])
 
 
 def choose(table: PaperTable, method: str, candidates: Candidates, column: int = 0) -> str:
