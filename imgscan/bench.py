@@ -29,6 +29,7 @@ from imgscan.cluster import CLUSTERINGS, ClusterSettings
 from imgscan.cluster.cost import made_up
 from imgscan.datasets.photos import read_photo
 from imgscan.datasets.synth import SynthDataset
+from imgscan.devices import finish
 from imgscan.errors import InputError, WorkerError
 from imgscan.extract import extract
 from imgscan.features_file import FeaturesFile, keeps
@@ -326,10 +327,7 @@ def _timed(work: Callable[[], Any], runs: int = 1) -> tuple[Any, float]:
     for _ in range(runs):
         began = time.perf_counter()
         answer = work()
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # or a first call would start it, and count that
-            torch.cuda.synchronize()  # the current device, which choose_device made the one that is asked for
-        elif torch.backends.mps.is_available():
-            torch.mps.synchronize()
+        finish()
         best = min(best, time.perf_counter() - began)
     return answer, best
 

@@ -186,10 +186,10 @@ def scan(
     # As Paths "" and "." are the same.
     words = [word.removeprefix("--out=") for word in sys.argv]
     if "" in words and [*(paths or []), out].count(Path()) > sum(Path(word) == Path() for word in words if word):
-        what = (
+        empty = (
             'a PATH is empty (""); wanted a picture or a folder' if Path() in (paths or []) else "--out is empty; wanted a folder"
         )
-        raise InputError(f"{what}, . for this one")
+        raise InputError(f"{empty}, . for this one")
     if only_paths or print0:  # flags of this call go before a format of the configuration
         output_format = None if came_from_configuration(ctx, "output_format") else output_format
     if allow_unreadable and max_unreadable is not None:  # both of one origin are a mistake

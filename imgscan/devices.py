@@ -61,11 +61,11 @@ def _without_tf32() -> Iterator[None]:
             kind.fp32_precision = precision
 
 
-def wait_for(device: torch.device) -> None:
-    """Until everything that the device was asked for is done: a call only asks."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
+def finish() -> None:
+    """Wait until the GPU in use, if there is one, has done all that it was asked for: a call only asks."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # or a first call would start it, and be timed with that
+        torch.cuda.synchronize()  # the current device, which choose_device made the one that is asked for
+    elif torch.backends.mps.is_available():
         torch.mps.synchronize()
 
 

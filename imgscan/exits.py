@@ -110,17 +110,15 @@ def _internal(error: Exception) -> ExitCode:
 
 def _lacking(error: Exception) -> str:
     """What of this machine, or of what it allows, is used up; "": nothing."""
+    no_memory = "can't allocate memory", "failed to map segment"  # torch, and who loads its libraries, say it only in words
     number, text = getattr(error, "errno", None), str(error)
     if number in (errno.EMFILE, errno.ENFILE):
         return "too many files are open (ulimit -n says how many may be)"
     if number == errno.EAGAIN or "can't start new thread" in text:
         return "no further process or thread can be started (ulimit -u, or the container, says how many there may be)"
-    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(words in text for words in _NO_MEMORY):
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(words in text for words in no_memory):
         return "memory is full, or ulimit -v allows no more"
     return ""
-
-
-_NO_MEMORY = "can't allocate memory", "failed to map segment"  # torch, and who loads its libraries, say it only in words
 
 
 def _leave_at_once(code: int) -> NoReturn:

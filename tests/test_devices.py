@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from imgscan import bench, scanner
-from imgscan.devices import bf16_is_fast, choose_device, in_short, out_of_memory, wait_for, whole_float32
+from imgscan.devices import bf16_is_fast, choose_device, in_short, out_of_memory, whole_float32
 from imgscan.errors import InputError, WorkerError
 
 
@@ -172,13 +172,14 @@ def test_full_float32_is_undone() -> None:
 
 def test_times_wait_for_the_device_and_start_none(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[str] = []
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: waited.append("cuda"))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append("cuda"))
     monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append("mps"))
-    for name in ("cpu", "cuda", "mps"):
-        wait_for(torch.device(name))
-    assert waited == ["cuda", "mps"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "of the current one")
-    assert bench._timed(lambda: 3)[0] == 3
-    assert waited == ["cuda", "mps"], "a GPU that nothing was asked of is not started"
+    for started, apple, told in ((False, False, []), (True, False, ["cuda"]), (False, True, ["mps"])):
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda started=started: started)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda apple=apple: apple)
+        waited.clear()
+        assert bench._timed(lambda: 3)[0] == 3
+        assert waited == told, "a GPU that nothing was asked of is not started"
     assert json.loads(bench.as_json([], "m"))["machine"]["cuda"] == "of the current one"

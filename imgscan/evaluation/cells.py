@@ -211,7 +211,7 @@ def _text(card: Card) -> str:
 def of_other_sizes(table: PaperTable, models: Sequence[str]) -> list[str]:
     """The weights among models, each once and with its size, whose networks are not as large as a paper's, or as a row wants."""
     wanted = {row.imgscan.settings.get("model.size") for row in table.rows if row.imgscan}
-    weights = (card for model in models for part in re.split(r"[|&]", model) for card in find_model(part).cards)
+    weights = (card for model in dict.fromkeys(models) for part in re.split(r"[|&]", model) for card in find_model(part).cards)
     sizes = {_text(card): card.data.get("size") for card in weights}
     return [f"{name} ({size})" for name, size in sizes.items() if size and size not in wanted and not _is_full(size)]
 

@@ -11,7 +11,7 @@ from statistics import median
 
 import torch
 
-from imgscan.devices import wait_for
+from imgscan.devices import finish
 from imgscan.training.loop import start
 from imgscan.training.objective import Trainee
 from imgscan.training.recipe import Recipe
@@ -51,7 +51,7 @@ def profile(recipe: Recipe, device: torch.device, steps: int) -> Cost:
         run.scaler.step(run.optimizer)
         run.scaler.update()
         run.optimizer.zero_grad()
-        wait_for(device)
+        finish()
         seconds.append(time.perf_counter() - began)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident() - before
     rounds = [sum(seconds[first : first + alike]) / alike for first in range(alike, len(seconds), alike)]
